@@ -1,0 +1,37 @@
+"""What every example and test finds: the usual names, and a folder of images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import settings
+
+import polars_imgmeta as im
+from polars_imgmeta.samples import make_samples
+
+settings.register_profile("fast", max_examples=10, deadline=None)
+settings.register_profile("ci", max_examples=60, deadline=None)
+settings.register_profile("deep", max_examples=2_000, deadline=None)
+settings.load_profile("ci")
+
+
+@pytest.fixture(scope="session")
+def sample_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A working directory with the sample images in `photos`."""
+    folder = tmp_path_factory.mktemp("samples")
+    make_samples(folder / "photos")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _doctest_names(
+    request: pytest.FixtureRequest, doctest_namespace: dict[str, Any], sample_folder: Path
+) -> None:
+    """Let the examples of docstrings and pages run as they stand."""
+    if isinstance(request.node, pytest.DoctestItem):
+        request.getfixturevalue("monkeypatch").chdir(sample_folder)
+        doctest_namespace.update(pl=pl, im=im, np=np)

@@ -1,0 +1,67 @@
+"""Image properties for Polars.
+
+Importing the package registers the namespace `imgmeta` on data frames, lazy
+frames, series and expressions, and the dtype of its marker.
+
+Examples:
+    >>> df = pl.DataFrame({"path": ["photos/dusk.png"]})
+    >>> df = df.imgmeta.extract("path", ["width", "brightness"])
+    >>> df["path_imgmeta"].struct.field("brightness").to_list()
+    [0.2]
+"""
+
+from polars_imgmeta.catalogue import CATALOGUE, GROUPS, Property
+from polars_imgmeta.editing import add, configure, extract, extract_expr, remove, retry
+from polars_imgmeta.exceptions import (
+    AccessDeniedError,
+    ColumnError,
+    CorruptError,
+    ImageError,
+    ImgmetaError,
+    InvalidLocatorError,
+    NotFoundError,
+    PropertyError,
+    TooLargeError,
+    UnreachableError,
+    UnsupportedError,
+)
+from polars_imgmeta.inspection import columns, errors, properties, provenance, unnest
+from polars_imgmeta.namespaces import register as _register_namespaces
+from polars_imgmeta.scanning import scan_images
+from polars_imgmeta.structs import Imgmeta, Provenance, register_marker
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "CATALOGUE",
+    "GROUPS",
+    "AccessDeniedError",
+    "ColumnError",
+    "CorruptError",
+    "ImageError",
+    "Imgmeta",
+    "ImgmetaError",
+    "InvalidLocatorError",
+    "NotFoundError",
+    "Property",
+    "PropertyError",
+    "Provenance",
+    "TooLargeError",
+    "UnreachableError",
+    "UnsupportedError",
+    "add",
+    "columns",
+    "configure",
+    "errors",
+    "extract",
+    "extract_expr",
+    "properties",
+    "provenance",
+    "remove",
+    "retry",
+    "scan_images",
+    "unnest",
+]
+
+register_marker()
+_register_namespaces()

@@ -1,0 +1,102 @@
+"""The command `imgmeta`: properties of the images in a folder, in the terminal."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import polars as pl
+
+from polars_imgmeta import editing, inspection, scanning
+from polars_imgmeta.catalogue import CATALOGUE, GROUPS, resolve
+from polars_imgmeta.exceptions import ImgmetaError
+from polars_imgmeta.samples import make_samples
+
+_SAMPLES = Path("imgmeta-samples")
+_SHOWN_ERRORS = 10
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    Args:
+        arguments: The words behind its name; those of the process unless given.
+
+    Returns:
+        The exit status: 0 also where images were broken, 2 where the call was.
+    """
+    try:
+        _run(_parser().parse_args(arguments))
+    except (ImgmetaError, OSError) as error:
+        print(f"imgmeta: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="imgmeta",
+        description="Extract properties of the images in a folder.",
+        epilog=f"Properties: {', '.join(CATALOGUE)}. Groups: {', '.join(GROUPS)}.",
+    )
+    parser.add_argument(
+        "source",
+        nargs="?",
+        help=f"a folder or a quoted glob; without it, images are drawn into {_SAMPLES}/",
+    )
+    parser.add_argument(
+        "-p",
+        "--properties",
+        type=lambda names: resolve(names.split(",")),
+        default=resolve("standard"),
+        metavar="NAME,...",
+        help="properties or groups (standard)",
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help="write the whole frame to FILE: .parquet, or .csv with flat columns",
+    )
+    return parser
+
+
+def _run(options: argparse.Namespace) -> None:
+    if options.output and options.output.suffix not in {".parquet", ".csv"}:
+        msg = f"--output must end in .parquet or .csv, got {options.output}"
+        raise OSError(msg)
+    if options.source is None:
+        make_samples(_SAMPLES)
+        print(f"Drew images into {_SAMPLES}/.")
+    started = time.perf_counter()
+    images = scanning.scan_images(options.source or _SAMPLES)
+    frame = editing.extract(images, "path", options.properties).collect()
+    seconds = time.perf_counter() - started
+    failed = inspection.errors(frame)
+    _print(frame, failed, seconds)
+    if options.output:
+        if options.output.suffix == ".csv":
+            inspection.unnest(frame).write_csv(options.output)
+        else:
+            frame.write_parquet(options.output)
+        print(f"Wrote {options.output}.")
+
+
+def _print(frame: pl.DataFrame, failed: pl.DataFrame, seconds: float) -> None:
+    flat = inspection.unnest(frame).drop("file_size", "error")
+    rate = len(frame) / seconds
+    print(f"{len(frame)} images in {seconds:.1f} s ({rate:,.0f} a second), {len(failed)} failed.")
+    with pl.Config(
+        tbl_cols=-1, tbl_width_chars=160, float_precision=3, tbl_hide_dataframe_shape=True
+    ):
+        print(flat)
+    if len(failed):
+        print("Failed:")
+        for locator, kind, message in failed.head(_SHOWN_ERRORS).iter_rows():
+            print(f"  {locator}: {kind}: {message}")
+        if len(failed) > _SHOWN_ERRORS:
+            print(f"  and {len(failed) - _SHOWN_ERRORS} more")

@@ -1,0 +1,168 @@
+"""The accessors `df.imgmeta`, `lf.imgmeta`, `series.imgmeta`, `pl.col(...).imgmeta`.
+
+They hold neither logic nor state beside what they are attached to: each method
+hands its arguments to the function of its name, which is documented.
+"""
+
+from __future__ import annotations
+
+from typing import Generic
+
+import polars as pl
+
+from polars_imgmeta import editing, inspection
+from polars_imgmeta.editing import FrameT
+from polars_imgmeta.pictures import DEFAULT_MAX_PIXELS
+from polars_imgmeta.structs import Provenance
+from polars_imgmeta.typing import GroupName, OnError, PropertiesLike, PropertyName
+
+
+class _FrameNamespace(Generic[FrameT]):
+    def __init__(self, frame: FrameT) -> None:
+        self._frame: FrameT = frame
+
+    def extract(
+        self,
+        locator: str,
+        properties: PropertiesLike = "standard",
+        *,
+        into: str | None = None,
+        on_error: OnError = "null",
+        max_pixels: int = DEFAULT_MAX_PIXELS,
+    ) -> FrameT:
+        """Make sure that properties are present and filled: `polars_imgmeta.extract`."""
+        return editing.extract(
+            self._frame, locator, properties, into=into, on_error=on_error, max_pixels=max_pixels
+        )
+
+    def add(
+        self,
+        *properties: PropertyName | GroupName,
+        column: str | None = None,
+        locator: str | None = None,
+        on_error: OnError = "null",
+        max_pixels: int = DEFAULT_MAX_PIXELS,
+    ) -> FrameT:
+        """Add properties: `polars_imgmeta.add`."""
+        return editing.add(
+            self._frame,
+            *properties,
+            column=column,
+            locator=locator,
+            on_error=on_error,
+            max_pixels=max_pixels,
+        )
+
+    def remove(self, *properties: PropertyName | GroupName, column: str | None = None) -> FrameT:
+        """Remove properties: `polars_imgmeta.remove`."""
+        return editing.remove(self._frame, *properties, column=column)
+
+    def configure(
+        self,
+        properties: PropertiesLike,
+        *,
+        column: str | None = None,
+        locator: str | None = None,
+        on_error: OnError = "null",
+        max_pixels: int = DEFAULT_MAX_PIXELS,
+    ) -> FrameT:
+        """Have exactly these properties: `polars_imgmeta.configure`."""
+        return editing.configure(
+            self._frame,
+            properties,
+            column=column,
+            locator=locator,
+            on_error=on_error,
+            max_pixels=max_pixels,
+        )
+
+    def retry(
+        self,
+        *,
+        column: str | None = None,
+        locator: str | None = None,
+        on_error: OnError = "null",
+        max_pixels: int = DEFAULT_MAX_PIXELS,
+    ) -> FrameT:
+        """Read failed rows again: `polars_imgmeta.retry`."""
+        return editing.retry(
+            self._frame, column=column, locator=locator, on_error=on_error, max_pixels=max_pixels
+        )
+
+    def columns(self) -> list[str]:
+        """Name the auto-extracted columns: `polars_imgmeta.columns`."""
+        return inspection.columns(self._frame)
+
+    def properties(self, column: str | None = None) -> list[PropertyName]:
+        """Name the properties of a column: `polars_imgmeta.properties`."""
+        return inspection.properties(self._frame, column)
+
+    def provenance(self, column: str | None = None) -> Provenance:
+        """Tell where values come from: `polars_imgmeta.provenance`."""
+        return inspection.provenance(self._frame, column)
+
+    def errors(self, column: str | None = None, *, locator: str | None = None) -> FrameT:
+        """List the rows that could not be read: `polars_imgmeta.errors`."""
+        return inspection.errors(self._frame, column, locator=locator)
+
+    def unnest(self, column: str | None = None, *, prefix: str | None = None) -> FrameT:
+        """Make flat columns: `polars_imgmeta.unnest`."""
+        return inspection.unnest(self._frame, column, prefix=prefix)
+
+
+class DataFrameNamespace(_FrameNamespace[pl.DataFrame]):
+    """What `df.imgmeta` is."""
+
+
+class LazyFrameNamespace(_FrameNamespace[pl.LazyFrame]):
+    """What `lf.imgmeta` is."""
+
+
+class ExprNamespace:
+    """What `pl.col(...).imgmeta` is."""
+
+    def __init__(self, expr: pl.Expr) -> None:
+        self._expr = expr
+
+    def extract(
+        self,
+        properties: PropertiesLike = "standard",
+        *,
+        into: str | None = None,
+        on_error: OnError = "null",
+        max_pixels: int = DEFAULT_MAX_PIXELS,
+    ) -> pl.Expr:
+        """Extract in an expression: `polars_imgmeta.extract_expr`."""
+        return editing.extract_expr(
+            self._expr, properties, into=into, on_error=on_error, max_pixels=max_pixels
+        )
+
+
+class SeriesNamespace:
+    """What `series.imgmeta` is."""
+
+    def __init__(self, series: pl.Series) -> None:
+        self._series = series
+
+    def extract(
+        self,
+        properties: PropertiesLike = "standard",
+        *,
+        into: str | None = None,
+        on_error: OnError = "null",
+        max_pixels: int = DEFAULT_MAX_PIXELS,
+    ) -> pl.Series:
+        """Extract from the locators of a series, as `polars_imgmeta.extract_expr` does."""
+        locators = pl.col(self._series.name)
+        result = editing.extract_expr(
+            locators, properties, into=into, on_error=on_error, max_pixels=max_pixels
+        )
+        return self._series.to_frame().select(result).to_series()
+
+
+def register() -> None:
+    """Attach the accessors to Polars."""
+    pl.api.register_dataframe_namespace("imgmeta")(DataFrameNamespace)
+    pl.api.register_lazyframe_namespace("imgmeta")(LazyFrameNamespace)
+    pl.api.register_expr_namespace("imgmeta")(ExprNamespace)
+    pl.api.register_series_namespace("imgmeta")(SeriesNamespace)

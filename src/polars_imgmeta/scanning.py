@@ -1,0 +1,72 @@
+"""The verb that lists images, to begin a frame with."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+
+import polars as pl
+from polars.io.plugins import register_io_source
+
+from polars_imgmeta import locators
+
+_SCHEMA = {"path": pl.String(), "file_size": pl.Int64()}
+_BATCH_ROWS = 10_000
+
+
+def scan_images(source: str | os.PathLike[str]) -> pl.LazyFrame:
+    """List the images of a folder or glob, lazily, as a frame to extract from.
+
+    Args:
+        source: A folder, whose image files are known by their suffix in either
+            case, in all folders below it; or a pattern with `*`, `?`, `[...]`
+            or `**`, of which every match counts, whatever its suffix; or one
+            file. `~` and `file://` are understood.
+
+    Returns:
+        A frame of `path` (as `source` was spelled) and `file_size` in bytes, in
+        the order of names. The folder is listed when the frame is computed, and
+        no further than `head` asks.
+
+    Raises:
+        ImageError: If the folder does not exist; when the frame is computed, if
+            a folder below it cannot be listed.
+
+    Examples:
+        >>> im.scan_images("photos").select("path").head(2).collect()
+        shape: (2, 1)
+        ┌───────────────────┐
+        │ path              │
+        │ ---               │
+        │ str               │
+        ╞═══════════════════╡
+        │ photos/blobs.png  │
+        │ photos/carpet.png │
+        └───────────────────┘
+    """
+    where = os.fspath(source)
+    locators.require_listable(where)
+    return register_io_source(_Listing(where), schema=_SCHEMA)
+
+
+@dataclass(frozen=True, slots=True)
+class _Listing:
+    """What Polars calls to read the frame; plain data, so that a plan can be pickled."""
+
+    source: str
+
+    def __call__(
+        self,
+        with_columns: list[str] | None,
+        predicate: pl.Expr | None,
+        n_rows: int | None,
+        batch_size: int | None,
+    ) -> Iterator[pl.DataFrame]:
+        images = islice(locators.list_images(self.source), n_rows)
+        while rows := list(islice(images, batch_size or _BATCH_ROWS)):
+            batch = pl.DataFrame(rows, schema=_SCHEMA, orient="row")
+            if with_columns is not None:
+                batch = batch.select(with_columns)
+            yield batch if predicate is None else batch.filter(predicate)
