@@ -25,6 +25,7 @@ from polars_imgmeta.exceptions import (
     UnreachableError,
     UnsupportedError,
 )
+from polars_imgmeta.export import sink_parquet, to_arrow, write_parquet
 from polars_imgmeta.inspection import columns, errors, properties, provenance, unnest
 from polars_imgmeta.namespaces import register as _register_namespaces
 from polars_imgmeta.scanning import scan_images
@@ -60,7 +61,10 @@ __all__ = [
     "remove",
     "retry",
     "scan_images",
+    "sink_parquet",
+    "to_arrow",
     "unnest",
+    "write_parquet",
 ]
 
 register_marker()

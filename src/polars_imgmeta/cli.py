@@ -10,7 +10,7 @@ from pathlib import Path
 
 import polars as pl
 
-from polars_imgmeta import editing, inspection, scanning
+from polars_imgmeta import editing, export, inspection, scanning
 from polars_imgmeta.catalogue import CATALOGUE, GROUPS, resolve
 from polars_imgmeta.exceptions import ImgmetaError
 from polars_imgmeta.samples import make_samples
@@ -82,7 +82,7 @@ def _run(options: argparse.Namespace) -> None:
         if options.output.suffix == ".csv":
             inspection.unnest(frame).write_csv(options.output)
         else:
-            frame.write_parquet(options.output)
+            export.write_parquet(frame, options.output)
         print(f"Wrote {options.output}.")
 
 

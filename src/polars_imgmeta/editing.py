@@ -8,7 +8,7 @@ accept these.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TypeVar, get_args
+from typing import get_args
 
 import polars as pl
 
@@ -18,9 +18,7 @@ from polars_imgmeta.catalogue import EDITION, resolve
 from polars_imgmeta.exceptions import ColumnError, hint
 from polars_imgmeta.pictures import DEFAULT_MAX_PIXELS
 from polars_imgmeta.structs import Provenance
-from polars_imgmeta.typing import GroupName, OnError, PropertiesLike, PropertyName
-
-FrameT = TypeVar("FrameT", pl.DataFrame, pl.LazyFrame)
+from polars_imgmeta.typing import FrameT, GroupName, OnError, PropertiesLike, PropertyName
 
 
 def extract(
@@ -77,7 +75,7 @@ def extract(
         │ null            ┆ null  ┆ null       ┆ null                    ┆ null           │
         └─────────────────┴───────┴────────────┴─────────────────────────┴────────────────┘
     """
-    schema = schema_of(frame)
+    schema = structs.schema_of(frame)
     wanted = resolve(properties)
     structs.require_locator(schema, locator)
     column = into if into is not None else locator + structs.SUFFIX
@@ -135,7 +133,7 @@ def add(
         >>> im.add(df, "width")["path_imgmeta"].struct.fields
         ['width', 'brightness', 'error', 'auto_extracted']
     """
-    schema = schema_of(frame)
+    schema = structs.schema_of(frame)
     wanted = resolve(properties)
     existing = _editable(schema, column)
     source = structs.locator_of(schema, existing, locator)
@@ -170,7 +168,7 @@ def remove(
         >>> im.remove(df, "geometry").columns
         ['path']
     """
-    schema = schema_of(frame)
+    schema = structs.schema_of(frame)
     unwanted = resolve(properties)
     existing = structs.choose(schema, column)
     return _keep(frame, existing, [name for name in existing.properties if name not in unwanted])
@@ -212,7 +210,7 @@ def configure(
         >>> im.configure(df, ["height", "brightness"])["path_imgmeta"].struct.fields
         ['height', 'brightness', 'error', 'auto_extracted']
     """
-    schema = schema_of(frame)
+    schema = structs.schema_of(frame)
     wanted = resolve(properties)
     existing = _editable(schema, column)
     source = structs.locator_of(schema, existing, locator)
@@ -255,7 +253,7 @@ def retry(
         >>> df["path_imgmeta"].struct.field("brightness", "error").to_list()
         [0.2]
     """
-    schema = schema_of(frame)
+    schema = structs.schema_of(frame)
     existing = _editable(schema, column)
     source = structs.locator_of(schema, existing, locator)
     return _fill(
@@ -320,14 +318,6 @@ def extract_expr(
     return extraction.expression(locators)
 
 
-def schema_of(frame: pl.DataFrame | pl.LazyFrame) -> Mapping[str, pl.DataType]:
-    """Return the schema of a frame, or say that it is none."""
-    if not isinstance(frame, pl.DataFrame | pl.LazyFrame):
-        msg = f"`frame` must be a polars DataFrame or LazyFrame, got {type(frame).__name__}"
-        raise TypeError(msg)
-    return frame.collect_schema()
-
-
 def check_options(on_error: str, max_pixels: int) -> None:
     """Check the options that all reading verbs share.
 
@@ -355,7 +345,7 @@ def _fill(
 ) -> FrameT:
     """Compute what a column lacks; it may not exist yet."""
     check_options(on_error, max_pixels)
-    _require_same_origin(schema_of(frame), existing, locator)
+    _require_same_origin(structs.schema_of(frame), existing, locator)
     extraction = Extraction(
         column=existing.column,
         locator=locator,

@@ -7,10 +7,9 @@ from typing import get_args
 import polars as pl
 
 from polars_imgmeta import structs
-from polars_imgmeta.editing import FrameT, schema_of
 from polars_imgmeta.exceptions import ColumnError
 from polars_imgmeta.structs import Provenance
-from polars_imgmeta.typing import ErrorKind, Frame, PropertyName
+from polars_imgmeta.typing import ErrorKind, Frame, FrameT, PropertyName
 
 _KINDS = pl.Enum(get_args(ErrorKind))
 
@@ -29,7 +28,7 @@ def columns(frame: Frame) -> list[str]:
         >>> im.columns(df)
         []
     """
-    return list(structs.find(schema_of(frame)))
+    return list(structs.find(structs.schema_of(frame)))
 
 
 def properties(frame: Frame, column: str | None = None) -> list[PropertyName]:
@@ -72,7 +71,7 @@ def provenance(frame: Frame, column: str | None = None) -> Provenance:
         >>> im.provenance(im.extract(df, "path", "width"))
         Provenance(column='path_imgmeta', properties=('width',), locator='path', edition=1)
     """
-    return structs.choose(schema_of(frame), column)
+    return structs.choose(structs.schema_of(frame), column)
 
 
 def errors(frame: FrameT, column: str | None = None, *, locator: str | None = None) -> FrameT:
@@ -104,7 +103,7 @@ def errors(frame: FrameT, column: str | None = None, *, locator: str | None = No
         │ photos/gone.png ┆ not_found ┆ no such file │
         └─────────────────┴───────────┴──────────────┘
     """
-    schema = schema_of(frame)
+    schema = structs.schema_of(frame)
     existing = structs.choose(schema, column)
     source = structs.locator_of(schema, existing, locator)
     parts = pl.col(existing.column).struct.field(structs.ERROR).str.splitn(": ", 2)
@@ -146,7 +145,7 @@ def unnest(frame: FrameT, column: str | None = None, *, prefix: str | None = Non
         │ photos/dusk.png ┆ 320       ┆ 240        ┆ null      │
         └─────────────────┴───────────┴────────────┴───────────┘
     """
-    schema = schema_of(frame)
+    schema = structs.schema_of(frame)
     existing: Provenance = structs.choose(schema, column)
     names = [*existing.properties, structs.ERROR]
     flat = {name: f"{prefix or ''}{name}" for name in names}

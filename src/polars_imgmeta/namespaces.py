@@ -6,15 +6,18 @@ hands its arguments to the function of its name, which is documented.
 
 from __future__ import annotations
 
-from typing import Generic
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, Generic
 
 import polars as pl
 
-from polars_imgmeta import editing, inspection
-from polars_imgmeta.editing import FrameT
+from polars_imgmeta import editing, export, inspection
 from polars_imgmeta.pictures import DEFAULT_MAX_PIXELS
 from polars_imgmeta.structs import Provenance
-from polars_imgmeta.typing import GroupName, OnError, PropertiesLike, PropertyName
+from polars_imgmeta.typing import FrameT, GroupName, OnError, PropertiesLike, PropertyName
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 class _FrameNamespace(Generic[FrameT]):
@@ -109,13 +112,33 @@ class _FrameNamespace(Generic[FrameT]):
         """Make flat columns: `polars_imgmeta.unnest`."""
         return inspection.unnest(self._frame, column, prefix=prefix)
 
+    def to_arrow(self, **options: Any) -> pa.Table:  # noqa: ANN401 - Polars' own
+        """Export with readable metadata: `polars_imgmeta.to_arrow`."""
+        return export.to_arrow(self._frame, **options)
+
 
 class DataFrameNamespace(_FrameNamespace[pl.DataFrame]):
     """What `df.imgmeta` is."""
 
+    def write_parquet(
+        self,
+        file: str | Path | IO[bytes],
+        **options: Any,  # noqa: ANN401 - Polars' own
+    ) -> None:
+        """Write with readable metadata: `polars_imgmeta.write_parquet`."""
+        export.write_parquet(self._frame, file, **options)
+
 
 class LazyFrameNamespace(_FrameNamespace[pl.LazyFrame]):
     """What `lf.imgmeta` is."""
+
+    def sink_parquet(
+        self,
+        path: str | Path | IO[bytes] | pl.PartitionBy,
+        **options: Any,  # noqa: ANN401 - Polars' own
+    ) -> pl.LazyFrame | None:
+        """Stream with readable metadata: `polars_imgmeta.sink_parquet`."""
+        return export.sink_parquet(self._frame, path, **options)
 
 
 class ExprNamespace:

@@ -17,7 +17,7 @@ import polars as pl
 
 from polars_imgmeta.catalogue import CATALOGUE, EDITION
 from polars_imgmeta.exceptions import ColumnError, hint
-from polars_imgmeta.typing import PropertyName
+from polars_imgmeta.typing import Frame, PropertyName
 
 EXTENSION_NAME = "imgmeta"
 SUFFIX = "_imgmeta"
@@ -88,6 +88,14 @@ def struct_dtype(properties: tuple[PropertyName, ...], locator: str) -> pl.Struc
             MARKER: Imgmeta(locator),
         }
     )
+
+
+def schema_of(frame: Frame) -> pl.Schema:
+    """Return the schema of a frame, or say that it is none."""
+    if not isinstance(frame, pl.DataFrame | pl.LazyFrame):
+        msg = f"`frame` must be a polars DataFrame or LazyFrame, got {type(frame).__name__}"
+        raise TypeError(msg)
+    return frame.collect_schema()
 
 
 def find(schema: Mapping[str, pl.DataType]) -> dict[str, Provenance]:

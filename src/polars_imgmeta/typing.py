@@ -7,7 +7,7 @@ run time derives them with [`typing.get_args`][].
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, TypeVar
 
 import polars as pl
 
@@ -46,3 +46,6 @@ OnError: TypeAlias = Literal["null", "raise"]
 
 Frame: TypeAlias = pl.DataFrame | pl.LazyFrame
 """An eager or a lazy frame."""
+
+FrameT = TypeVar("FrameT", pl.DataFrame, pl.LazyFrame)
+"""The kind of frame that a verb was given and returns."""
