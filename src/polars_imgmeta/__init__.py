@@ -11,7 +11,7 @@ Examples:
 """
 
 from polars_imgmeta.catalogue import CATALOGUE, GROUPS, Property
-from polars_imgmeta.editing import add, configure, extract, extract_expr, remove, retry
+from polars_imgmeta.editing import add, configure, remove, retry
 from polars_imgmeta.exceptions import (
     AccessDeniedError,
     ColumnError,
@@ -26,6 +26,7 @@ from polars_imgmeta.exceptions import (
     UnsupportedError,
 )
 from polars_imgmeta.export import sink_parquet, to_arrow, write_parquet
+from polars_imgmeta.extraction import extract, extract_expr
 from polars_imgmeta.inspection import columns, errors, properties, provenance, unnest
 from polars_imgmeta.namespaces import register as _register_namespaces
 from polars_imgmeta.scanning import scan_images

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import polars as pl
 
-from polars_imgmeta import editing, export, inspection, scanning
+from polars_imgmeta import export, extraction, inspection, scanning
 from polars_imgmeta.catalogue import CATALOGUE, GROUPS, resolve
 from polars_imgmeta.exceptions import ImgmetaError
 from polars_imgmeta.samples import make_samples
@@ -74,7 +74,7 @@ def _run(options: argparse.Namespace) -> None:
         print(f"Drew images into {_SAMPLES}/.")
     started = time.perf_counter()
     images = scanning.scan_images(options.source or _SAMPLES)
-    frame = editing.extract(images, "path", options.properties).collect()
+    frame = extraction.extract(images, "path", options.properties).collect()
     seconds = time.perf_counter() - started
     failed = inspection.errors(frame)
     _print(frame, failed, seconds)

@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING, Any, Generic
 
 import polars as pl
 
-from polars_imgmeta import editing, export, inspection
+from polars_imgmeta import editing, export, extraction, inspection
 from polars_imgmeta.pictures import DEFAULT_MAX_PIXELS
 from polars_imgmeta.structs import Provenance
 from polars_imgmeta.typing import FrameT, GroupName, OnError, PropertiesLike, PropertyName
@@ -34,7 +34,7 @@ class _FrameNamespace(Generic[FrameT]):
         max_pixels: int = DEFAULT_MAX_PIXELS,
     ) -> FrameT:
         """Make sure that properties are present and filled: `polars_imgmeta.extract`."""
-        return editing.extract(
+        return extraction.extract(
             self._frame, locator, properties, into=into, on_error=on_error, max_pixels=max_pixels
         )
 
@@ -156,7 +156,7 @@ class ExprNamespace:
         max_pixels: int = DEFAULT_MAX_PIXELS,
     ) -> pl.Expr:
         """Extract in an expression: `polars_imgmeta.extract_expr`."""
-        return editing.extract_expr(
+        return extraction.extract_expr(
             self._expr, properties, into=into, on_error=on_error, max_pixels=max_pixels
         )
 
@@ -177,7 +177,7 @@ class SeriesNamespace:
     ) -> pl.Series:
         """Extract from the locators of a series, as `polars_imgmeta.extract_expr` does."""
         locators = pl.col(self._series.name)
-        result = editing.extract_expr(
+        result = extraction.extract_expr(
             locators, properties, into=into, on_error=on_error, max_pixels=max_pixels
         )
         return self._series.to_frame().select(result).to_series()

@@ -1,0 +1,207 @@
+"""The verb that makes an auto-extracted column, and what others fill it with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import get_args
+
+import polars as pl
+
+from polars_imgmeta import structs
+from polars_imgmeta.batches import Extraction
+from polars_imgmeta.catalogue import EDITION, resolve
+from polars_imgmeta.exceptions import ColumnError, hint
+from polars_imgmeta.pictures import DEFAULT_MAX_PIXELS
+from polars_imgmeta.structs import Provenance
+from polars_imgmeta.typing import FrameT, OnError, PropertiesLike, PropertyName
+
+
+def extract(
+    frame: FrameT,
+    locator: str,
+    properties: PropertiesLike = "standard",
+    *,
+    into: str | None = None,
+    on_error: OnError = "null",
+    max_pixels: int = DEFAULT_MAX_PIXELS,
+) -> FrameT:
+    """Make sure that properties of the images in a column are present and filled.
+
+    Without an auto-extracted column of that name, makes one. With one, adds the
+    properties that it lacks and fills the rows that have no values yet, such as
+    rows appended since; it removes nothing. Only what is missing is read: a
+    second call opens no file. A row with an error is left alone while nothing
+    new is asked of it, and read again whole when something is.
+
+    Args:
+        frame: The frame.
+        locator: The column that locates the images: paths or `file://` URIs.
+        properties: Names of properties or groups, one or several.
+        into: The name of the struct column; `<locator>_imgmeta` unless given.
+        on_error: What an image that cannot be read does: `"null"` leaves nulls
+            and an `error` in its row, `"raise"` ends the extraction.
+        max_pixels: Pictures of more pixels are not decoded and become
+            `too_large`; their geometry is still told.
+
+    Returns:
+        The frame with the struct column: a field for each property, `error` and
+        the marker `auto_extracted`. A null locator gives a null struct. A column
+        made by another edition of the formulas is computed anew.
+
+    Raises:
+        PropertyError: If a property is unknown or none is given.
+        ColumnError: If the locator column is missing or no text, or if `into` is
+            taken by a column that is not auto-extracted, or that was made from
+            another locator column of the frame.
+        ImageError: Under `on_error="raise"`, when the frame is computed.
+
+    Examples:
+        >>> df = pl.DataFrame({"path": ["photos/dusk.png", "photos/gone.png", None]})
+        >>> df = im.extract(df, "path", ["width", "brightness"])
+        >>> df.select("path", pl.col("path_imgmeta").struct.unnest())
+        shape: (3, 5)
+        ┌─────────────────┬───────┬────────────┬─────────────────────────┬────────────────┐
+        │ path            ┆ width ┆ brightness ┆ error                   ┆ auto_extracted │
+        │ ---             ┆ ---   ┆ ---        ┆ ---                     ┆ ---            │
+        │ str             ┆ i32   ┆ f64        ┆ str                     ┆ ext[imgmeta]   │
+        ╞═════════════════╪═══════╪════════════╪═════════════════════════╪════════════════╡
+        │ photos/dusk.png ┆ 320   ┆ 0.2        ┆ null                    ┆ true           │
+        │ photos/gone.png ┆ null  ┆ null       ┆ not_found: no such file ┆ true           │
+        │ null            ┆ null  ┆ null       ┆ null                    ┆ null           │
+        └─────────────────┴───────┴────────────┴─────────────────────────┴────────────────┘
+    """
+    schema = structs.schema_of(frame)
+    wanted = resolve(properties)
+    structs.require_locator(schema, locator)
+    column = into if into is not None else locator + structs.SUFFIX
+    existing = structs.find(schema).get(column)
+    if column in schema and existing is None:
+        msg = (
+            f"`into` must name a new or an auto-extracted column, got {column!r},"
+            " which exists and is neither\n\nHint: choose another name with `into=`"
+        )
+        raise ColumnError(msg)
+    return fill(
+        frame,
+        existing or Provenance(column, (), locator, EDITION),
+        locator,
+        wanted,
+        on_error=on_error,
+        max_pixels=max_pixels,
+    )
+
+
+def extract_expr(
+    locators: pl.Expr,
+    properties: PropertiesLike = "standard",
+    *,
+    into: str | None = None,
+    on_error: OnError = "null",
+    max_pixels: int = DEFAULT_MAX_PIXELS,
+) -> pl.Expr:
+    """Extract properties in an expression, without regard to what a frame has.
+
+    Args:
+        locators: An expression of one column.
+        properties: As for `extract`.
+        into: The name of the result; that of the locators with `_imgmeta`
+            behind it unless given.
+        on_error: As for `extract`.
+        max_pixels: As for `extract`.
+
+    Returns:
+        The struct, in any context that takes an elementwise expression.
+
+    Raises:
+        PropertyError: If a property is unknown or none is given.
+        ColumnError: If the expression is of several columns; when it is
+            computed, if it is no text.
+        ImageError: Under `on_error="raise"`, when it is computed.
+
+    Examples:
+        >>> df = pl.DataFrame({"path": ["photos/dusk.png", "photos/carpet.png"]})
+        >>> image = pl.col("path").imgmeta.extract("brightness")
+        >>> df.filter(image.struct.field("brightness") < 0.3)["path"].to_list()
+        ['photos/dusk.png']
+    """
+    _check_options(on_error, max_pixels)
+    name = locators.meta.output_name(raise_if_undetermined=False)
+    if name is None:
+        msg = (
+            f"`imgmeta.extract` must follow an expression of one column, got {locators}"
+            "\n\nHint: extract from each column by itself"
+        )
+        raise ColumnError(msg)
+    extraction = Extraction(
+        column=into if into is not None else name + structs.SUFFIX,
+        locator=name,
+        properties=resolve(properties),
+        on_error=on_error,
+        max_pixels=max_pixels,
+    )
+    return extraction.expression(locators)
+
+
+def fill(
+    frame: FrameT,
+    existing: Provenance,
+    locator: str,
+    wanted: tuple[PropertyName, ...],
+    *,
+    on_error: OnError,
+    max_pixels: int,
+    again: bool = False,
+) -> FrameT:
+    """Compute what an auto-extracted column lacks.
+
+    Args:
+        frame: The frame.
+        existing: The column; one without properties need not exist yet.
+        locator: The column that locates the images.
+        wanted: The properties to have, beside those that exist.
+        on_error: As for `extract`.
+        max_pixels: As for `extract`.
+        again: Whether to read the rows with an error, and no others.
+
+    Raises:
+        ColumnError: If the column was made from another locator column.
+    """
+    _check_options(on_error, max_pixels)
+    _require_same_origin(structs.schema_of(frame), existing, locator)
+    extraction = Extraction(
+        column=existing.column,
+        locator=locator,
+        properties=resolve((*existing.properties, *wanted)),
+        present=existing.properties if existing.current else (),
+        on_error=on_error,
+        max_pixels=max_pixels,
+        retry=again,
+    )
+    return frame.with_columns(extraction.expression(pl.col(locator)))
+
+
+def _check_options(on_error: str, max_pixels: int) -> None:
+    """Check the options that all reading verbs share.
+
+    Raises:
+        ValueError: If one is out of range.
+    """
+    choices = get_args(OnError)
+    if on_error not in choices:
+        msg = f"`on_error` must be one of {choices}, got {on_error!r}{hint(on_error, choices)}"
+        raise ValueError(msg)
+    if max_pixels < 1:
+        msg = f"`max_pixels` must be a positive whole number, got {max_pixels!r}"
+        raise ValueError(msg)
+
+
+def _require_same_origin(
+    schema: Mapping[str, pl.DataType], existing: Provenance, locator: str
+) -> None:
+    """Refuse to mix values of two locator columns that the frame both has."""
+    if existing.properties and existing.locator in schema and existing.locator != locator:
+        msg = (
+            f"{existing.column!r} describes the images in {existing.locator!r}, got {locator!r}:"
+            " values of both must not mix\n\nHint: choose another column with `into=`"
+        )
+        raise ColumnError(msg)
