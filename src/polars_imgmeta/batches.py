@@ -6,8 +6,10 @@ and new values together.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import compress
 
 import polars as pl
 
@@ -53,16 +55,19 @@ class Extraction:
         """The properties that the old values lack."""
         return tuple(name for name in self.properties if name not in self.present)
 
-    def expression(self, locators: pl.Expr) -> pl.Expr:
+    def expression(self, locators: pl.Expr, *, in_one_batch: bool = False) -> pl.Expr:
         """Return the lazy result, to be put into a frame.
 
         Args:
             locators: The locators; old values are taken from the column that
                 the result replaces.
+            in_one_batch: Whether to have the whole column at once. Otherwise
+                Polars cuts it as it likes, and drops rows beforehand that a
+                filter drops behind.
         """
         old = [pl.col(self.column)] if self.present else []
         return pl.map_batches(
-            [locators, *old], self, return_dtype=self.dtype, is_elementwise=True
+            [locators, *old], self, return_dtype=self.dtype, is_elementwise=not in_one_batch
         ).alias(self.column)
 
     def __call__(
@@ -89,32 +94,45 @@ class Extraction:
         else:
             old = pl.Series([None], dtype=structs.struct_dtype((), self.locator))
             old = old.new_from_index(0, len(locators))
-        located = locators.is_not_null()
-        whole, partly = self._rows_to_read(located, old)
-        read = whole | partly
-        if not self.missing and not read.any() and old.dtype == self.dtype:
+        needs = self._needs(locators, old)
+        read = needs.select(pl.any_horizontal(pl.all())).to_series()
+        if not read.any() and old.dtype == self.dtype:
             return old.alias(self.column)
-        keep = old.is_not_null() & located if self.missing else old.is_not_null()
-        fresh = self._read(locators, read, whole)
-        return self._merge(fresh, old, read=read, whole=whole, valid=read | keep)
+        fresh = self._read(locators, needs, read)
+        return self._merge(fresh, old, needs, read, valid=read | self._keeps(locators, old))
 
-    def _rows_to_read(self, located: pl.Series, old: pl.Series) -> tuple[pl.Series, pl.Series]:
-        """Which rows lack all properties, and which only the missing ones."""
+    def _needs(self, locators: pl.Series, old: pl.Series) -> pl.DataFrame:
+        """Which properties each row must be read for: a Boolean column for each."""
+        located = locators.is_not_null()
         absent = old.is_null()
         failed = old.struct.field(structs.ERROR).is_not_null()
         if self.retry:
-            return located & failed, located & ~located
-        if self.missing:
-            return located & (absent | failed), located & ~absent & ~failed
-        return located & absent, located & ~located
+            return pl.DataFrame(dict.fromkeys(self.properties, located & failed))
+        # A failed row is left alone, unless something new is asked of it.
+        whole = located & (absent | failed if self.missing else absent)
+        some = located & ~absent & ~failed
+        # Frames of different properties leave before when they are concatenated.
+        before = old.struct.unnest()
+        return pl.DataFrame(
+            {
+                name: whole | (some & before[name].is_null() if name in self.present else some)
+                for name in self.properties
+            }
+        )
 
-    def _read(self, locators: pl.Series, read: pl.Series, whole: pl.Series) -> pl.DataFrame:
-        """Measure what each row needs: a locator once, however often it repeats."""
-        needs_all: dict[str, bool] = {}
-        for locator, all_of_them in zip(locators.filter(read), whole.filter(read), strict=True):
-            needs_all[locator] = all_of_them or needs_all.get(locator, False)
-        measurements = workers.run(self._measure, list(needs_all.items()))
-        place = {locator: index for index, locator in enumerate(needs_all)}
+    def _keeps(self, locators: pl.Series, old: pl.Series) -> pl.Series:
+        """Which rows keep their old values; without a locator nothing can be added."""
+        return old.is_not_null() & locators.is_not_null() if self.missing else old.is_not_null()
+
+    def _read(self, locators: pl.Series, needs: pl.DataFrame, read: pl.Series) -> pl.DataFrame:
+        """Measure what the rows need: a locator once, however often it repeats."""
+        needed: dict[str, tuple[bool, ...]] = {}
+        for locator, need in zip(locators.filter(read), needs.filter(read).rows(), strict=True):
+            known = needed.setdefault(locator, need)
+            if known != need:
+                needed[locator] = tuple(map(operator.or_, known, need))
+        measurements = workers.run(self._measure, list(needed.items()))
+        place = {locator: index for index, locator in enumerate(needed)}
         index = pl.Series(
             [
                 place[locator] if wanted else None
@@ -130,9 +148,9 @@ class Extraction:
         error = pl.Series(structs.ERROR, messages, pl.String)
         return pl.DataFrame([series.gather(index) for series in (*values, error)])
 
-    def _measure(self, item: tuple[str, bool]) -> Measurement:
-        locator, all_of_them = item
-        names = self.properties if all_of_them else self.missing
+    def _measure(self, item: tuple[str, tuple[bool, ...]]) -> Measurement:
+        locator, need = item
+        names = tuple(compress(self.properties, need))
         measurement = measure(locator, names, max_pixels=self.max_pixels)
         if measurement.error is not None and self.on_error == "raise":
             raise locate(measurement.error, locator)
@@ -142,19 +160,20 @@ class Extraction:
         self,
         fresh: pl.DataFrame,
         old: pl.Series,
-        *,
+        needs: pl.DataFrame,
         read: pl.Series,
-        whole: pl.Series,
+        *,
         valid: pl.Series,
     ) -> pl.Series:
         """Put old and new values together; null structs where rows are not valid."""
+        before = old.struct.unnest()
         fields = [
-            fresh[name].zip_with(whole, old.struct.field(name).cast(CATALOGUE[name].dtype))
+            fresh[name].zip_with(needs[name], before[name].cast(CATALOGUE[name].dtype))
             if name in self.present
             else fresh[name]
             for name in self.properties
         ]
-        error = fresh[structs.ERROR].zip_with(read, old.struct.field(structs.ERROR))
+        error = fresh[structs.ERROR].zip_with(read, before[structs.ERROR])
         marker = pl.Series(structs.MARKER, [True]).new_from_index(0, len(old))
         table = pl.DataFrame([*fields, error, marker.ext.to(structs.Imgmeta(self.locator))])
         # An error of another row that shares the locator may not concern this one.

@@ -177,7 +177,10 @@ def fill(
         max_pixels=max_pixels,
         retry=again,
     )
-    return frame.with_columns(extraction.expression(pl.col(locator)))
+    # An eager frame has nothing to push down, and may come in many small chunks,
+    # each of which Polars would make a batch of.
+    eager = isinstance(frame, pl.DataFrame)
+    return frame.with_columns(extraction.expression(pl.col(locator), in_one_batch=eager))
 
 
 def _check_options(on_error: str, max_pixels: int) -> None:
