@@ -96,7 +96,7 @@ class Extraction:
             old = old.new_from_index(0, len(locators))
         needs = self._needs(locators, old)
         read = needs.select(pl.any_horizontal(pl.all())).to_series()
-        if not read.any() and old.dtype == self.dtype:
+        if not read.any() and structs.is_of(old.dtype, self.dtype):
             return old.alias(self.column)
         fresh = self._read(locators, needs, read)
         return self._merge(fresh, old, needs, read, valid=read | self._keeps(locators, old))

@@ -191,7 +191,8 @@ def _check_options(on_error: str, max_pixels: int) -> None:
     """
     choices = get_args(OnError)
     if on_error not in choices:
-        msg = f"`on_error` must be one of {choices}, got {on_error!r}{hint(on_error, choices)}"
+        listing = ", ".join(map(repr, choices))
+        msg = f"`on_error` must be one of {listing}, got {on_error!r}{hint(on_error, choices)}"
         raise ValueError(msg)
     if max_pixels < 1:
         msg = f"`max_pixels` must be a positive whole number, got {max_pixels!r}"

@@ -90,6 +90,17 @@ def struct_dtype(properties: tuple[PropertyName, ...], locator: str) -> pl.Struc
     )
 
 
+def is_of(dtype: pl.DataType, expected: pl.Struct) -> bool:
+    """Tell whether a column is of a dtype that `struct_dtype` made.
+
+    Equality is not enough: a frame older than the registration has a marker of a
+    generic class, which Python finds equal and Polars does not.
+    """
+    if not isinstance(dtype, pl.Struct) or dtype != expected:
+        return False
+    return isinstance(dict(dtype)[MARKER], Imgmeta)
+
+
 def schema_of(frame: Frame) -> pl.Schema:
     """Return the schema of a frame, or say that it is none."""
     if not isinstance(frame, pl.DataFrame | pl.LazyFrame):
@@ -111,7 +122,7 @@ def find(schema: Mapping[str, pl.DataType]) -> dict[str, Provenance]:
 
 def _origin(dtype: pl.Struct) -> dict[str, Any] | None:
     """What the marker records; empty where it lost that, None where there is none."""
-    fields = {field.name: field.dtype for field in dtype.fields}
+    fields = dict(dtype)
     marker = fields.get(MARKER)
     # Not our class alone: a frame may be older than the registration.
     if isinstance(marker, pl.BaseExtension):
