@@ -212,7 +212,8 @@ def test_a_frame_loaded_before_the_import_is_recognised(
         "df = pl.read_parquet('a.parquet')\n"
         "import polars_imgmeta as im\n"
         "print(im.provenance(df))\n"
-        "assert im.extract(df, 'path', ['width', 'symmetry']).equals(df)\n"
+        "again = im.extract(df, 'path', ['width', 'symmetry'])\n"
+        "assert im.unnest(again).equals(im.unnest(df))\n"
         "print(im.properties(im.add(df, 'height')))"
     )
     done = subprocess.run(
@@ -223,6 +224,16 @@ def test_a_frame_loaded_before_the_import_is_recognised(
         "Provenance(column='path_imgmeta', properties=('width', 'symmetry'), locator='path',"
         " edition=1)\n['width', 'height', 'symmetry']\n"
     )
+
+
+def test_fields_of_another_dtype_become_ours_again(frame: pl.DataFrame, photos: Path) -> None:
+    """An engine that widens integers does no harm."""
+    widened = frame.with_columns(
+        pl.col("path_imgmeta").struct.with_fields(pl.field("width").cast(pl.Int64))
+    )
+    with count_reads(photos) as opened:
+        assert_frame_equal(im.extract(widened, "path", PROPERTIES), frame)
+    assert not opened
 
 
 def of_edition(frame: pl.DataFrame, edition: int) -> pl.DataFrame:

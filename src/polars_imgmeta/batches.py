@@ -96,8 +96,8 @@ class Extraction:
             old = old.new_from_index(0, len(locators))
         needs = self._needs(locators, old)
         read = needs.select(pl.any_horizontal(pl.all())).to_series()
-        if not read.any() and structs.is_of(old.dtype, self.dtype):
-            return old.alias(self.column)
+        if not read.any() and structs.same_but_for_marker(old.dtype, self.dtype):
+            return self._mark(old)
         fresh = self._read(locators, needs, read)
         return self._merge(fresh, old, needs, read, valid=read | self._keeps(locators, old))
 
@@ -119,6 +119,12 @@ class Extraction:
                 for name in self.properties
             }
         )
+
+    def _mark(self, old: pl.Series) -> pl.Series:
+        """Give complete values our marker: theirs may be plain, or from before the import."""
+        marker = pl.field(structs.MARKER).ext.storage().ext.to(structs.Imgmeta(self.locator))
+        marked = pl.col(old.name).struct.with_fields(marker).alias(self.column)
+        return old.to_frame().select(marked).to_series()
 
     def _keeps(self, locators: pl.Series, old: pl.Series) -> pl.Series:
         """Which rows keep their old values; without a locator nothing can be added."""

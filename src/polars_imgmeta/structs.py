@@ -90,15 +90,13 @@ def struct_dtype(properties: tuple[PropertyName, ...], locator: str) -> pl.Struc
     )
 
 
-def is_of(dtype: pl.DataType, expected: pl.Struct) -> bool:
-    """Tell whether a column is of a dtype that `struct_dtype` made.
-
-    Equality is not enough: a frame older than the registration has a marker of a
-    generic class, which Python finds equal and Polars does not.
-    """
-    if not isinstance(dtype, pl.Struct) or dtype != expected:
+def same_but_for_marker(dtype: pl.DataType, expected: pl.Struct) -> bool:
+    """Tell whether two structs have the same fields, and each some marker."""
+    if not isinstance(dtype, pl.Struct):
         return False
-    return isinstance(dict(dtype)[MARKER], Imgmeta)
+    return {**dict(dtype), MARKER: None} == {**dict(expected), MARKER: None} and (
+        list(dict(dtype)) == list(dict(expected))
+    )
 
 
 def schema_of(frame: Frame) -> pl.Schema:
