@@ -21,9 +21,10 @@ settings.load_profile("ci")
 
 @pytest.fixture(scope="session")
 def sample_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A working directory with the sample images in `photos`."""
+    """A working directory with the sample images, under both names that pages use."""
     folder = tmp_path_factory.mktemp("samples")
     make_samples(folder / "photos")
+    make_samples(folder / "imgmeta-samples")
     return folder
 
 

@@ -148,6 +148,22 @@ MISTAKES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
         ValueError,
         "`on_error` must be one of 'null', 'raise', got 'rais'\n\nHint: did you mean 'raise'?",
     ),
+    "fields of the caller's own": (
+        lambda: im.add(
+            FILLED.with_columns(pl.col("path_imgmeta").struct.with_fields(note=pl.lit("x"))),
+            "height",
+        ),
+        im.ColumnError,
+        (
+            "'path_imgmeta' must hold properties alone, got also 'note'"
+            "\n\nHint: move what is your own into a column beside it"
+        ),
+    ),
+    "max_pixels of another type": (
+        lambda: im.extract(FRAME, "path", max_pixels="1"),  # type: ignore[arg-type]
+        ValueError,
+        "`max_pixels` must be a positive whole number, got '1'",
+    ),
     "max_pixels out of range": (
         lambda: im.extract(FRAME, "path", max_pixels=0),
         ValueError,

@@ -30,7 +30,8 @@ from polars_imgmeta.extraction import extract, extract_expr
 from polars_imgmeta.inspection import columns, errors, properties, provenance, unnest
 from polars_imgmeta.namespaces import register as _register_namespaces
 from polars_imgmeta.scanning import scan_images
-from polars_imgmeta.structs import Imgmeta, Provenance, register_marker
+from polars_imgmeta.structs import Imgmeta, Provenance
+from polars_imgmeta.structs import register_marker as _register_marker
 
 __version__ = "0.1.0"
 
@@ -68,5 +69,5 @@ __all__ = [
     "write_parquet",
 ]
 
-register_marker()
+_register_marker()
 _register_namespaces()

@@ -6,13 +6,14 @@ import argparse
 import sys
 import time
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 
 import polars as pl
 
 from polars_imgmeta import export, extraction, inspection, scanning
 from polars_imgmeta.catalogue import CATALOGUE, GROUPS, resolve
-from polars_imgmeta.exceptions import ImgmetaError
+from polars_imgmeta.exceptions import ImgmetaError, NotFoundError
 from polars_imgmeta.samples import make_samples
 
 _SAMPLES = Path("imgmeta-samples")
@@ -43,6 +44,9 @@ def _parser() -> argparse.ArgumentParser:
         epilog=f"Properties: {', '.join(CATALOGUE)}. Groups: {', '.join(GROUPS)}.",
     )
     parser.add_argument(
+        "--version", action="version", version=f"%(prog)s {version('polars-imgmeta')}"
+    )
+    parser.add_argument(
         "source",
         nargs="?",
         help=f"a folder or a quoted glob; without it, images are drawn into {_SAMPLES}/",
@@ -50,8 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "-p",
         "--properties",
-        type=lambda names: resolve(names.split(",")),
-        default=resolve("standard"),
+        default="standard",
         metavar="NAME,...",
         help="properties or groups (standard)",
     )
@@ -69,13 +72,17 @@ def _run(options: argparse.Namespace) -> None:
     if options.output and options.output.suffix not in {".parquet", ".csv"}:
         msg = f"--output must end in .parquet or .csv, got {options.output}"
         raise OSError(msg)
+    properties = resolve(options.properties.split(","))
     if options.source is None:
         make_samples(_SAMPLES)
         print(f"Drew images into {_SAMPLES}/.")
     started = time.perf_counter()
     images = scanning.scan_images(options.source or _SAMPLES)
-    frame = extraction.extract(images, "path", options.properties).collect()
+    frame = extraction.extract(images, "path", properties).collect()
     seconds = time.perf_counter() - started
+    if frame.is_empty():
+        msg = f"no images in {options.source}: a folder counts files with the suffix of an image"
+        raise NotFoundError(msg)
     failed = inspection.errors(frame)
     _print(frame, failed, seconds)
     if options.output:
@@ -89,7 +96,8 @@ def _run(options: argparse.Namespace) -> None:
 def _print(frame: pl.DataFrame, failed: pl.DataFrame, seconds: float) -> None:
     flat = inspection.unnest(frame).drop("file_size", "error")
     rate = len(frame) / seconds
-    print(f"{len(frame)} images in {seconds:.1f} s ({rate:,.0f} a second), {len(failed)} failed.")
+    images = "1 image" if len(frame) == 1 else f"{len(frame):,} images"
+    print(f"{images} in {seconds:.1f} s ({rate:,.0f} a second), {len(failed):,} failed.")
     with pl.Config(
         tbl_cols=-1, tbl_width_chars=160, float_precision=3, tbl_hide_dataframe_shape=True
     ):

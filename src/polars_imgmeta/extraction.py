@@ -164,10 +164,18 @@ def fill(
         again: Whether to read the rows with an error, and no others.
 
     Raises:
-        ColumnError: If the column was made from another locator column.
+        ColumnError: If the column was made from another locator column, or holds
+            fields of somebody else's.
     """
     _check_options(on_error, max_pixels)
-    _require_same_origin(structs.schema_of(frame), existing, locator)
+    schema = structs.schema_of(frame)
+    _require_same_origin(schema, existing, locator)
+    if strangers := structs.strangers(schema, existing):
+        msg = (
+            f"{existing.column!r} must hold properties alone, got also {', '.join(strangers)}"
+            "\n\nHint: move what is your own into a column beside it"
+        )
+        raise ColumnError(msg)
     extraction = Extraction(
         column=existing.column,
         locator=locator,
@@ -183,7 +191,7 @@ def fill(
     return frame.with_columns(extraction.expression(pl.col(locator), in_one_batch=eager))
 
 
-def _check_options(on_error: str, max_pixels: int) -> None:
+def _check_options(on_error: str, max_pixels: object) -> None:
     """Check the options that all reading verbs share.
 
     Raises:
@@ -194,7 +202,7 @@ def _check_options(on_error: str, max_pixels: int) -> None:
         listing = ", ".join(map(repr, choices))
         msg = f"`on_error` must be one of {listing}, got {on_error!r}{hint(on_error, choices)}"
         raise ValueError(msg)
-    if max_pixels < 1:
+    if not isinstance(max_pixels, int) or max_pixels < 1:
         msg = f"`max_pixels` must be a positive whole number, got {max_pixels!r}"
         raise ValueError(msg)
 

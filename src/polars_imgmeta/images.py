@@ -9,7 +9,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from polars_imgmeta import exceptions, locators, pictures
+from polars_imgmeta import exceptions, headers, locators, pictures
 from polars_imgmeta.catalogue import CATALOGUE, Property
 from polars_imgmeta.typing import PropertyName
 
@@ -63,10 +63,10 @@ def _measure_into(
     of_pixels = [row for row in properties if row.need != "shape"]
     with locators.open_image(locator) as stream:
         if not of_pixels:
-            header = pictures.read_header(stream)
+            header = headers.read_header(stream)
         else:
             data = stream.read()
-            header = pictures.read_header(io.BytesIO(data))
+            header = headers.read_header(io.BytesIO(data))
     for row in of_shape:
         values[row.name] = row.kernel(header.shape)
     if not of_pixels:

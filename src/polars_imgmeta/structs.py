@@ -135,6 +135,14 @@ def _origin(dtype: pl.Struct) -> dict[str, Any] | None:
     return {} if marker == pl.Boolean and fields.get(ERROR) == pl.String else None
 
 
+def strangers(schema: Mapping[str, pl.DataType], existing: Provenance) -> list[str]:
+    """Return the names of fields, if any, that this package would not keep."""
+    dtype = schema.get(existing.column)
+    known = {*CATALOGUE, ERROR, MARKER}
+    fields = dict(dtype) if isinstance(dtype, pl.Struct) else {}
+    return [repr(name) for name in fields if name not in known]
+
+
 def choose(schema: Mapping[str, pl.DataType], column: str | None) -> Provenance:
     """Return the auto-extracted column that a call means.
 

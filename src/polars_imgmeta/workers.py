@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from itertools import count
 from typing import TypeVar
 
@@ -18,6 +18,8 @@ import polars as pl
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+_PULSE_SECONDS = 0.1
 
 _lock = threading.Lock()
 _pool: ThreadPoolExecutor | None = None
@@ -58,8 +60,10 @@ def run(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Resul
         pool = _shared_pool()
         workers = min(pl.thread_pool_size(), len(items))
         futures.extend(pool.submit(work) for _ in range(workers))
-        for future in futures:
-            future.result()
+        pending = set(futures)
+        while pending:
+            # In pulses: an endless wait would not let Ctrl-C through.
+            pending = wait(pending, timeout=_PULSE_SECONDS).not_done
     finally:
         stopped.set()
         for future in futures:

@@ -1,0 +1,95 @@
+"""From bytes to a header: what an image says of itself before its pixels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import BinaryIO, Literal, TypeAlias
+
+from PIL import ExifTags, Image, ImageFile
+
+from polars_imgmeta import png
+from polars_imgmeta.plugins import open_with_pillow
+from polars_imgmeta.silence import without_warnings
+
+Decoder: TypeAlias = Literal["opencv", "pillow"]
+
+# Formats whose pixels OpenCV reads rightly and faster; of BMP it gets 16 bits wrong.
+_OPENCV_FORMATS = frozenset({"JPEG", "MPO", "PNG", "WEBP"})
+# Of animations it reads damaged first frames without noticing.
+_OPENCV_STILLS_ONLY = frozenset({"PNG", "WEBP"})
+
+_KNOWN_ORIENTATIONS = frozenset(range(2, 9))
+_SIDEWAYS = frozenset(range(5, 9))
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What an image says of itself before its pixels.
+
+    Attributes:
+        format: The name of the format, as Pillow calls it.
+        width: Columns of the picture as shown, with its orientation applied.
+        height: Rows of the picture as shown.
+        orientation: The EXIF orientation that the stored pixels still have, 1
+            to 8.
+        decoder: Which library reads the pixels; Pillow also where OpenCV fails.
+    """
+
+    format: str
+    width: int
+    height: int
+    orientation: int
+    decoder: Decoder
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of the picture."""
+        return self.height, self.width
+
+
+def read_header(stream: BinaryIO) -> Header:
+    """Read the header of an image, without decoding pixels.
+
+    Args:
+        stream: The image, seekable and at its start.
+
+    Returns:
+        Format, geometry as shown, and orientation. Broken metadata counts as
+        none.
+
+    Raises:
+        UnsupportedError: If the content is of no known format.
+        CorruptError: If it is, and the header is damaged, or if it is empty.
+    """
+    with without_warnings():
+        image = open_with_pillow(stream)
+        decoder: Decoder = "opencv" if _suits_opencv(image) else "pillow"
+        if image.format == "PNG":
+            chunks = list(png.read_chunks(stream))
+            # OpenCV believes any declared length, and makes room for it.
+            if not chunks or chunks[-1].name != b"IEND":
+                decoder = "pillow"
+            image.info.update(png.info_after_pixels(stream, chunks))
+        orientation = _orientation(image)
+    width, height = image.size
+    if orientation in _SIDEWAYS:
+        width, height = height, width
+    return Header(str(image.format), width, height, orientation, decoder)
+
+
+def _suits_opencv(image: ImageFile.ImageFile) -> bool:
+    if image.format in _OPENCV_STILLS_ONLY and getattr(image, "is_animated", False):
+        return False
+    return image.format in _OPENCV_FORMATS
+
+
+def _orientation(image: ImageFile.ImageFile) -> int:
+    """The EXIF orientation that the pixels still have; 1 where it is none or broken."""
+    if image.format == "TIFF":  # Pillow turns these itself
+        return 1
+    try:
+        # Not the method of the PNG plug-in, which would decode the pixels.
+        value = Image.Image.getexif(image).get(ExifTags.Base.Orientation, 1)
+        return int(value) if value in _KNOWN_ORIENTATIONS else 1
+    except Exception:  # noqa: BLE001 - broken metadata never fails a readable picture
+        return 1

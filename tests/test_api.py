@@ -1,0 +1,275 @@
+"""The public surface: complete, documented, consistent, light and well-mannered."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import pickle
+import pkgutil
+import re
+import subprocess
+import sys
+import threading
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import ModuleType
+from typing import Any, get_args
+
+import cv2
+import polars as pl
+import pytest
+from PIL import Image, ImageFile
+from polars.testing import assert_frame_equal
+
+import polars_imgmeta as im
+from polars_imgmeta import extraction, namespaces
+from polars_imgmeta.batches import Extraction
+from polars_imgmeta.typing import PropertyName
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = Path(im.__file__).parent
+MODULES = [module.name for module in pkgutil.iter_modules([str(PACKAGE)])]
+
+# From the top down: a module imports from those below it alone.
+LAYERS: list[set[str]] = [
+    {"cli"},
+    {"namespaces"},
+    {"editing", "inspection", "export", "scanning", "samples"},
+    {"extraction"},
+    {"batches"},
+    {"structs", "images", "workers"},
+    {"catalogue"},
+    {"kernels", "pictures", "locators"},
+    {"headers"},
+    {"png"},
+    {"plugins"},
+    {"exceptions", "opencv", "silence"},
+    {"typing"},
+]
+
+
+def imports_of(module: str) -> set[str]:
+    """The modules of the package that a module imports."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse((PACKAGE / f"{module}.py").read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module == "polars_imgmeta":
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("polars_imgmeta."):
+            found.add(str(node.module).removeprefix("polars_imgmeta."))
+    return found
+
+
+def test_every_module_has_a_layer() -> None:
+    """The layers name each module once."""
+    assert sorted(name for layer in LAYERS for name in layer) == sorted(MODULES)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_point_downwards(module: str) -> None:
+    """Data flows one way: no module imports from its own layer or above."""
+    (level,) = (index for index, layer in enumerate(LAYERS) if module in layer)
+    below = set().union(*LAYERS[level + 1 :])
+    assert imports_of(module) <= below
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_modules_stay_small(module: str) -> None:
+    """A file over 300 lines is asking to be two."""
+    assert len((PACKAGE / f"{module}.py").read_text().splitlines()) <= 300
+
+
+def test_all_is_sorted_and_complete() -> None:
+    """`__all__` has what the package imports for its users, and nothing else."""
+    public = {
+        name
+        for name, value in vars(im).items()
+        if not name.startswith("_") and not isinstance(value, ModuleType)
+    }
+    assert set(im.__all__) == public
+    assert im.__all__ == sorted(
+        im.__all__, key=lambda name: (not name.isupper(), not name[0].isupper(), name)
+    )
+
+
+@pytest.mark.parametrize("name", im.__all__)
+def test_every_public_name_is_documented(name: str) -> None:
+    """It has a docstring, and a function an example and its options."""
+    value = getattr(im, name)
+    if isinstance(value, dict):
+        return
+    assert value.__doc__
+    if inspect.isfunction(value):
+        assert ">>> " in value.__doc__
+        for parameter in inspect.signature(value).parameters:
+            assert f"        {parameter}: " in value.__doc__
+
+
+NAMESPACES: dict[str, type] = {
+    "DataFrame": namespaces.DataFrameNamespace,
+    "LazyFrame": namespaces.LazyFrameNamespace,
+}
+VERBS = [
+    name
+    for name in im.__all__
+    if inspect.isfunction(getattr(im, name)) and name not in {"extract_expr", "scan_images"}
+]
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_namespaces_have_the_functions(verb: str) -> None:
+    """A method takes what the function of its name takes, behind the frame."""
+    function = inspect.signature(getattr(im, verb))
+    expected = [
+        (name, parameter.kind, parameter.default)
+        for name, parameter in list(function.parameters.items())[1:]
+    ]
+    owners = [namespace for namespace in NAMESPACES.values() if hasattr(namespace, verb)]
+    assert owners
+    assert len(owners) == 1 or verb not in {"write_parquet", "sink_parquet"}
+    for namespace in owners:
+        method = inspect.signature(getattr(namespace, verb))
+        given = [
+            (name, parameter.kind, parameter.default)
+            for name, parameter in list(method.parameters.items())[1:]
+        ]
+        assert given == expected
+
+
+def test_namespaces_have_nothing_else() -> None:
+    """Each method is one of the verbs."""
+    for namespace in NAMESPACES.values():
+        methods = {name for name in dir(namespace) if not name.startswith("_")}
+        assert methods <= set(VERBS)
+
+
+@pytest.mark.parametrize("namespace", [namespaces.ExprNamespace, namespaces.SeriesNamespace])
+def test_expression_namespaces_take_the_same_options(namespace: Any) -> None:  # noqa: ANN401
+    """`extract` behind an expression or a series takes what `extract_expr` takes."""
+    function = list(inspect.signature(extraction.extract_expr).parameters.values())[1:]
+    method = list(inspect.signature(namespace.extract).parameters.values())[1:]
+    assert [(p.name, p.kind, p.default) for p in method] == [
+        (p.name, p.kind, p.default) for p in function
+    ]
+
+
+def test_the_catalogue_is_complete() -> None:
+    """Names, groups and kernels agree with the table, in its order."""
+    assert tuple(im.CATALOGUE) == get_args(PropertyName)
+    assert im.GROUPS["standard"] == (
+        "width",
+        "height",
+        "size",
+        "aspect_ratio",
+        "brightness",
+        "contrast",
+        "sharpness",
+        "pixel_entropy",
+        "symmetry",
+    )
+    geometry = tuple(row.name for row in im.CATALOGUE.values() if row.need == "shape")
+    assert im.GROUPS["geometry"] == geometry
+    for name, row in im.CATALOGUE.items():
+        assert row.kernel.__name__ == row.name == name
+        assert row.dtype in {pl.Int32(), pl.Int64(), pl.Float64()}
+
+
+def row_of(row: im.Property) -> str:
+    """The row of the property tables of README and docs."""
+    top = "" if row.maximum is None else f"{row.maximum:g}"
+    bound = f"{row.minimum:g} to {top}" if top else f"{row.minimum:g} and up"
+    if row.minimum == 0 and not top:
+        bound = "above 0"
+    return f"| `{row.name}` | {row.dtype} | {row.unit} | {bound} | {row.description} |"
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/properties.md"])
+@pytest.mark.parametrize("row", im.CATALOGUE.values(), ids=im.CATALOGUE)
+def test_the_tables_of_the_docs_are_the_catalogue(page: str, row: im.Property) -> None:
+    """README and docs list each property as the catalogue has it."""
+    lines = (ROOT / page).read_text().splitlines()
+    cells = [
+        re.sub(r"\s*\|\s*", " | ", line).strip() for line in lines if f"| `{row.name}`" in line
+    ]
+    assert cells == [row_of(row)]
+
+
+def fresh(code: str) -> str:
+    """What a new interpreter prints."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    return done.stdout.strip()
+
+
+def test_the_import_is_light() -> None:
+    """Neither pyarrow nor anything of an extra is loaded before it is needed."""
+    heavy = [
+        "pyarrow",
+        "pandas",
+        "deltalake",
+        "altair",
+        "hypothesis",
+        "pytest",
+        "PIL.TiffImagePlugin",
+    ]
+    code = f"import sys, polars_imgmeta; print([name for name in {heavy} if name in sys.modules])"
+    assert fresh(code) == "[]"
+
+
+def test_global_state_stays_as_the_user_left_it(sample_folder: Path) -> None:
+    """OpenCV, Pillow, Polars and the warning filters are found as they were."""
+    Image.init()
+
+    def state() -> list[object]:
+        return [
+            cv2.getNumThreads(),
+            cv2.useOptimized(),
+            Image.MAX_IMAGE_PIXELS,
+            ImageFile.LOAD_TRUNCATED_IMAGES,
+            list(Image.ID),
+            dict(Image.OPEN),
+            pl.Config.state(),
+            list(warnings.filters),
+            pl.thread_pool_size(),
+        ]
+
+    before = state()
+    im.extract(im.scan_images(sample_folder / "photos"), "path").collect()
+    assert state() == before
+
+
+def test_the_function_is_plain_data() -> None:
+    """What Polars maps is pickled without help, and equal to its copy."""
+    function = Extraction("m", "path", ("width",), "null", 10)
+    assert pickle.loads(pickle.dumps(function)) == function  # noqa: S301
+    with pytest.raises(AttributeError):
+        function.column = "x"  # type: ignore[misc]
+
+
+def test_plans_are_pickled(sample_folder: Path) -> None:
+    """A lazy frame crosses to another process, without a pickler of more than data."""
+    frame = im.scan_images(sample_folder / "photos").collect()
+    plan = im.extract(frame.lazy(), "path", "width")
+    copy = pickle.loads(pickle.dumps(plan))  # noqa: S301
+    assert_frame_equal(copy.collect(), plan.collect())
+
+
+def test_threads_share_the_pool(sample_folder: Path) -> None:
+    """Extractions from many threads at once give what one gives, on one pool."""
+    frame = im.scan_images(sample_folder / "photos").collect()
+    expected = im.extract(frame, "path")
+    with ThreadPoolExecutor(8) as threads:
+        results = list(threads.map(lambda _: im.extract(frame, "path"), range(24)))
+    assert all(result.equals(expected) for result in results)
+    pool = [thread for thread in threading.enumerate() if thread.name.startswith("imgmeta")]
+    assert len(pool) <= pl.thread_pool_size()
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_modules_import_alone(module: str) -> None:
+    """Each module has a docstring and can be imported."""
+    assert importlib.import_module(f"polars_imgmeta.{module}").__doc__
