@@ -563,8 +563,10 @@ def test_few_bytes(content: bytes) -> None:
 @pytest.mark.parametrize("name", [name for name in FORMATS if name != "JPEG2000"])
 def test_truncated(name: str) -> None:
     """Cut anywhere, an image is an error or, where all pixels survive, the same picture."""
-    image = Image.fromarray(noise(6, 7))
-    data = write(image, name, exif=exif_of(6)) if name != "ICO" else write(image, name)
+    if name == "ICO":  # of certain sizes, without orientation
+        data = write(Image.fromarray(noise(16, 16)), name)
+    else:
+        data = write(Image.fromarray(noise(6, 7)), name, exif=exif_of(6))
     whole = read_picture(data, header_of(data))
     unreadable = 0
     for length in range(4, len(data)):
@@ -573,7 +575,7 @@ def test_truncated(name: str) -> None:
         unreadable += picture is None
         assert error.partition(":")[0] in {"", "corrupt", "unsupported"}
         if header is not None:
-            assert header.shape in {(7, 6), (6, 7)}
+            assert header.shape in {whole.shape[:2], whole.shape[1::-1]}
         if picture is not None:
             np.testing.assert_array_equal(picture, whole)
     assert unreadable > len(data) // 2
@@ -636,9 +638,11 @@ def test_limit_of_pillow(monkeypatch: pytest.MonkeyPatch, name: str, limit: int 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         if limit == 1 and name in {"ICO", "TIFF", "WEBP"}:
-            # Plug-ins that apply it by themselves: then it is named.
-            with pytest.raises(exceptions.TooLargeError, match=r"Image\.MAX_IMAGE_PIXELS"):
-                shown(data)
+            # Plug-ins apply it by themselves, in some versions: then it is named.
+            try:
+                np.testing.assert_array_equal(shown(data), expected)
+            except exceptions.TooLargeError as error:
+                assert "Image.MAX_IMAGE_PIXELS" in str(error)  # noqa: PT017 - or no error
         else:
             assert header_of(data) == header
             np.testing.assert_array_equal(shown(data), expected)
