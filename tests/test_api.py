@@ -41,11 +41,13 @@ LAYERS: list[set[str]] = [
     {"batches"},
     {"structs", "images", "workers"},
     {"catalogue"},
-    {"kernels", "pictures", "locators"},
+    {"budget", "kernels", "pictures", "locators"},
     {"headers"},
-    {"png"},
+    {"opencv_headers", "png"},
     {"plugins"},
-    {"exceptions", "opencv", "silence"},
+    {"jxl"},
+    {"exceptions", "silence"},
+    {"opencv"},
     {"typing"},
 ]
 

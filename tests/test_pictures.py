@@ -470,19 +470,6 @@ def test_first_picture_of_mpo() -> None:
     np.testing.assert_allclose(shown(data), np.full((4, 6, 3), (250, 0, 0)), rtol=0, atol=3)
 
 
-@pytest.mark.parametrize(
-    ("mode", "kind"),
-    [("F", "floating-point"), ("I", "32-bit")],
-)
-def test_samples_that_cannot_be_shown(mode: str, kind: str) -> None:
-    """Samples without a range to reduce are unsupported; the geometry is known."""
-    data = write(Image.new(mode, (1, 1), 70_000), "TIFF")
-    header = header_of(data)
-    assert header.shape == (1, 1)
-    with pytest.raises(exceptions.UnsupportedError, match=f"^pixels of {kind} samples$"):
-        read_picture(data, header)
-
-
 def test_picture_of_a_million_columns() -> None:
     """A picture longer than OpenCV takes is read all the same."""
     bits = np.zeros((1, 2**20 + 1), np.bool_)

@@ -7,9 +7,10 @@ from typing import BinaryIO, Literal, TypeAlias
 
 from PIL import ExifTags, Image, ImageFile
 
-from polars_imgmeta import png
+from polars_imgmeta import exceptions, jxl, png
+from polars_imgmeta.opencv_headers import read_opencv_header
 from polars_imgmeta.plugins import open_with_pillow
-from polars_imgmeta.silence import without_warnings
+from polars_imgmeta.silence import silence
 
 Decoder: TypeAlias = Literal["opencv", "pillow"]
 
@@ -18,6 +19,7 @@ _OPENCV_FORMATS = frozenset({"JPEG", "MPO", "PNG", "WEBP"})
 # Of animations it reads damaged first frames without noticing.
 _OPENCV_STILLS_ONLY = frozenset({"PNG", "WEBP"})
 
+_DEEPEST = (1 << 16) - 1
 _KNOWN_ORIENTATIONS = frozenset(range(2, 9))
 _SIDEWAYS = frozenset(range(5, 9))
 
@@ -61,9 +63,19 @@ def read_header(stream: BinaryIO) -> Header:
         UnsupportedError: If the content is of no known format.
         CorruptError: If it is, and the header is damaged, or if it is empty.
     """
-    with without_warnings():
-        image = open_with_pillow(stream)
-        decoder: Decoder = "opencv" if _suits_opencv(image) else "pillow"
+    decoder: Decoder
+    with silence():
+        # Its plug-in would decode the pixels to tell their size.
+        if size := jxl.read_size(stream):
+            return _upright("JXL", size, 1, "pillow")
+        try:
+            image = open_with_pillow(stream)
+        except exceptions.ImageError:
+            shown = read_opencv_header(stream)
+            if shown is None:
+                raise
+            return Header(shown.format, shown.width, shown.height, 1, "pillow")
+        decoder = "opencv" if _suits_opencv(image) else "pillow"
         if image.format == "PNG":
             chunks = list(png.read_chunks(stream))
             # OpenCV believes any declared length, and makes room for it.
@@ -71,15 +83,21 @@ def read_header(stream: BinaryIO) -> Header:
                 decoder = "pillow"
             image.info.update(png.info_after_pixels(stream, chunks))
         orientation = _orientation(image)
-    width, height = image.size
-    if orientation in _SIDEWAYS:
-        width, height = height, width
-    return Header(str(image.format), width, height, orientation, decoder)
+    return _upright(str(image.format), image.size, orientation, decoder)
+
+
+def _upright(name: str, stored_size: tuple[int, int], orientation: int, decoder: Decoder) -> Header:
+    width, height = stored_size[::-1] if orientation in _SIDEWAYS else stored_size
+    return Header(name, width, height, orientation, decoder)
 
 
 def _suits_opencv(image: ImageFile.ImageFile) -> bool:
     if image.format in _OPENCV_STILLS_ONLY and getattr(image, "is_animated", False):
         return False
+    # Pillow would round 16 bits, where the high byte is asked for.
+    if image.format == "PPM" and image.mode == "RGB":
+        arguments = image.tile[0].args if image.tile else None
+        return isinstance(arguments, tuple) and arguments[-1] == _DEEPEST
     return image.format in _OPENCV_FORMATS
 
 

@@ -10,8 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from polars_imgmeta import exceptions, headers, locators, pictures
+from polars_imgmeta.budget import PixelBudget
 from polars_imgmeta.catalogue import CATALOGUE, Property
 from polars_imgmeta.typing import PropertyName
+
+_pixels_in_flight = PixelBudget(pictures.DEFAULT_MAX_PIXELS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +80,8 @@ def _measure_into(
             f" `max_pixels`, which is {max_pixels}"
         )
         raise exceptions.TooLargeError(msg)
-    picture = pictures.read_picture(data, header)
-    intensity = pictures.intensity_of(picture)
-    for row in of_pixels:
-        values[row.name] = row.kernel(intensity if row.need == "intensity" else picture)
+    with _pixels_in_flight.hold(header.width * header.height):
+        picture = pictures.read_picture(data, header)
+        intensity = pictures.intensity_of(picture)
+        for row in of_pixels:
+            values[row.name] = row.kernel(intensity if row.need == "intensity" else picture)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any, cast
+
 try:
     import cv2
 except ImportError as error:
@@ -12,4 +15,9 @@ except ImportError as error:
     )
     raise ImportError(msg) from error
 
-__all__ = ["cv2"]
+# Where version 5 has them, or version 4.
+_logging: Any = getattr(cv2.utils, "logging", cv2)
+get_log_level = cast("Callable[[], int]", _logging.getLogLevel)
+set_log_level = cast("Callable[[int], int]", _logging.setLogLevel)
+
+__all__ = ["cv2", "get_log_level", "set_log_level"]

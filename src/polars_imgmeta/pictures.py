@@ -8,23 +8,32 @@ here.
 from __future__ import annotations
 
 import io
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageCms
 
 from polars_imgmeta import exceptions
 from polars_imgmeta.headers import Header
 from polars_imgmeta.opencv import cv2
+from polars_imgmeta.opencv_headers import read_opencv_header
 from polars_imgmeta.plugins import open_with_pillow
-from polars_imgmeta.silence import without_warnings
+from polars_imgmeta.silence import silence
 
 Picture: TypeAlias = NDArray[np.uint8]
 """What a viewer shows, as `uint8` of shape (rows, columns, 3), in the order BGR."""
 
-DEFAULT_MAX_PIXELS: Final = 2 * 89_478_485
-"""The size from which Pillow, unless told otherwise, calls a picture a bomb."""
+DEFAULT_MAX_PIXELS: Final = 1 << 27
+"""Half as much again as Pillow warns of as a bomb, and less than it refuses: with the
+16 bytes for each pixel that a picture takes at most, two gibibytes."""
+
+_JPEG_SCAN = b"\xff\xda"
+# Progressive pictures have about ten; thumbnails and further frames have their own.
+_USUAL_SCANS = 100
+_MOST_SCANNED_PIXELS = 1 << 33
+
+_TIFF_SAMPLE_FORMAT = 339  # 1 for unsigned, 2 for signed
 
 # EXIF orientation, to be undone by first transposing and then flipping along an
 # axis (None: not at all; -1: both).
@@ -55,13 +64,11 @@ def read_picture(data: bytes, header: Header) -> Picture:
     Raises:
         CorruptError: If the pixels are damaged.
         UnsupportedError: If they are of a kind that cannot be shown in 8 bits.
-        TooLargeError: If they do not fit into memory.
+        TooLargeError: If they do not fit into memory, or would take for ever.
     """
-    stored = _decode_with_opencv(data) if header.decoder == "opencv" else None
-    if stored is None:
-        with without_warnings():
-            stored = _decode_with_pillow(data)
-    picture = _upright(stored, header.orientation)
+    _require_few_scans(data, header)
+    with silence():
+        picture = _decode(data, header)
     if picture.shape[:2] != header.shape:
         rows, columns = picture.shape[:2]
         msg = (
@@ -77,13 +84,57 @@ def intensity_of(picture: Picture) -> NDArray[np.uint8]:
     return cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY).astype(np.uint8, copy=False)
 
 
-def _decode_with_opencv(data: bytes) -> Picture | None:
-    flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+def _require_few_scans(data: bytes, header: Header) -> None:
+    """Refuse a JPEG that goes over its pixels so often that decoding would not end."""
+    if header.format not in {"JPEG", "MPO"}:
+        return
+    scans = data.count(_JPEG_SCAN)
+    if scans > _USUAL_SCANS and scans * header.width * header.height > _MOST_SCANNED_PIXELS:
+        msg = f"{scans} scans of {header.width} x {header.height} pixels"
+        raise exceptions.TooLargeError(msg)
+
+
+def _decode(data: bytes, header: Header) -> Picture:
+    if header.decoder == "opencv":
+        stored = _imdecode(data, cv2.IMREAD_COLOR)
+        if stored is not None:
+            return _upright(_to_8_bits(stored), header.orientation)
     try:
-        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+        return _upright(_decode_with_pillow(data), header.orientation)
+    except exceptions.ImageError:
+        # Some that are all there are read by OpenCV alone.
+        known = read_opencv_header(io.BytesIO(data))
+        stored = _decode_as_a_last_resort(data) if known and known.whole else None
+        if stored is None:
+            raise
+        return _to_8_bits(stored)
+
+
+def _decode_as_a_last_resort(data: bytes) -> NDArray[Any] | None:
+    for depth in (cv2.IMREAD_ANYDEPTH, 0):
+        if (stored := _imdecode(data, cv2.IMREAD_COLOR | depth)) is not None:
+            return stored
+    return None
+
+
+def _imdecode(data: bytes, flags: int) -> NDArray[Any] | None:
+    try:
+        return cv2.imdecode(np.frombuffer(data, np.uint8), flags | cv2.IMREAD_IGNORE_ORIENTATION)
     except cv2.error:
         return None
-    return None if pixels is None else pixels.astype(np.uint8, copy=False)
+
+
+def _to_8_bits(samples: NDArray[Any]) -> NDArray[np.uint8]:
+    """Reduce samples of any depth, as every decoder's are reduced here."""
+    kind, bits = samples.dtype.kind, 8 * samples.dtype.itemsize
+    if kind == "f":
+        # By convention 0 is black and 1 white; what is beyond cannot be shown.
+        shares: NDArray[np.floating[Any]] = np.nan_to_num(samples).clip(0, 1)
+        return np.rint(shares * 255).astype(np.uint8)
+    if kind == "i":
+        samples, bits = samples.clip(0), bits - 1
+    high_bytes: NDArray[np.uint8] = (samples >> (bits - 8)).astype(np.uint8, copy=False)
+    return high_bytes
 
 
 def _decode_with_pillow(data: bytes) -> Picture:
@@ -98,19 +149,41 @@ def _decode_with_pillow(data: bytes) -> Picture:
 
 
 def _to_bgr(image: Image.Image) -> Picture:
-    # Pillow itself would clip 16 bits at 255; a viewer shows the high byte.
-    if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM"):
-        grey = (np.asarray(image) >> 8).astype(np.uint8)
-        return cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR).astype(np.uint8, copy=False)
-    if image.mode in {"F", "I"}:
-        msg = f"pixels of {'floating-point' if image.mode == 'F' else '32-bit'} samples"
-        raise exceptions.UnsupportedError(msg)
+    if (grey := _deep_samples(image)) is not None:
+        return cv2.cvtColor(_to_8_bits(grey), cv2.COLOR_GRAY2BGR).astype(np.uint8, copy=False)
+    # Otherwise Pillow warns that it cannot keep what we do not want.
+    image.info.pop("transparency", None)
     try:
-        colours = np.asarray(image.convert("RGB"))
+        colours = np.asarray(_to_rgb(image))
     except ValueError:
         msg = f"pixels of mode {image.mode} cannot be converted to RGB"
         raise exceptions.UnsupportedError(msg) from None
     return cv2.cvtColor(colours, cv2.COLOR_RGB2BGR).astype(np.uint8, copy=False)
+
+
+def _deep_samples(image: Image.Image) -> NDArray[Any] | None:
+    """Grey of more than 8 bits, of which Pillow itself would keep the wrong ones."""
+    if image.mode == "F":
+        return np.asarray(image, np.float32)
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM"):
+        return np.asarray(image).astype(np.uint16)
+    if image.mode == "I":
+        signed = getattr(image, "tag_v2", {}).get(_TIFF_SAMPLE_FORMAT, 2) != 1
+        return np.asarray(image, np.int32).view(np.int32 if signed else np.uint32)
+    return None
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    match image.mode:
+        case "RGB":
+            return image
+        case "RGBa" | "La":  # colours multiplied by alpha
+            return image.convert(image.mode.upper()).convert("RGB")
+        case "LAB":
+            lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+            return ImageCms.buildTransform(lab, srgb, "LAB", "RGB").apply(image)
+        case _:
+            return image.convert("RGB")
 
 
 def _upright(stored: Picture, orientation: int) -> Picture:

@@ -1,0 +1,102 @@
+"""Headers of images that OpenCV reads and Pillow does not.
+
+These are Radiance HDR, PAM, PFM in colours, and TIFF with tags that Pillow
+refuses. OpenCV has no way to ask for a header, so that it is read here.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import struct
+from dataclasses import dataclass
+from typing import BinaryIO
+
+_TEXT_HEADER_BYTES = 4096
+_RADIANCE = re.compile(rb"#\?(?:RADIANCE|RGBE)\n(?:.*\n)*?\n-Y +(\d+) +\+X +(\d+)\n")
+_PFM = re.compile(rb"PF\s+(\d+)\s+(\d+)\s+-?[\d.]+\s")
+_PAM = re.compile(rb"P7\n(?:.*\n)*?ENDHDR\n")
+_PAM_SIZE = re.compile(rb"^(WIDTH|HEIGHT) +(\d+) *$", re.MULTILINE)
+
+# TIFF tags, and the bytes of a value of each type.
+_WIDTH, _HEIGHT, _ORIENTATION = 256, 257, 274
+_SIDEWAYS = range(5, 9)
+_PLACES = ((273, 279), (324, 325))  # where strips or tiles are, and how long
+_TYPES = {1: "B", 3: "H", 4: "I", 16: "Q"}
+_MOST_ENTRIES = 4096
+_MOST_VALUES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class ShownHeader:
+    """What an image says of its pixels as OpenCV shows them, which is upright.
+
+    Attributes:
+        format: The name of the format.
+        width: Columns as shown.
+        height: Rows as shown.
+        whole: Whether the pixels are there as declared.
+    """
+
+    format: str
+    width: int
+    height: int
+    whole: bool = True
+
+
+def read_opencv_header(stream: BinaryIO) -> ShownHeader | None:
+    """Read the header of an image, if it is one of those that OpenCV alone reads.
+
+    Args:
+        stream: The image, seekable.
+    """
+    stream.seek(0)
+    start = stream.read(_TEXT_HEADER_BYTES)
+    header = None
+    if found := _RADIANCE.match(start):
+        header = ShownHeader("HDR", int(found[2]), int(found[1]))
+    elif found := _PFM.match(start):
+        header = ShownHeader("PFM", int(found[1]), int(found[2]))
+    elif found := _PAM.match(start):
+        size = {name: int(number) for name, number in _PAM_SIZE.findall(found[0])}
+        header = ShownHeader("PAM", size.get(b"WIDTH", 0), size.get(b"HEIGHT", 0))
+    elif start[:4] in {b"II*\0", b"MM\0*"}:
+        try:
+            header = _read_tiff(stream, "<" if start[:1] == b"I" else ">")
+        except struct.error:  # cut off
+            return None
+    return header if header and header.width > 0 and header.height > 0 else None
+
+
+def _read_tiff(stream: BinaryIO, order: str) -> ShownHeader:
+    """The first directory of a TIFF, without believing any length that it declares."""
+    size = stream.seek(0, io.SEEK_END)
+
+    def read(form: str, position: int) -> tuple[int, ...]:
+        stream.seek(position)
+        return struct.unpack(order + form, stream.read(struct.calcsize(order + form)))
+
+    (directory,) = read("I", 4)
+    (entries,) = read("H", directory)
+    tags: dict[int, tuple[int, ...]] = {}
+    for entry in range(min(entries, _MOST_ENTRIES)):
+        position = directory + 2 + 12 * entry
+        tag, kind, count = read("HHI", position)
+        if kind not in _TYPES or not 0 < count <= _MOST_VALUES:
+            continue
+        form = f"{count}{_TYPES[kind]}"
+        if struct.calcsize(order + form) > 4:  # noqa: PLR2004 - the bytes of an entry's value
+            (position,) = read("I", position + 8)
+            tags[tag] = read(form, position)
+        else:
+            tags[tag] = read(form, position + 8)
+    pieces = [
+        piece
+        for places, lengths in _PLACES
+        for piece in zip(tags.get(places, ()), tags.get(lengths, ()), strict=False)
+    ]
+    whole = bool(pieces) and all(place + length <= size for place, length in pieces)
+    width, height = (tags.get(tag, (0,))[0] for tag in (_WIDTH, _HEIGHT))
+    if tags.get(_ORIENTATION, (1,))[0] in _SIDEWAYS:
+        width, height = height, width
+    return ShownHeader("TIFF", width, height, whole)

@@ -1,0 +1,221 @@
+"""Formats and depths beyond the everyday ones, each against its definition."""
+
+from __future__ import annotations
+
+import io
+import struct
+import sys
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pillow_heif
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from PIL import Image, ImageCms, ImageOps
+
+import polars_imgmeta as im
+from polars_imgmeta import exceptions, jxl
+from polars_imgmeta.headers import read_header
+from polars_imgmeta.pictures import read_picture
+
+RANDOM = np.random.default_rng(0)
+COLOURS = RANDOM.integers(0, 256, (6, 9, 3), dtype=np.uint8)
+SHARES = (RANDOM.random((6, 9, 3), dtype=np.float32) * 1.5 - 0.2).astype(np.float32)
+DEEP = RANDOM.integers(0, 1 << 16, (6, 9, 3), dtype=np.uint16)
+
+
+def shown(data: bytes) -> NDArray[np.uint8]:
+    """The picture, in the order RGB, checked against its header."""
+    header = read_header(io.BytesIO(data))
+    picture = read_picture(data, header)
+    assert picture.shape == (*header.shape, 3)
+    assert picture.dtype == np.uint8
+    return picture[:, :, ::-1]
+
+
+def by_opencv(suffix: str, samples: NDArray[Any]) -> bytes:
+    """Encode with OpenCV, which takes BGR."""
+    stored = samples[:, :, ::-1] if samples.ndim == 3 else samples
+    # Of floats some versions otherwise store the logarithm, with loss.
+    options = [cv2.IMWRITE_TIFF_COMPRESSION, 1] if suffix == ".tiff" else []
+    done, data = cv2.imencode(suffix, np.ascontiguousarray(stored), options)
+    assert done
+    return data.tobytes()
+
+
+def by_pillow(image: Image.Image, name: str, **options: Any) -> bytes:  # noqa: ANN401
+    """Encode with Pillow."""
+    file = io.BytesIO()
+    image.save(file, name, **options)
+    return file.getvalue()
+
+
+def from_shares(samples: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
+    """The documented mapping of floats: 0 black, 1 white, the rest cut off."""
+    mapped = np.vectorize(lambda value: round(min(max(float(value), 0), 1) * 255))(samples)
+    return np.asarray(mapped, np.uint8)
+
+
+@pytest.mark.parametrize("suffix", [".pfm", ".tiff"])
+def test_floats_in_colours(suffix: str) -> None:
+    """Of floating-point samples 0 is black and 1 white."""
+    np.testing.assert_array_equal(shown(by_opencv(suffix, SHARES)), from_shares(SHARES))
+
+
+@pytest.mark.parametrize("name", ["TIFF", "PPM"])
+def test_floats_in_grey(name: str) -> None:
+    """The same holds for one channel, and what is no number is black."""
+    grey = SHARES[:, :, 0].copy()
+    grey[0, :3] = [np.nan, np.inf, -np.inf]
+    data = by_pillow(Image.fromarray(grey), name)
+    expected = from_shares(np.nan_to_num(grey))
+    np.testing.assert_array_equal(shown(data), np.dstack([expected] * 3))
+
+
+def test_radiance() -> None:
+    """Radiance HDR stores floats with one exponent for three channels."""
+    data = by_opencv(".hdr", SHARES.clip(0))
+    difference = shown(data).astype(int) - from_shares(SHARES)
+    assert np.abs(difference).max() <= 2
+    assert read_header(io.BytesIO(data)).format == "HDR"
+
+
+def test_pam() -> None:
+    """PAM, the newest of the Netpbm formats, is read by OpenCV alone."""
+    np.testing.assert_array_equal(shown(by_opencv(".pam", COLOURS)), COLOURS)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tiff", ".ppm"])
+def test_16_bits_in_colours(suffix: str) -> None:
+    """Of 16 bits the high byte is kept."""
+    np.testing.assert_array_equal(shown(by_opencv(suffix, DEEP)), DEEP >> 8)
+
+
+def test_32_bits() -> None:
+    """Of 32 bits the high byte is kept; the sign is none of them."""
+    signed = np.array([[-5, 0, 1 << 23, (1 << 31) - 1]], np.int32)
+    data = by_pillow(Image.fromarray(signed), "TIFF")
+    assert shown(data)[0, :, 0].tolist() == [0, 0, 1, 255]
+
+
+def test_16_bit_ppm_that_is_not_full() -> None:
+    """Samples of 10 bits are scaled by their maximum, as Netpbm defines."""
+    data = b"P6 2 1 1023\n" + struct.pack(">6H", 0, 512, 1023, 1023, 0, 256)
+    assert shown(data).tolist() == [[[0, 128, 255], [255, 0, 64]]]
+
+
+def test_lab() -> None:
+    """Colours in L*a*b* become those of sRGB."""
+    lab = ImageCms.profileToProfile(
+        Image.fromarray(np.full((4, 5, 3), (200, 30, 60), np.uint8)),
+        ImageCms.createProfile("sRGB"),
+        ImageCms.createProfile("LAB"),
+        outputMode="LAB",
+    )
+    assert lab is not None
+    colour = shown(by_pillow(lab, "TIFF"))
+    assert np.abs(colour.astype(int) - (200, 30, 60)).max() <= 3
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_tiff_that_pillow_refuses(orientation: int) -> None:
+    """OpenCV's pixels of a TIFF are turned by the tag, here of float colours."""
+    data = bytearray(by_opencv(".tiff", SHARES))
+    order = "<" if data[:1] == b"I" else ">"
+    (directory,) = struct.unpack_from(order + "I", data, 4)
+    (entries,) = struct.unpack_from(order + "H", data, directory)
+    # Over the tag itself or, where there is none, over one that is not needed.
+    tags = [
+        struct.unpack_from(order + "H", data, directory + 2 + 12 * entry)[0]
+        for entry in range(entries)
+    ]
+    spare = tags.index(next(tag for tag in (274, 305, 296, 317, 284) if tag in tags))
+    struct.pack_into(order + "HHIHH", data, directory + 2 + 12 * spare, 274, 3, 1, orientation, 0)
+    expected = Image.fromarray(from_shares(SHARES).astype(np.uint8))
+    expected.getexif()[274] = orientation
+    np.testing.assert_array_equal(shown(bytes(data)), np.asarray(ImageOps.exif_transpose(expected)))
+
+
+def test_wrong_or_no_suffix(tmp_path: Path) -> None:
+    """The content decides, whatever the name of the file says."""
+    image = Image.fromarray(COLOURS)
+    for file, name in {"a.jpg": "PNG", "b": "GIF", "c.TXT": "TIFF", "d.PNG": "WEBP"}.items():
+        (tmp_path / file).write_bytes(by_pillow(image, name))
+    frame = im.scan_images(tmp_path / "*").collect()
+    rows = im.unnest(im.extract(frame, "path"))
+    assert rows["error"].to_list() == [None] * 4
+    assert rows["width"].to_list() == [9] * 4
+
+
+SIZES = st.tuples(st.integers(1, 70), st.integers(1, 70))
+
+
+@given(size=SIZES | st.sampled_from([(8, 8), (640, 480), (1920, 1080), (256, 128), (1500, 1)]))
+def test_the_size_of_a_jpeg_xl(size: tuple[int, int]) -> None:
+    """The header tells the size in all its forms, and agrees with the plug-in."""
+    image = Image.new("RGB", size, (1, 2, 3))
+    data = encode_jxl(image)
+    header = read_header(io.BytesIO(data))
+    assert (header.width, header.height) == size
+    assert header.format == "JXL"
+    assert read_header(io.BytesIO(data[:20])).shape == header.shape
+
+
+def encode_jxl(image: Image.Image) -> bytes:
+    """Encode without loss."""
+    import pillow_jxl  # noqa: F401, PLC0415 - registers itself
+
+    return by_pillow(image, "JXL", lossless=True)
+
+
+def test_jpeg_xl() -> None:
+    """The pixels come from the plug-in."""
+    np.testing.assert_array_equal(shown(encode_jxl(Image.fromarray(COLOURS))), COLOURS)
+    assert jxl.read_size(io.BytesIO(b"\xff\xd8\xff\xe0 no JPEG XL")) is None
+    with pytest.raises(exceptions.CorruptError):
+        shown(encode_jxl(Image.fromarray(COLOURS))[:40])
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_heic(orientation: int) -> None:
+    """HEIC is shown as the plug-in and Pillow show it."""
+    file = io.BytesIO()
+    exif = Image.Exif()
+    exif[274] = orientation
+    heif = pillow_heif.from_pillow(Image.fromarray(COLOURS).resize((64, 48)))
+    heif.save(file, exif=exif.tobytes(), quality=-1)
+    data = file.getvalue()
+    picture = shown(data)
+    with Image.open(io.BytesIO(data)) as image:
+        expected = ImageOps.exif_transpose(image).convert("RGB")
+    assert (picture.shape[1], picture.shape[0]) == expected.size
+    np.testing.assert_array_equal(picture, np.asarray(expected))
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "data"),
+    [
+        ("pillow_heif", "HEIC", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"),
+        ("pillow_jxl", "JPEG XL", b"\xff\x0a" + b"\x41" * 30),
+    ],
+)
+def test_without_the_extra(
+    module: str, name: str, data: bytes, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A format whose plug-in is absent names the extra."""
+    monkeypatch.setitem(sys.modules, module, None)
+    for registered in ("HEIF", "JXL"):
+        if registered in Image.OPEN:
+            monkeypatch.delitem(Image.OPEN, registered)
+            monkeypatch.setattr(Image, "ID", [i for i in Image.ID if i != registered])
+    (tmp_path / "a").write_bytes(data)
+    frame = im.extract(pl.DataFrame({"path": [str(tmp_path / "a")]}), "path", "brightness")
+    assert im.errors(frame).rows()[0][1:] == (
+        "unsupported",
+        f"{name} needs the extra `formats`: pip install 'polars-imgmeta[formats]'",
+    )

@@ -1,0 +1,140 @@
+"""Decoders say nothing, and everybody else is heard."""
+
+from __future__ import annotations
+
+import ctypes
+import io
+import threading
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from PIL import Image
+
+import polars_imgmeta as im
+from polars_imgmeta.opencv import get_log_level, set_log_level
+from polars_imgmeta.silence import silence
+
+LIBC = ctypes.CDLL(None)
+LIBC.fputs.argtypes = [ctypes.c_char_p, ctypes.c_void_p]
+
+
+def say(text: str) -> None:
+    """Write to C's `stderr`, as libraries do."""
+    LIBC.fputs(text.encode() + b"\n", ctypes.c_void_p.in_dll(LIBC, "stderr").value)
+    LIBC.fflush(None)
+
+
+def noisy_images(folder: Path) -> list[str]:
+    """Images of which libpng, libjpeg, libtiff, OpenCV and Pillow have much to say."""
+    noise = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
+    image = Image.fromarray(noise)
+    paths = []
+    encodings: dict[str, dict[str, Any]] = {
+        "png": {},
+        "jpeg": {"progressive": True},
+        "tiff": {"compression": "tiff_adobe_deflate"},
+        "webp": {"lossless": True},
+        "gif": {},
+    }
+    for name, options in encodings.items():
+        file = io.BytesIO()
+        image.save(file, name, **options)
+        data = file.getvalue()
+        half = len(data) // 2
+        for number, damaged in enumerate(
+            (data[:half], data[:half] + b"\0" * 9 + data[half:], data[:half] + data[half + 40 :])
+        ):
+            path = folder / f"{number}.{name}"
+            path.write_bytes(damaged)
+            paths.append(str(path))
+    return paths
+
+
+def test_nothing_is_written_to_stderr(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Damaged images of all kinds are rows with errors, and no more."""
+    frame = pl.DataFrame({"path": noisy_images(tmp_path)})
+    result = im.extract(frame, "path")
+    assert len(im.errors(result)) > 8
+    assert capfd.readouterr() == ("", "")
+
+
+def test_the_images_are_noisy(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Without silence, the same images fill the terminal: the test above can fail."""
+    import cv2  # noqa: PLC0415
+
+    for path in noisy_images(tmp_path):
+        cv2.imread(path)
+    assert "libpng" in capfd.readouterr().err
+
+
+def test_other_threads_are_heard(capfd: pytest.CaptureFixture[str]) -> None:
+    """While one thread decodes, the warnings and lines of another come through."""
+    inside, done = threading.Event(), threading.Event()
+
+    def decode() -> None:
+        with silence():
+            warnings.warn("of a decoder", UserWarning, stacklevel=1)
+            say("of a decoder")
+            inside.set()
+            assert done.wait(30)
+            say("still of a decoder")
+
+    decoder = threading.Thread(target=decode)
+    decoder.start()
+    assert inside.wait(30)
+    say("of another thread")
+    with pytest.warns(UserWarning, match="of another thread"):
+        warnings.warn("of another thread", UserWarning, stacklevel=1)
+    done.set()
+    decoder.join()
+    say("afterwards")
+    assert capfd.readouterr().err == "of another thread\nafterwards\n"
+
+
+def test_everything_is_put_back() -> None:
+    """Filters, OpenCV's level and C's `stderr` are found as they were."""
+    stderr = ctypes.c_void_p.in_dll(LIBC, "stderr")
+    before = (list(warnings.filters), get_log_level(), stderr.value)
+    with silence(), silence():
+        assert get_log_level() == 0
+        assert (list(warnings.filters), stderr.value) != (before[0], before[2])
+    assert (list(warnings.filters), get_log_level(), stderr.value) == before
+
+
+def test_what_the_user_sets_meanwhile_stays() -> None:
+    """A log level or filters that are set during a decoding are not undone."""
+    level = get_log_level()
+    with silence():
+        set_log_level(5)
+    assert get_log_level() == 5
+    set_log_level(level)
+    inside, done = threading.Event(), threading.Event()
+
+    def decode() -> None:
+        with silence():
+            inside.set()
+            assert done.wait(30)
+
+    decoder = threading.Thread(target=decode)
+    decoder.start()
+    assert inside.wait(30)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with silence():
+            warnings.warn("unheard", UserWarning, stacklevel=1)
+    done.set()
+    decoder.join()
+    with pytest.raises(UserWarning, match="heard"):
+        warnings.warn("heard", UserWarning, stacklevel=1)
+
+
+def test_an_exception_passes_through() -> None:
+    """Silence ends with the block, however it ends."""
+    before = list(warnings.filters)
+    with pytest.raises(ZeroDivisionError), silence():
+        _ = 1 / 0
+    assert list(warnings.filters) == before
