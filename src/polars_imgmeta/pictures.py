@@ -129,8 +129,8 @@ def _to_8_bits(samples: NDArray[Any]) -> NDArray[np.uint8]:
     kind, bits = samples.dtype.kind, 8 * samples.dtype.itemsize
     if kind == "f":
         # By convention 0 is black and 1 white; what is beyond cannot be shown.
-        shares: NDArray[np.floating[Any]] = np.nan_to_num(samples).clip(0, 1)
-        return np.rint(shares * 255).astype(np.uint8)
+        shares = np.nan_to_num(samples).clip(0, 1)
+        return np.asarray(np.rint(shares * 255), np.uint8)
     if kind == "i":
         samples, bits = samples.clip(0), bits - 1
     high_bytes: NDArray[np.uint8] = (samples >> (bits - 8)).astype(np.uint8, copy=False)
