@@ -108,6 +108,7 @@ HARM: dict[str, tuple[bytes, str]] = {
         "too_large",
     ),
     "a PFM of 2^60 pixels": (b"PF\n1073741824 1073741824\n-1\n", "too_large"),
+    "a PPM of 2^33 columns": (b"P6 8589934592 1 255\n", "corrupt"),
     "a PAM of 30000 x 30000": (
         b"P7\nWIDTH 30000\nHEIGHT 30000\nDEPTH 3\nMAXVAL 255\nENDHDR\n",
         "too_large",
@@ -206,6 +207,14 @@ def test_a_damaged_file_is_a_value_or_an_error(data: bytes) -> None:
         second = measure_bytes(data)
         assert (type(second.error), str(second.error)) == (type(first.error), str(first.error))
         assert second.values == first.values
+
+
+def test_an_error_keeps_nothing_alive() -> None:
+    """The error of a row is a message: no traceback, whose frames would hold the image."""
+    measurement = measure_bytes(SOUND["PNG"][:-20])
+    assert measurement.error is not None
+    assert measurement.error.__traceback__ is None
+    assert measurement.error.__context__ is None
 
 
 def test_pictures_share_a_budget() -> None:

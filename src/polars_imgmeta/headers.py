@@ -19,6 +19,8 @@ _OPENCV_FORMATS = frozenset({"JPEG", "MPO", "PNG", "WEBP"})
 # Of animations it reads damaged first frames without noticing.
 _OPENCV_STILLS_ONLY = frozenset({"PNG", "WEBP"})
 
+# What a field of the catalogue holds.
+_LONGEST = (1 << 31) - 1
 _DEEPEST = (1 << 16) - 1
 _KNOWN_ORIENTATIONS = frozenset(range(2, 9))
 _SIDEWAYS = frozenset(range(5, 9))
@@ -74,7 +76,7 @@ def read_header(stream: BinaryIO) -> Header:
             shown = read_opencv_header(stream)
             if shown is None:
                 raise
-            return Header(shown.format, shown.width, shown.height, 1, "pillow")
+            return _upright(shown.format, (shown.width, shown.height), 1, "pillow")
         decoder = "opencv" if _suits_opencv(image) else "pillow"
         if image.format == "PNG":
             chunks = list(png.read_chunks(stream))
@@ -88,6 +90,9 @@ def read_header(stream: BinaryIO) -> Header:
 
 def _upright(name: str, stored_size: tuple[int, int], orientation: int, decoder: Decoder) -> Header:
     width, height = stored_size[::-1] if orientation in _SIDEWAYS else stored_size
+    if not (0 < width <= _LONGEST and 0 < height <= _LONGEST):
+        msg = f"the header of this {name} image tells {width} x {height} pixels"
+        raise exceptions.CorruptError(msg)
     return Header(name, width, height, orientation, decoder)
 
 

@@ -47,12 +47,15 @@ def measure(locator: str, names: Sequence[PropertyName], *, max_pixels: int) -> 
     try:
         _measure_into(values, locator, properties, max_pixels)
     except exceptions.ImageError as error:
-        return Measurement(values, error)
+        failure = error
     except OSError as error:  # from reading; opening maps its own
-        return Measurement(values, exceptions.from_os_error(error))
+        failure = exceptions.from_os_error(error)
     except MemoryError as error:
-        return Measurement(values, exceptions.from_decoder_error(error, what="the data"))
-    return Measurement(values, None)
+        failure = exceptions.from_decoder_error(error, what="the data")
+    else:
+        return Measurement(values, None)
+    # A new one: its traceback would keep the image in memory.
+    return Measurement(values, type(failure)(str(failure)))
 
 
 def _measure_into(
