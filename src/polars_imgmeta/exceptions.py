@@ -158,6 +158,8 @@ def from_decoder_error(error: Exception, *, what: str) -> ImageError:
 
 def _reason(error: Exception) -> str:
     """What a foreign exception says, in one line and free of object addresses."""
+    if isinstance(error, KeyError):  # says nothing but the key
+        return f"unknown value {error}"
     text = re.sub(r"\s*<[^<>]*\bat 0x[0-9a-fA-F]+>", "", str(error))
     return " ".join(text.split()) or type(error).__name__
 

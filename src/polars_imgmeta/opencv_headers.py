@@ -1,7 +1,7 @@
 """Headers of images that OpenCV reads and Pillow does not.
 
-These are Radiance HDR, PAM, PFM in colours, and TIFF with tags that Pillow
-refuses. OpenCV has no way to ask for a header, so that it is read here.
+These are Radiance HDR, PAM, PFM in colours, and TIFF and BMP with fields that
+Pillow refuses. OpenCV has no way to ask for a header, so that it is read here.
 """
 
 from __future__ import annotations
@@ -17,6 +17,10 @@ _RADIANCE = re.compile(rb"#\?(?:RADIANCE|RGBE)\n(?:.*\n)*?\n-Y +(\d+) +\+X +(\d+
 _PFM = re.compile(rb"PF\s+(\d+)\s+(\d+)\s+-?[\d.]+\s")
 _PAM = re.compile(rb"P7\n(?:.*\n)*?ENDHDR\n")
 _PAM_SIZE = re.compile(rb"^(WIDTH|HEIGHT) +(\d+) *$", re.MULTILINE)
+
+# Not 16, of which OpenCV gets the range wrong.
+_BMP_BITS = frozenset({1, 4, 8, 24, 32})
+_BMP_UNPACKED = frozenset({0, 3})
 
 # TIFF tags, and the bytes of a value of each type.
 _WIDTH, _HEIGHT, _ORIENTATION = 256, 257, 274
@@ -60,12 +64,28 @@ def read_opencv_header(stream: BinaryIO) -> ShownHeader | None:
     elif found := _PAM.match(start):
         size = {name: int(number) for name, number in _PAM_SIZE.findall(found[0])}
         header = ShownHeader("PAM", size.get(b"WIDTH", 0), size.get(b"HEIGHT", 0))
-    elif start[:4] in {b"II*\0", b"MM\0*"}:
-        try:
+    try:
+        if start[:4] in {b"II*\0", b"MM\0*"}:
             header = _read_tiff(stream, "<" if start[:1] == b"I" else ">")
-        except struct.error:  # cut off
-            return None
+        elif start[:2] == b"BM":
+            header = _read_bmp(stream)
+    except struct.error:  # cut off
+        return None
     return header if header and header.width > 0 and header.height > 0 else None
+
+
+def _read_bmp(stream: BinaryIO) -> ShownHeader:
+    """The fixed fields of a BMP whose rows are stored as they are."""
+    size = stream.seek(0, io.SEEK_END)
+    stream.seek(0)
+    pixels, _, width, height, _, bits, packing = struct.unpack("<10xIIiiHHI", stream.read(34))
+    row_bytes = (width * bits + 31) // 32 * 4
+    whole = (
+        packing in _BMP_UNPACKED
+        and bits in _BMP_BITS
+        and 0 <= pixels <= size - row_bytes * abs(height)
+    )
+    return ShownHeader("BMP", width, abs(height), whole)
 
 
 def _read_tiff(stream: BinaryIO, order: str) -> ShownHeader:
