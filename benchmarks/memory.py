@@ -73,7 +73,7 @@ def main() -> None:
     options = parser.parse_args()
     threads = pl.thread_pool_size()
     print(f"{'set':10}{'images':>8}{'failed':>8}{'peak, MB':>10}{'bytes a pixel and thread':>26}")
-    for name, pixels in {"small": 240 * 320, "large": _LARGE[0] * _LARGE[1], "hostile": 0}.items():
+    for name, pixels in {"small": 0, "large": _LARGE[0] * _LARGE[1], "hostile": 0}.items():
         with tempfile.TemporaryDirectory() as drawn:
             folder = Path(drawn)
             match name:

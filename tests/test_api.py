@@ -46,7 +46,7 @@ LAYERS: list[set[str]] = [
     {"opencv_headers", "png"},
     {"plugins"},
     {"jxl"},
-    {"exceptions", "silence"},
+    {"exceptions", "isolation"},
     {"opencv"},
     {"typing"},
 ]

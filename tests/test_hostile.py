@@ -108,6 +108,12 @@ HARM: dict[str, tuple[bytes, str]] = {
         "too_large",
     ),
     "a PFM of 2^60 pixels": (b"PF\n1073741824 1073741824\n-1\n", "too_large"),
+    "an icon with a picture of 30000 x 30000": (
+        b"\0\0\1\0\1\0"
+        + struct.pack("<BBBBHHII", 16, 16, 0, 0, 1, 32, 99, 22)
+        + png(PIXELS, END, size=(30_000, 30_000)),
+        "too_large",
+    ),
     "a PPM of 2^33 columns": (b"P6 8589934592 1 255\n", "corrupt"),
     "a PAM of 30000 x 30000": (
         b"P7\nWIDTH 30000\nHEIGHT 30000\nDEPTH 3\nMAXVAL 255\nENDHDR\n",

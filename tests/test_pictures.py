@@ -618,31 +618,25 @@ def test_damaged_pixels_of_png(animated: bool) -> None:  # noqa: FBT001 - a para
 @pytest.mark.parametrize("name", FORMATS)
 @pytest.mark.parametrize("limit", [1, None])
 def test_limit_of_pillow(monkeypatch: pytest.MonkeyPatch, name: str, limit: int | None) -> None:
-    """Pillow's limit on pixels is the user's: it stays, and matters where plug-ins apply it."""
+    """Pillow's limit on pixels is the user's: it neither matters nor changes, nor warns."""
     data = write(Image.fromarray(noise(16, 16)), name)
     header, expected = header_of(data), shown(data)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        if limit == 1 and name in {"ICO", "TIFF", "WEBP"}:
-            # Plug-ins apply it by themselves, in some versions: then it is named.
-            try:
-                np.testing.assert_array_equal(shown(data), expected)
-            except exceptions.TooLargeError as error:
-                assert "Image.MAX_IMAGE_PIXELS" in str(error)  # noqa: PT017 - or no error
-        else:
-            assert header_of(data) == header
-            np.testing.assert_array_equal(shown(data), expected)
+        assert header_of(data) == header
+        np.testing.assert_array_equal(shown(data), expected)
     assert [str(warning.message) for warning in caught] == []
     assert limit == Image.MAX_IMAGE_PIXELS
 
 
 @pytest.mark.parametrize("setting", [False, True])
 def test_truncated_images_of_pillow(monkeypatch: pytest.MonkeyPatch, setting: bool) -> None:  # noqa: FBT001 - a parameter
-    """Whether Pillow fills up truncated images stays as the user set it."""
+    """Whether Pillow fills up truncated images stays the user's, and matters to nobody here."""
     monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", setting)
     for name in FORMATS:
         data = write(Image.fromarray(noise(16, 16)), name)
-        for damaged in (data, data[: len(data) // 2]):
-            attempt(damaged)
-            assert setting == ImageFile.LOAD_TRUNCATED_IMAGES
+        assert attempt(data)[2] == ""
+        if name != "JPEG2000":  # too short, it may be a coarser picture
+            assert attempt(data[: len(data) // 2])[2].startswith("corrupt: ")
+        assert setting is ImageFile.LOAD_TRUNCATED_IMAGES

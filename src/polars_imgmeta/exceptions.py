@@ -140,8 +140,8 @@ def from_decoder_error(error: Exception, *, what: str) -> ImageError:
         what: The part that could not be read, as the subject of the message.
 
     Returns:
-        `TooLargeError` where memory ran out or a limit of the user's own in
-        Pillow struck, otherwise `CorruptError`.
+        `TooLargeError` where memory ran out or a hidden image would take it,
+        otherwise `CorruptError`.
 
     Examples:
         >>> from_decoder_error(OSError("broken <_io.BytesIO object at 0x7f>"), what="the pixels")
@@ -152,7 +152,7 @@ def from_decoder_error(error: Exception, *, what: str) -> ImageError:
     if isinstance(error, MemoryError):
         return TooLargeError(f"{what} do not fit into memory")
     if type(error).__name__ == "DecompressionBombError":
-        return TooLargeError("more pixels than Pillow's own Image.MAX_IMAGE_PIXELS allows")
+        return TooLargeError("an image within it has more pixels than its header tells")
     return CorruptError(f"{what} cannot be decoded: {_reason(error)}")
 
 

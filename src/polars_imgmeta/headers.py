@@ -8,9 +8,9 @@ from typing import BinaryIO, Literal, TypeAlias
 from PIL import ExifTags, Image, ImageFile
 
 from polars_imgmeta import exceptions, jxl, png
+from polars_imgmeta.isolation import isolated
 from polars_imgmeta.opencv_headers import read_opencv_header
 from polars_imgmeta.plugins import open_with_pillow
-from polars_imgmeta.silence import silence
 
 Decoder: TypeAlias = Literal["opencv", "pillow"]
 
@@ -19,6 +19,9 @@ _OPENCV_FORMATS = frozenset({"JPEG", "MPO", "PNG", "WEBP"})
 # Of animations it reads damaged first frames without noticing.
 _OPENCV_STILLS_ONLY = frozenset({"PNG", "WEBP"})
 
+# Some plug-ins decode while they open, such as icons. Pillow refuses from twice as
+# many, and WebP, which asks for leave, cannot have more.
+_MOST_PIXELS = 1 << 27
 # What a field of the catalogue holds.
 _LONGEST = (1 << 31) - 1
 _DEEPEST = (1 << 16) - 1
@@ -66,7 +69,7 @@ def read_header(stream: BinaryIO) -> Header:
         CorruptError: If it is, and the header is damaged, or if it is empty.
     """
     decoder: Decoder
-    with silence():
+    with isolated(most_pixels=_MOST_PIXELS):
         # Its plug-in would decode the pixels to tell their size.
         if size := jxl.read_size(stream):
             return _upright("JXL", size, 1, "pillow")

@@ -16,10 +16,10 @@ from PIL import Image, ImageCms
 
 from polars_imgmeta import exceptions
 from polars_imgmeta.headers import Header
+from polars_imgmeta.isolation import isolated
 from polars_imgmeta.opencv import cv2
 from polars_imgmeta.opencv_headers import read_opencv_header
 from polars_imgmeta.plugins import open_with_pillow
-from polars_imgmeta.silence import silence
 
 Picture: TypeAlias = NDArray[np.uint8]
 """What a viewer shows, as `uint8` of shape (rows, columns, 3), in the order BGR."""
@@ -27,6 +27,9 @@ Picture: TypeAlias = NDArray[np.uint8]
 DEFAULT_MAX_PIXELS: Final = 1 << 27
 """Half as much again as Pillow warns of as a bomb, and less than it refuses: with the
 16 bytes for each pixel that a picture takes at most, two gibibytes."""
+
+# A tile of a small picture may be larger than the picture.
+_SMALL = 1 << 24
 
 _JPEG_SCAN = b"\xff\xda"
 # Progressive pictures have about ten; thumbnails and further frames have their own.
@@ -67,7 +70,7 @@ def read_picture(data: bytes, header: Header) -> Picture:
         TooLargeError: If they do not fit into memory, or would take for ever.
     """
     _require_few_scans(data, header)
-    with silence():
+    with isolated(most_pixels=max(header.width * header.height, _SMALL)):
         picture = _decode(data, header)
     if picture.shape[:2] != header.shape:
         rows, columns = picture.shape[:2]

@@ -6,17 +6,18 @@ import ctypes
 import io
 import threading
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
-from PIL import Image
+from PIL import Image, ImageFile
 
 import polars_imgmeta as im
+from polars_imgmeta.isolation import isolated
 from polars_imgmeta.opencv import get_log_level, set_log_level
-from polars_imgmeta.silence import silence
 
 LIBC = ctypes.CDLL(None)
 LIBC.fputs.argtypes = [ctypes.c_char_p, ctypes.c_void_p]
@@ -76,7 +77,7 @@ def test_other_threads_are_heard(capfd: pytest.CaptureFixture[str]) -> None:
     inside, done = threading.Event(), threading.Event()
 
     def decode() -> None:
-        with silence():
+        with isolated():
             warnings.warn("of a decoder", UserWarning, stacklevel=1)
             say("of a decoder")
             inside.set()
@@ -95,27 +96,63 @@ def test_other_threads_are_heard(capfd: pytest.CaptureFixture[str]) -> None:
     assert capfd.readouterr().err == "of another thread\nafterwards\n"
 
 
+def test_other_threads_see_the_users_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pillow's settings hold for everybody but the thread that decodes."""
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 500)
+    file = io.BytesIO()
+    noise = np.random.default_rng(0).integers(0, 256, (30, 40, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(file, "WEBP", lossless=True)
+    large = file.getvalue()
+    file = io.BytesIO()
+    Image.fromarray(noise[:9, :9]).save(file, "PNG")
+    truncated = file.getvalue()[:150]
+
+    def use() -> None:
+        assert ImageFile.LOAD_TRUNCATED_IMAGES
+        Image.open(io.BytesIO(truncated)).load()
+        with pytest.raises(Image.DecompressionBombError):
+            Image.open(io.BytesIO(large))
+
+    use()
+    with isolated(), ThreadPoolExecutor(1) as other:
+        assert not ImageFile.LOAD_TRUNCATED_IMAGES
+        with pytest.raises(OSError, match="truncated"):
+            Image.open(io.BytesIO(truncated)).load()
+        assert Image.open(io.BytesIO(large)).size == (40, 30)
+        other.submit(use).result()
+    with isolated(most_pixels=500), pytest.raises(Image.DecompressionBombError):
+        Image.open(io.BytesIO(large))
+    use()
+
+
 def test_everything_is_put_back() -> None:
-    """Filters, OpenCV's level and C's `stderr` are found as they were."""
+    """Filters, OpenCV's level, C's `stderr` and Pillow's settings are found as they were."""
     stderr = ctypes.c_void_p.in_dll(LIBC, "stderr")
-    before = (list(warnings.filters), get_log_level(), stderr.value)
-    with silence(), silence():
+
+    def state() -> list[object]:
+        settings = [ImageFile.LOAD_TRUNCATED_IMAGES, Image.MAX_IMAGE_PIXELS]
+        kinds = [type(setting) for setting in settings]
+        return [list(warnings.filters), get_log_level(), stderr.value, settings, kinds]
+
+    before = state()
+    with isolated():
         assert get_log_level() == 0
-        assert (list(warnings.filters), stderr.value) != (before[0], before[2])
-    assert (list(warnings.filters), get_log_level(), stderr.value) == before
+        assert all(now != then for now, then in zip(state()[1:3], before[1:3], strict=True))
+    assert state() == before
 
 
 def test_what_the_user_sets_meanwhile_stays() -> None:
     """A log level or filters that are set during a decoding are not undone."""
     level = get_log_level()
-    with silence():
+    with isolated():
         set_log_level(5)
     assert get_log_level() == 5
     set_log_level(level)
     inside, done = threading.Event(), threading.Event()
 
     def decode() -> None:
-        with silence():
+        with isolated():
             inside.set()
             assert done.wait(30)
 
@@ -124,7 +161,7 @@ def test_what_the_user_sets_meanwhile_stays() -> None:
     assert inside.wait(30)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        with silence():
+        with isolated():
             warnings.warn("unheard", UserWarning, stacklevel=1)
     done.set()
     decoder.join()
@@ -135,6 +172,6 @@ def test_what_the_user_sets_meanwhile_stays() -> None:
 def test_an_exception_passes_through() -> None:
     """Silence ends with the block, however it ends."""
     before = list(warnings.filters)
-    with pytest.raises(ZeroDivisionError), silence():
+    with pytest.raises(ZeroDivisionError), isolated():
         _ = 1 / 0
     assert list(warnings.filters) == before

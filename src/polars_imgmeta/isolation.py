@@ -1,25 +1,30 @@
-"""Decoding in silence, without taking anybody else's voice away.
+"""Decoding apart from the rest of the process: silent, and by our rules alone.
 
 Decoders speak of what they overlook: Pillow by warnings, libjpeg, libpng and
 libtiff through C's `stderr`, OpenCV through a log of its own. Here all of that is
-either harmless or a row's error, thousands of lines of it, and no filter of the
-user's may turn a warning into a failure.
+either harmless or a row's error, thousands of lines of it. And they obey settings
+of the user's that are not meant for us: filters that turn warnings into errors,
+Pillow's limit on pixels, its leniency with truncated files.
 
-Warnings and C's `stderr` belong to the process. Both are replaced, while some
-thread decodes, by ones that ask which thread speaks: they drop what a decoding
-thread says and pass on the rest. OpenCV's log knows no threads; its level is
-lowered and put back. Nothing touches `sys.stderr` or file descriptor 2.
+All these belong to the process. While some thread decodes they are replaced by
+ones that ask which thread it is: a decoding thread is not heard and sees our
+rules, every other is heard and sees what the user set. OpenCV's log alone knows
+no threads; its level is lowered and put back. Nothing touches `sys.stderr` or
+file descriptor 2.
 """
 
 from __future__ import annotations
 
 import ctypes
+import math
 import os
 import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
+
+from PIL import Image, ImageFile
 
 from polars_imgmeta.opencv import get_log_level, set_log_level
 
@@ -30,6 +35,7 @@ _UNBUFFERED = 2  # C's _IONBF: each message is written by the thread that has it
 
 class _ThisThread(threading.local):
     decoding = False
+    most_pixels = math.inf
 
 
 _this_thread = _ThisThread()
@@ -108,6 +114,50 @@ class _CStderr:
             self._variable.value = self._original
 
 
+class _Leniency:
+    """Pillow's `LOAD_TRUNCATED_IMAGES`: none for a decoding thread."""
+
+    def __init__(self, users: object) -> None:
+        self.users = users
+
+    def __bool__(self) -> bool:
+        return bool(self.users) and not _this_thread.decoding
+
+
+class _Limit(int):
+    """Pillow's `MAX_IMAGE_PIXELS`: for a decoding thread what its header was judged by."""
+
+    factor = 1
+
+    def __lt__(self, pixels: int) -> bool:
+        if _this_thread.decoding:
+            return _this_thread.most_pixels * self.factor < pixels
+        return int(self) < pixels
+
+    def __rmul__(self, factor: int) -> _Limit:
+        limit = _Limit(factor * int(self))
+        limit.factor = factor * self.factor
+        return limit
+
+
+class _PillowSettings:
+    """The two settings of Pillow's that decide what it decodes."""
+
+    def replace(self) -> None:
+        self._leniency = ImageFile.LOAD_TRUNCATED_IMAGES
+        self._limit = Image.MAX_IMAGE_PIXELS
+        ImageFile.LOAD_TRUNCATED_IMAGES = cast("bool", _Leniency(self._leniency))
+        if self._limit is not None:
+            Image.MAX_IMAGE_PIXELS = _Limit(self._limit)
+
+    def restore(self) -> None:
+        # Unless the user has set them meanwhile.
+        if isinstance(ImageFile.LOAD_TRUNCATED_IMAGES, _Leniency):
+            ImageFile.LOAD_TRUNCATED_IMAGES = self._leniency
+        if isinstance(Image.MAX_IMAGE_PIXELS, _Limit):
+            Image.MAX_IMAGE_PIXELS = self._limit
+
+
 class _Process:
     """What belongs to the process, replaced from the first decoder to the last."""
 
@@ -115,6 +165,7 @@ class _Process:
         self.lock = threading.Lock()
         self.decoders = 0
         self.stderr = _CStderr()
+        self.pillow = _PillowSettings()
         self.log_level = _SILENT
 
     def enter(self) -> None:
@@ -122,6 +173,7 @@ class _Process:
             self.decoders += 1
             if self.decoders == 1:
                 self.stderr.replace()
+                self.pillow.replace()
                 self.log_level = get_log_level()
                 set_log_level(_SILENT)
             # Whoever sets filters meanwhile puts theirs before ours.
@@ -136,6 +188,7 @@ class _Process:
 
     def restore(self) -> None:
         self.stderr.restore()
+        self.pillow.restore()
         if get_log_level() == _SILENT:
             set_log_level(self.log_level)
         while _filter in warnings.filters:
@@ -156,13 +209,16 @@ if hasattr(os, "register_at_fork"):  # not on Windows
 
 
 @contextmanager
-def silence() -> Iterator[None]:
-    """Let decoders say nothing in this thread; may be nested."""
-    if _this_thread.decoding:
-        yield
-        return
+def isolated(most_pixels: float = math.inf) -> Iterator[None]:
+    """Keep the decoders of this thread apart.
+
+    Args:
+        most_pixels: The size from which Pillow shall refuse an image, such as
+            one within an icon that its header did not tell.
+    """
     _process.enter()
     _this_thread.decoding = True
+    _this_thread.most_pixels = most_pixels
     try:
         yield
     finally:
