@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import io
+import struct
 import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +17,7 @@ import pytest
 from PIL import Image, ImageFile
 
 import polars_imgmeta as im
+from polars_imgmeta.headers import read_header
 from polars_imgmeta.isolation import isolated
 from polars_imgmeta.opencv import get_log_level, set_log_level
 
@@ -70,6 +72,22 @@ def test_the_images_are_noisy(tmp_path: Path, capfd: pytest.CaptureFixture[str])
     for path in noisy_images(tmp_path):
         cv2.imread(path)
     assert "libpng" in capfd.readouterr().err
+
+
+def test_pillow_logs_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    """A TIFF of too many samples, of which Pillow logs an error to others, is silent too."""
+    file = io.BytesIO()
+    Image.new("RGB", (2, 2)).save(file, "TIFF")
+    tag = struct.pack("<HHIHH", 277, 3, 1, 3, 0)
+    data = file.getvalue()
+    assert tag in data
+    data = data.replace(tag, struct.pack("<HHIHH", 277, 3, 1, 9999, 0))
+    assert read_header(io.BytesIO(data)).shape == (2, 2)
+    with pytest.raises(Image.UnidentifiedImageError):
+        Image.open(io.BytesIO(data))
+    assert [record.message for record in caplog.records] == [
+        "More samples per pixel than can be decoded: 9999"
+    ]
 
 
 def test_other_threads_are_heard(capfd: pytest.CaptureFixture[str]) -> None:

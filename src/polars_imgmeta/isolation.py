@@ -1,6 +1,6 @@
 """Decoding apart from the rest of the process: silent, and by our rules alone.
 
-Decoders speak of what they overlook: Pillow by warnings, libjpeg, libpng and
+Decoders speak of what they overlook: Pillow by warnings and a log, libjpeg, libpng and
 libtiff through C's `stderr`, OpenCV through a log of its own. Here all of that is
 either harmless or a row's error, thousands of lines of it. And they obey settings
 of the user's that are not meant for us: filters that turn warnings into errors,
@@ -16,6 +16,7 @@ file descriptor 2.
 from __future__ import annotations
 
 import ctypes
+import logging
 import math
 import os
 import threading
@@ -47,6 +48,18 @@ class _DecodingThreads:
     def match(self, _text: str) -> bool:
         return _this_thread.decoding
 
+
+class _QuietThreads(logging.Filter):
+    """Drops what a decoding thread logs."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        del record
+        return not _this_thread.decoding
+
+
+# Of Pillow's loggers the one that has more to say than for debugging.
+_logger = logging.getLogger("PIL.TiffImagePlugin")
+_log_filter = _QuietThreads()
 
 # For its action, message, category, module and line.
 _filter: Any = ("ignore", _DecodingThreads(), Warning, None, 0)
@@ -174,6 +187,7 @@ class _Process:
             if self.decoders == 1:
                 self.stderr.replace()
                 self.pillow.replace()
+                _logger.addFilter(_log_filter)
                 self.log_level = get_log_level()
                 set_log_level(_SILENT)
             # Whoever sets filters meanwhile puts theirs before ours.
@@ -189,6 +203,7 @@ class _Process:
     def restore(self) -> None:
         self.stderr.restore()
         self.pillow.restore()
+        _logger.removeFilter(_log_filter)
         if get_log_level() == _SILENT:
             set_log_level(self.log_level)
         while _filter in warnings.filters:
