@@ -152,6 +152,31 @@ def test_a_failed_row_is_left_alone_until_something_new_is_asked(tmp_path: Path)
     assert im.unnest(result).select("width", "height", "error").row(0) == (320, 240, None)
 
 
+def test_a_row_that_lost_its_locator_is_null_once_something_new_is_asked(
+    frame: pl.DataFrame,
+) -> None:
+    """Without a locator nothing can be added, and half a row would be neither."""
+    full = im.extract(frame, "path", "width")
+    lost = full.with_columns(path=pl.when(pl.col("path") != frame["path"][0]).then("path"))
+    assert im.extract(lost, "path", "width")["path_imgmeta"].null_count() == 0
+    assert im.add(lost, "height")["path_imgmeta"].is_null().to_list() == [True, False, False]
+
+
+def test_an_error_of_another_row_does_not_spread(tmp_path: Path, photos: Path) -> None:
+    """Of two rows that share a file, only the one that lacks something has the error."""
+    path = tmp_path / "a.png"
+    whole = (photos / "noise.png").read_bytes()
+    path.write_bytes(whole)
+    row = pl.DataFrame({"path": [str(path)]})
+    complete = im.extract(row, "path", ["width", "brightness"])
+    path.write_bytes(whole[: len(whole) // 2])
+    both = im.add(pl.concat([complete, row], how="diagonal"), "height")
+    errors = both["path_imgmeta"].struct.field("error").to_list()
+    assert errors[0] is None
+    assert errors[1].startswith("corrupt: ")
+    assert im.unnest(both)["brightness"].is_null().to_list() == [False, True]
+
+
 def test_retry_reads_failed_rows_alone(tmp_path: Path, frame: pl.DataFrame) -> None:
     """A nightly retry opens the files of failed rows and no others."""
     late = str(tmp_path / "late.png")

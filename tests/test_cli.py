@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -62,6 +63,8 @@ def test_many_failures_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture
         (["nowhere"], "imgmeta: `source` must be a folder, a file or a pattern, got 'nowhere'"),
         (["."], "imgmeta: no images in ."),
         (["-p", "widht"], "Hint: did you mean 'width'?"),
+        ([""], "imgmeta: an empty string"),
+        (["-o", "nowhere/a.csv"], "imgmeta: --output must be in a folder that exists"),
         (["-o", "a.txt"], "imgmeta: --output must end in .parquet or .csv, got a.txt"),
     ],
 )
@@ -78,6 +81,19 @@ def test_one_image(sample_folder: Path, capsys: pytest.CaptureFixture[str]) -> N
     """A file is described alone."""
     assert main([str(sample_folder / "photos" / "dusk.png")]) == 0
     assert capsys.readouterr().out.startswith("1 image in ")
+
+
+def test_a_terminal_without_unicode(sample_folder: Path) -> None:
+    """The table is drawn in ASCII where nothing else can be shown."""
+    done = subprocess.run(
+        [sys.executable, "-m", "polars_imgmeta", str(sample_folder / "photos" / "dusk.png")],
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.isascii()
+    assert "| 320 " in done.stdout
 
 
 def test_the_command_is_installed() -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import errno
 import os
 import pickle
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import get_args
 
@@ -58,6 +60,19 @@ MISTAKES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
             "`locator` must name a column of the frame, got 'paht'"
             "\n\nHint: did you mean 'path'?\n\nColumns: 'path', 'label', 'n'"
         ),
+    ),
+    "an expression for a column": (
+        lambda: im.extract(FRAME, pl.col("path")),  # type: ignore[arg-type]
+        im.ColumnError,
+        (
+            f"`locator` must name a column of the frame, got the Expr {pl.col('path')}"
+            "\n\nColumns: 'path', 'label', 'n'"
+        ),
+    ),
+    "a name that is none": (
+        lambda: im.extract(FRAME, "path", into=5),  # type: ignore[arg-type]
+        im.ColumnError,
+        "`into` must be the name of a column, got 5",
     ),
     "column of another dtype": (
         lambda: im.extract(FRAME, "n"),
@@ -241,7 +256,11 @@ def hostile(tmp_path_factory: pytest.TempPathFactory, sample_folder: Path) -> Pa
     (folder / "truncated.png").write_bytes(whole[:-2000])
     (folder / "header.png").write_bytes(whole[:20])
     (folder / "large.png").write_bytes(whole)
+    (folder / "script.eps").write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n")
     os.mkfifo(folder / "pipe.jpg")
+    with pytest.MonkeyPatch.context() as patch, socket.socket(socket.AF_UNIX) as listener:
+        patch.chdir(folder)  # the path of a socket must be short
+        listener.bind("socket.jpg")
     (folder / "loop.jpg").symlink_to("loop.jpg")
     (folder / "dangling.jpg").symlink_to("nothing.jpg")
     return folder
@@ -253,6 +272,8 @@ ROWS = {
     "empty.jpg/below.jpg": "not_found: no such file",
     "folder.jpg": "invalid_locator: a directory, not an image file",
     "pipe.jpg": "invalid_locator: a device, pipe or socket, not an image file",
+    "socket.jpg": "invalid_locator: a device, pipe or socket, not an image file",
+    "script.eps": "unsupported: not an image of a known format",
     "loop.jpg": "invalid_locator: too many levels of symbolic links",
     "x" * 300: "invalid_locator: the file name is too long",
     "a\0b": "invalid_locator: a path cannot contain the character NUL",
@@ -267,6 +288,10 @@ OTHER_ROWS = {
     "file://host/a.jpg": (
         "invalid_locator: a file URI of another host; this machine's files are file:///path"
     ),
+    "file://relative.jpg": (
+        "invalid_locator: a file URI of a relative path; absolute ones are file:///path"
+    ),
+    "/proc/self/mem": "unreachable: reading failed with EIO",
     "/dev/zero": "invalid_locator: a device, pipe or socket, not an image file",
 }
 
@@ -300,6 +325,27 @@ def test_on_error_raise_names_the_first_locator(engine: str, hostile: Path) -> N
     with pytest.raises(im.UnsupportedError) as caught:
         run(engine, frame, lambda f: f.imgmeta.extract("path", "width", on_error="raise"))
     assert in_our_words(caught.value) == f"{bad!r}: not an image of a known format"
+
+
+def test_on_error_raise_is_the_first_row_whatever_the_batches(hostile: Path) -> None:
+    """However Polars cuts the column, the first failing row of all is raised."""
+    sound, gone = str(hostile / "large.png"), str(hostile / "missing.jpg")
+    text = str(hostile / "text.jpg")
+    rows = [*[sound] * 40, gone, *[sound] * 40, text]
+    chunks = [pl.DataFrame({"path": [row]}) for row in rows]
+    frame = pl.concat(chunks, rechunk=False)
+    image = pl.col("path").imgmeta.extract("brightness", on_error="raise")  # type: ignore[attr-defined]
+    queries: list[Callable[[], object]] = [
+        lambda: frame.select(image),
+        lambda: frame["path"].imgmeta.extract("width", on_error="raise"),  # type: ignore[attr-defined]
+        *(
+            partial(run, engine, frame, lambda f: im.extract(f, "path", on_error="raise"))
+            for engine in ENGINES
+        ),
+    ]
+    for query in queries:
+        with pytest.raises(im.NotFoundError):
+            query()
 
 
 def test_a_picture_over_the_limit_keeps_its_geometry(hostile: Path) -> None:

@@ -8,6 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import cv2
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -107,10 +108,15 @@ def test_the_metadata_of_a_parquet_file(
     WRITERS[writer](frame, file, options)
     check(pq.read_schema(file))
     metadata = pq.read_metadata(file)
-    libraries = ["polars-imgmeta", "polars", "numpy", "opencv-python", "pillow"]
     assert json.loads(metadata.metadata[b"imgmeta"]) == {
         "edition": 1,
-        "versions": {library: version(library) for library in libraries},
+        "versions": {
+            "polars-imgmeta": im.__version__,
+            "polars": version("polars"),
+            "numpy": version("numpy"),
+            "opencv": cv2.__version__,
+            "pillow": version("pillow"),
+        },
     }
     assert metadata.metadata.get(b"owner") == (b"us" if "metadata" in options else None)
     codec = {"gzip": "GZIP", "uncompressed": "UNCOMPRESSED"}.get(

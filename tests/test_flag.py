@@ -255,7 +255,10 @@ def of_edition(frame: pl.DataFrame, edition: int) -> pl.DataFrame:
 
 def test_another_edition_is_never_mixed(frame: pl.DataFrame, photos: Path) -> None:
     """`extract` computes such a column anew; the verbs that would add to it say so."""
-    stale = of_edition(frame, 0)
+    wrong = pl.col("path_imgmeta").struct.with_fields(width=pl.lit(-1, pl.Int32))
+    stale = of_edition(frame.with_columns(wrong), 0)
+    described = im.to_arrow(stale).schema.field("path_imgmeta").metadata
+    assert described[b"imgmeta.edition"] == b"0"
     assert im.provenance(stale).edition == 0
     assert not im.provenance(stale).current
     message = (

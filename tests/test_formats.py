@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageOps
+from PIL.TiffImagePlugin import TiffImageFile
 
 import polars_imgmeta as im
 from polars_imgmeta import exceptions, jxl
@@ -86,8 +87,31 @@ def test_radiance() -> None:
 
 
 def test_pam() -> None:
-    """PAM, the newest of the Netpbm formats, is read by OpenCV alone."""
-    np.testing.assert_array_equal(shown(by_opencv(".pam", COLOURS)), COLOURS)
+    """PAM, the newest of the Netpbm formats."""
+    header = b"P7\nWIDTH 9\nHEIGHT 6\nDEPTH 3\nMAXVAL 255\nTUPLTYPE RGB\nENDHDR\n"
+    np.testing.assert_array_equal(shown(header + COLOURS.tobytes()), COLOURS)
+    deep = header.replace(b"255", b"65535") + DEEP.astype(">u2").tobytes()
+    np.testing.assert_array_equal(shown(deep), DEEP >> 8)
+    with pytest.raises(exceptions.CorruptError):
+        shown(deep[:-1])
+
+
+@pytest.mark.parametrize(
+    ("depth", "maximum", "samples", "colour"),
+    [
+        (1, 255, [7], [7, 7, 7]),
+        (2, 255, [7, 99], [7, 7, 7]),
+        (4, 255, [1, 2, 3, 0], [1, 2, 3]),
+        (1, 1, [1], [255, 255, 255]),
+        (3, 15, [0, 8, 15], [0, 136, 255]),
+    ],
+)
+def test_pam_of_other_depths(
+    depth: int, maximum: int, samples: list[int], colour: list[int]
+) -> None:
+    """Alpha is dropped, grey shown as grey, and a maximum scaled to white."""
+    header = f"P7\n# a comment\nWIDTH 1\nHEIGHT 1\nDEPTH {depth}\nMAXVAL {maximum}\nENDHDR\n"
+    assert shown(header.encode() + bytes(samples)).tolist() == [[colour]]
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tiff", ".ppm"])
@@ -139,6 +163,48 @@ def test_tiff_that_pillow_refuses(orientation: int) -> None:
     expected = Image.fromarray(from_shares(SHARES).astype(np.uint8))
     expected.getexif()[274] = orientation
     np.testing.assert_array_equal(shown(bytes(data)), np.asarray(ImageOps.exif_transpose(expected)))
+
+
+@pytest.mark.parametrize("compression", ["tiff_adobe_deflate", "tiff_lzw", "packbits"])
+def test_damaged_strips_are_not_filled_up(compression: str) -> None:
+    """A TIFF whose strips do not unpack is corrupt, whichever decoder would fill it up."""
+    image = Image.fromarray(RANDOM.integers(0, 256, (64, 64), dtype=np.uint8))
+    data = bytearray(by_pillow(image, "TIFF", compression=compression))
+    tags = TiffImageFile(io.BytesIO(data)).tag_v2
+    (place,), (length,) = tags[273], tags[279]
+    data[place : place + length] = bytes(RANDOM.integers(0, 256, length, dtype=np.uint8))
+    header = read_header(io.BytesIO(data))
+    assert header.shape == (64, 64)
+    with pytest.raises(exceptions.CorruptError):
+        read_picture(bytes(data), header)
+
+
+def test_damaged_floats_are_not_filled_up() -> None:
+    """The same where OpenCV alone reads the file."""
+    done, packed = cv2.imencode(".tiff", SHARES, [cv2.IMWRITE_TIFF_COMPRESSION, 8])
+    assert done
+    data = bytearray(packed.tobytes())
+    header = read_header(io.BytesIO(data))
+    read_picture(bytes(data), header)
+    data[20:60] = b"\x55" * 40
+    with pytest.raises(exceptions.ImageError):
+        read_picture(bytes(data), header)
+
+
+def test_16_bits_that_pillow_gets_wrong() -> None:
+    """White is zero, a sign, separate planes, and more than 8 bits in JPEG 2000."""
+    grey = DEEP[:, :, 0]
+    plain = by_pillow(Image.fromarray(grey), "TIFF")
+    photometric = struct.pack("<HHIHH", 262, 3, 1, 1, 0)
+    assert photometric in plain
+    inverted = plain.replace(photometric, struct.pack("<HHIHH", 262, 3, 1, 0, 0))
+    np.testing.assert_array_equal(shown(inverted)[:, :, 0], 255 - (grey >> 8))
+    done, jp2 = cv2.imencode(".jp2", cv2.resize(DEEP, (64, 64)))
+    assert done
+    assert read_header(io.BytesIO(jp2.tobytes())).decoder == "opencv"
+    expected = np.asarray(cv2.imdecode(jp2, cv2.IMREAD_UNCHANGED), np.uint16) >> 8
+    difference = shown(jp2.tobytes())[:, :, ::-1].astype(int) - expected
+    assert np.abs(difference).max() <= 1
 
 
 def test_wrong_or_no_suffix(tmp_path: Path) -> None:

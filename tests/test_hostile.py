@@ -215,6 +215,36 @@ def test_a_damaged_file_is_a_value_or_an_error(data: bytes) -> None:
         assert second.values == first.values
 
 
+def test_failures_take_no_memory(tmp_path: Path) -> None:
+    """The peak of many failures is that of one, without any help of the collector."""
+    file = io.BytesIO()
+    Image.new("RGB", (3000, 2000)).save(file, "BMP")
+    for number in range(40):
+        (tmp_path / f"{number}.bmp").write_bytes(file.getvalue()[:-9])
+    code = (
+        "import gc, resource, polars_imgmeta as im\n"
+        "gc.disable()\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "frame = im.extract(im.scan_images('.').collect(), 'path')\n"
+        "assert len(im.errors(frame)) == 40\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert int(done.stdout) < 300 << 10  # KiB; the files alone are 700 MiB
+
+
+def test_a_large_file_of_nothing_is_not_read(tmp_path: Path) -> None:
+    """The header is judged before the file is read."""
+    with (tmp_path / "a.jpg").open("wb") as file:
+        file.truncate(1 << 33)
+    started = time.monotonic()
+    measurement = measure(str(tmp_path / "a.jpg"), PROPERTIES, max_pixels=1 << 27)
+    assert isinstance(measurement.error, im.UnsupportedError)
+    assert time.monotonic() - started < 5
+
+
 def test_an_error_keeps_nothing_alive() -> None:
     """The error of a row is a message: no traceback, whose frames would hold the image."""
     measurement = measure_bytes(SOUND["PNG"][:200])

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from PIL import Image, ImageFile
+from PIL import Image, ImageFile, UnidentifiedImageError
 
 import polars_imgmeta as im
 from polars_imgmeta.headers import read_header
@@ -83,7 +83,7 @@ def test_pillow_logs_nothing(caplog: pytest.LogCaptureFixture) -> None:
     assert tag in data
     data = data.replace(tag, struct.pack("<HHIHH", 277, 3, 1, 9999, 0))
     assert read_header(io.BytesIO(data)).shape == (2, 2)
-    with pytest.raises(Image.UnidentifiedImageError):
+    with pytest.raises(UnidentifiedImageError):
         Image.open(io.BytesIO(data))
     assert [record.message for record in caplog.records] == [
         "More samples per pixel than can be decoded: 9999"

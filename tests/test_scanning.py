@@ -90,6 +90,23 @@ def test_links_are_followed_but_not_round_in_circles(tmp_path: Path) -> None:
     assert frame["file_size"].to_list() == [None, 1]
 
 
+def test_names_that_look_like_something_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pattern that is a file is that file; a path like a URI or a home is told apart."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("a[1].png", "a1.png", "~root/b.png", "file:/c.png"):
+        Path(name).parent.mkdir(exist_ok=True)
+        Path(name).write_text("no image")
+    Path("loop.png").symlink_to("loop.png")
+    assert im.scan_images("a[1].png").collect()["path"].to_list() == ["a[1].png"]
+    frame = im.extract(im.scan_images("*/*"), "path", "width").collect()
+    assert frame["path"].to_list() == ["./file:/c.png", "./~root/b.png"]
+    assert im.errors(frame)["kind"].to_list() == ["unsupported"] * 2
+    frame = im.extract(im.scan_images("."), "path", "width").collect()
+    assert im.errors(frame).filter(kind="invalid_locator").height == 1
+
+
 def test_a_name_that_is_no_text(tmp_path: Path, sample_folder: Path) -> None:
     """A file whose name is not UTF-8 comes as a URI, and is read."""
     image = (sample_folder / "photos" / "dusk.png").read_bytes()

@@ -35,6 +35,21 @@ def test_the_earliest_failure_is_raised(failing: set[int]) -> None:
         workers.run(fail, range(50))
 
 
+def test_of_two_failures_at_once_the_earlier_is_raised() -> None:
+    """Even where the later one came first."""
+    later_failed = threading.Event()
+
+    def fail(item: int) -> None:
+        if item == 0 and pl.thread_pool_size() > 1:
+            assert later_failed.wait(30)
+        else:
+            later_failed.set()
+        raise ValueError(item)
+
+    with pytest.raises(ValueError, match=r"^0$"):
+        workers.run(fail, range(2))
+
+
 def test_a_failure_stops_the_rest() -> None:
     """No item is begun after one has failed, and the pool goes on."""
     begun = []
@@ -69,7 +84,9 @@ def test_a_forked_child_makes_a_pool_of_its_own() -> None:
         "import os, warnings\n"
         "warnings.simplefilter('ignore')\n"
         "from polars_imgmeta import workers\n"
-        "workers.run(str, [1, 2])\n"
+        "import threading\n"
+        "meet = threading.Barrier(2 if workers.pl.thread_pool_size() > 1 else 1)\n"
+        "workers.run(lambda _: meet.wait(), [1, 2])  # each thread of the pool is there\n"
         "child = os.fork()\n"
         "if child == 0: os._exit(0 if workers.run(str, [1, 2]) == ['1', '2'] else 1)\n"
         "print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))"

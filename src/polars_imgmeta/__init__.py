@@ -26,7 +26,7 @@ from polars_imgmeta.exceptions import (
     UnsupportedError,
 )
 from polars_imgmeta.export import sink_parquet, to_arrow, write_parquet
-from polars_imgmeta.extraction import extract, extract_expr
+from polars_imgmeta.extraction import extract, extract_expr, extract_series
 from polars_imgmeta.inspection import columns, errors, properties, provenance, unnest
 from polars_imgmeta.namespaces import register as _register_namespaces
 from polars_imgmeta.scanning import scan_images
@@ -58,6 +58,7 @@ __all__ = [
     "errors",
     "extract",
     "extract_expr",
+    "extract_series",
     "properties",
     "provenance",
     "remove",

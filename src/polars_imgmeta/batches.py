@@ -63,8 +63,10 @@ class Extraction:
                 the result replaces.
             in_one_batch: Whether to have the whole column at once. Otherwise
                 Polars cuts it as it likes, and drops rows beforehand that a
-                filter drops behind.
+                filter drops behind. To raise for the first row that fails, the
+                whole column is needed.
         """
+        in_one_batch = in_one_batch or self.on_error == "raise"
         old = [pl.col(self.column)] if self.present else []
         return pl.map_batches(
             [locators, *old], self, return_dtype=self.dtype, is_elementwise=not in_one_batch

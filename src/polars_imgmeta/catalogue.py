@@ -5,7 +5,7 @@ A property is added by one row here, one kernel and one name in `typing`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -88,10 +88,8 @@ def resolve(properties: object) -> tuple[PropertyName, ...]:
         >>> resolve("geometry")
         ('width', 'height', 'size', 'aspect_ratio')
     """
-    if isinstance(properties, str) or not isinstance(properties, Iterable):
-        properties = (properties,)
     wanted: set[PropertyName] = set()
-    for name in properties:
+    for name in _flatten(properties):
         if isinstance(name, str) and name in CATALOGUE:
             wanted.add(name)
         elif isinstance(name, str) and name in GROUPS:
@@ -110,3 +108,12 @@ def resolve(properties: object) -> tuple[PropertyName, ...]:
         )
         raise PropertyError(msg)
     return tuple(name for name in CATALOGUE if name in wanted)
+
+
+def _flatten(names: object) -> Iterator[object]:
+    """Names one by one, whether they came singly or in lists."""
+    if isinstance(names, str) or not isinstance(names, Iterable):
+        yield names
+    else:
+        for name in names:
+            yield from _flatten(name)

@@ -69,15 +69,14 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(options: argparse.Namespace) -> None:
-    if options.output and options.output.suffix not in {".parquet", ".csv"}:
-        msg = f"--output must end in .parquet or .csv, got {options.output}"
-        raise OSError(msg)
+    if options.output:
+        _require_writable(options.output)
     properties = resolve(options.properties.split(","))
     if options.source is None:
         make_samples(_SAMPLES)
         print(f"Drew images into {_SAMPLES}/.")
     started = time.perf_counter()
-    images = scanning.scan_images(options.source or _SAMPLES)
+    images = scanning.scan_images(_SAMPLES if options.source is None else options.source)
     frame = extraction.extract(images, "path", properties).collect()
     seconds = time.perf_counter() - started
     if frame.is_empty():
@@ -86,11 +85,21 @@ def _run(options: argparse.Namespace) -> None:
     failed = inspection.errors(frame)
     _print(frame, failed, seconds)
     if options.output:
-        if options.output.suffix == ".csv":
+        if options.output.suffix.lower() == ".csv":
             inspection.unnest(frame).write_csv(options.output)
         else:
             export.write_parquet(frame, options.output)
         print(f"Wrote {options.output}.")
+
+
+def _require_writable(output: Path) -> None:
+    """Find out before the work is done."""
+    if output.suffix.lower() not in {".parquet", ".csv"}:
+        msg = f"--output must end in .parquet or .csv, got {output}"
+        raise OSError(msg)
+    if not output.parent.is_dir():
+        msg = f"--output must be in a folder that exists, got {output}"
+        raise OSError(msg)
 
 
 def _print(frame: pl.DataFrame, failed: pl.DataFrame, seconds: float) -> None:
@@ -98,8 +107,13 @@ def _print(frame: pl.DataFrame, failed: pl.DataFrame, seconds: float) -> None:
     rate = len(frame) / seconds
     images = "1 image" if len(frame) == 1 else f"{len(frame):,} images"
     print(f"{images} in {seconds:.1f} s ({rate:,.0f} a second), {len(failed):,} failed.")
+    ascii_only = not (sys.stdout.encoding or "").lower().startswith("utf")
     with pl.Config(
-        tbl_cols=-1, tbl_width_chars=160, float_precision=3, tbl_hide_dataframe_shape=True
+        tbl_formatting="ASCII_FULL_CONDENSED" if ascii_only else "UTF8_FULL_CONDENSED",
+        tbl_cols=-1,
+        tbl_width_chars=160,
+        float_precision=3,
+        tbl_hide_dataframe_shape=True,
     ):
         print(flat)
     if len(failed):

@@ -99,6 +99,7 @@ class TooLargeError(ImageError):
 
 
 _INVALID_LOCATOR_REASONS = {
+    errno.ENXIO: "a device, pipe or socket, not an image file",
     errno.EISDIR: "a directory, not an image file",
     errno.ELOOP: "too many levels of symbolic links",
     errno.ENAMETOOLONG: "the file name is too long",
@@ -130,6 +131,11 @@ def from_os_error(error: OSError) -> ImageError:
     return UnreachableError(f"reading failed with {name}")
 
 
+_UNSUPPORTED = re.compile(
+    r"unsupported|not supported|unknown pixel mode|cannot handle|not implemented", re.IGNORECASE
+)
+
+
 def from_decoder_error(error: Exception, *, what: str) -> ImageError:
     """Map whatever a decoder raised to the exception of a row.
 
@@ -141,7 +147,7 @@ def from_decoder_error(error: Exception, *, what: str) -> ImageError:
 
     Returns:
         `TooLargeError` where memory ran out or a hidden image would take it,
-        otherwise `CorruptError`.
+        `UnsupportedError` where the decoder says so, otherwise `CorruptError`.
 
     Examples:
         >>> from_decoder_error(OSError("broken <_io.BytesIO object at 0x7f>"), what="the pixels")
@@ -153,7 +159,9 @@ def from_decoder_error(error: Exception, *, what: str) -> ImageError:
         return TooLargeError(f"{what} do not fit into memory")
     if type(error).__name__ == "DecompressionBombError":
         return TooLargeError("an image within it has more pixels than its header tells")
-    return CorruptError(f"{what} cannot be decoded: {_reason(error)}")
+    reason = _reason(error)
+    kind = UnsupportedError if _UNSUPPORTED.search(reason) else CorruptError
+    return kind(f"{what} cannot be decoded: {reason}")
 
 
 def _reason(error: Exception) -> str:

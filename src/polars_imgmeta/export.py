@@ -13,10 +13,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+import numpy as np
+import PIL
 import polars as pl
 
 from polars_imgmeta import structs
 from polars_imgmeta.catalogue import CATALOGUE, EDITION
+from polars_imgmeta.exceptions import ColumnError
+from polars_imgmeta.opencv import cv2
 from polars_imgmeta.structs import Provenance
 from polars_imgmeta.typing import Frame
 
@@ -25,7 +29,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 FILE_KEY = "imgmeta"
-_LIBRARIES = ("polars-imgmeta", "polars", "numpy", "opencv-python", "pillow")
 
 
 def to_arrow(frame: Frame, **options: Any) -> pa.Table:  # noqa: ANN401 - Polars' own
@@ -141,11 +144,27 @@ def _with_metadata(schema: pl.Schema, options: dict[str, Any]) -> dict[str, Any]
 
 def _arrow_schema(schema: pl.Schema) -> pa.Schema:
     """The Arrow schema of the files that Polars writes, with the widest readership."""
-    return pl.DataFrame(schema=schema).to_arrow().schema
+    import pyarrow as pa  # noqa: PLC0415 - see above
+
+    try:
+        return pl.DataFrame(schema=schema).to_arrow().schema
+    except pa.ArrowInvalid as error:
+        msg = (
+            f"each column must be of a dtype that pyarrow knows, got {schema}: {error}"
+            "\n\nHint: cast the column, or use Polars' own writer, which keeps the flag alone"
+        )
+        raise ColumnError(msg) from None
 
 
 def _file_metadata(theirs: Any) -> Any:  # noqa: ANN401 - a dict or a function, as Polars takes
-    versions = {library: version(library) for library in _LIBRARIES}
+    # Asked of the modules: OpenCV and others come under several names of packages.
+    versions = {
+        "polars-imgmeta": version("polars-imgmeta"),
+        "polars": pl.__version__,
+        "numpy": np.__version__,
+        "opencv": cv2.__version__,
+        "pillow": PIL.__version__,
+    }
     ours = {FILE_KEY: json.dumps({"edition": EDITION, "versions": versions}, sort_keys=True)}
     if callable(theirs):
         return lambda context: {**ours, **theirs(context)}
@@ -204,6 +223,9 @@ def _write_with_pyarrow(
         msg = f"under `use_pyarrow=True` Polars does not take {', '.join(sorted(unknown))}"
         raise ValueError(msg)
     table = to_arrow(frame)
+    if callable(metadata):
+        msg = "under `use_pyarrow=True` `metadata` must be a dict, got a function"
+        raise TypeError(msg)
     table = table.replace_schema_metadata(_file_metadata(metadata))
     settings = {
         "compression": None if compression == "uncompressed" else compression,

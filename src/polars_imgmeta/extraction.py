@@ -73,7 +73,7 @@ def extract(
     schema = structs.schema_of(frame)
     wanted = resolve(properties)
     structs.require_locator(schema, locator)
-    column = into if into is not None else locator + structs.SUFFIX
+    column = _name_of(into, locator)
     existing = structs.find(schema).get(column)
     if column in schema and existing is None:
         msg = (
@@ -124,7 +124,6 @@ def extract_expr(
         >>> df.filter(image.struct.field("brightness") < 0.3)["path"].to_list()
         ['photos/dusk.png']
     """
-    _check_options(on_error, max_pixels)
     name = locators.meta.output_name(raise_if_undetermined=False)
     if name is None:
         msg = (
@@ -132,14 +131,55 @@ def extract_expr(
             "\n\nHint: extract from each column by itself"
         )
         raise ColumnError(msg)
-    extraction = Extraction(
-        column=into if into is not None else name + structs.SUFFIX,
-        locator=name,
+    return _anew(name, properties, into, on_error, max_pixels).expression(locators)
+
+
+def extract_series(
+    locators: pl.Series,
+    properties: PropertiesLike = "standard",
+    *,
+    into: str | None = None,
+    on_error: OnError = "null",
+    max_pixels: int = DEFAULT_MAX_PIXELS,
+) -> pl.Series:
+    """Extract properties from a series of locators.
+
+    Args:
+        locators: Paths or `file://` URIs.
+        properties: As for `extract`.
+        into: The name of the result; that of the locators with `_imgmeta`
+            behind it unless given.
+        on_error: As for `extract`.
+        max_pixels: As for `extract`.
+
+    Returns:
+        The structs, as long as the series.
+
+    Raises:
+        PropertyError: If a property is unknown or none is given.
+        ColumnError: If the series is no text.
+        ImageError: Under `on_error="raise"`.
+
+    Examples:
+        >>> im.extract_series(pl.Series("path", ["photos/dusk.png"]), "width").name
+        'path_imgmeta'
+    """
+    structs.require_locator_dtype(locators.dtype, locators.name)
+    return _anew(locators.name, properties, into, on_error, max_pixels)([locators])
+
+
+def _anew(
+    locator: str, properties: PropertiesLike, into: object, on_error: OnError, max_pixels: int
+) -> Extraction:
+    """An extraction without regard to old values."""
+    _check_options(on_error, max_pixels)
+    return Extraction(
+        column=_name_of(into, locator),
+        locator=locator,
         properties=resolve(properties),
         on_error=on_error,
         max_pixels=max_pixels,
     )
-    return extraction.expression(locators)
 
 
 def fill(
@@ -191,6 +231,15 @@ def fill(
     return frame.with_columns(extraction.expression(pl.col(locator), in_one_batch=eager))
 
 
+def _name_of(into: object, locator: str) -> str:
+    if into is None:
+        return locator + structs.SUFFIX
+    if not isinstance(into, str):
+        msg = f"`into` must be the name of a column, got {into!r}"
+        raise ColumnError(msg)
+    return into
+
+
 def _check_options(on_error: str, max_pixels: object) -> None:
     """Check the options that all reading verbs share.
 
@@ -202,7 +251,7 @@ def _check_options(on_error: str, max_pixels: object) -> None:
         listing = ", ".join(map(repr, choices))
         msg = f"`on_error` must be one of {listing}, got {on_error!r}{hint(on_error, choices)}"
         raise ValueError(msg)
-    if not isinstance(max_pixels, int) or max_pixels < 1:
+    if not isinstance(max_pixels, int) or isinstance(max_pixels, bool) or max_pixels < 1:
         msg = f"`max_pixels` must be a positive whole number, got {max_pixels!r}"
         raise ValueError(msg)
 

@@ -7,7 +7,7 @@ from typing import BinaryIO, Literal, TypeAlias
 
 from PIL import ExifTags, Image, ImageFile
 
-from polars_imgmeta import exceptions, jxl, png
+from polars_imgmeta import exceptions, jxl, pam, png
 from polars_imgmeta.isolation import isolated
 from polars_imgmeta.opencv_headers import read_opencv_header
 from polars_imgmeta.plugins import open_with_pillow
@@ -19,11 +19,17 @@ _OPENCV_FORMATS = frozenset({"JPEG", "MPO", "PNG", "WEBP"})
 # Of animations it reads damaged first frames without noticing.
 _OPENCV_STILLS_ONLY = frozenset({"PNG", "WEBP"})
 
-# Some plug-ins decode while they open, such as icons. Pillow refuses from twice as
-# many, and WebP, which asks for leave, cannot have more.
+# Pillow refuses from twice as many; WebP, which asks for leave, cannot have more.
 _MOST_PIXELS = 1 << 27
+# Icons are decoded while they are opened, when nothing is known of them.
+_ICONS = frozenset({b"\0\0\1\0", b"\0\0\2\0", b"icns"})
+_MOST_ICON_PIXELS = 1 << 21
 # What a field of the catalogue holds.
 _LONGEST = (1 << 31) - 1
+_TIFF_BITS, _TIFF_PLANES, _SEPARATE = 258, 284, 2
+# The start of a codestream, whose marker of sizes has the depth.
+_JPEG2000_SIZE = b"\xff\x4f\xff\x51"
+_JPEG2000_HEADER_BYTES = 1 << 16
 _DEEPEST = (1 << 16) - 1
 _KNOWN_ORIENTATIONS = frozenset(range(2, 9))
 _SIDEWAYS = frozenset(range(5, 9))
@@ -69,10 +75,14 @@ def read_header(stream: BinaryIO) -> Header:
         CorruptError: If it is, and the header is damaged, or if it is empty.
     """
     decoder: Decoder
-    with isolated(most_pixels=_MOST_PIXELS):
+    stream.seek(0)
+    icon = stream.read(4) in _ICONS
+    with isolated(most_pixels=_MOST_ICON_PIXELS if icon else _MOST_PIXELS):
         # Its plug-in would decode the pixels to tell their size.
-        if size := jxl.read_size(stream):
-            return _upright("JXL", size, 1, "pillow")
+        if found := jxl.read_size(stream):
+            return _upright("JXL", found[:2], found[2], "pillow")
+        if size := pam.read_size(stream):
+            return _upright("PAM", size, 1, "pillow")
         try:
             image = open_with_pillow(stream)
         except exceptions.ImageError:
@@ -80,7 +90,7 @@ def read_header(stream: BinaryIO) -> Header:
             if shown is None:
                 raise
             return _upright(shown.format, (shown.width, shown.height), 1, "pillow")
-        decoder = "opencv" if _suits_opencv(image) else "pillow"
+        decoder = "opencv" if _suits_opencv(image, stream) else "pillow"
         if image.format == "PNG":
             chunks = list(png.read_chunks(stream))
             # OpenCV believes any declared length, and makes room for it.
@@ -99,14 +109,28 @@ def _upright(name: str, stored_size: tuple[int, int], orientation: int, decoder:
     return Header(name, width, height, orientation, decoder)
 
 
-def _suits_opencv(image: ImageFile.ImageFile) -> bool:
+def _suits_opencv(image: ImageFile.ImageFile, stream: BinaryIO) -> bool:
     if image.format in _OPENCV_STILLS_ONLY and getattr(image, "is_animated", False):
         return False
-    # Pillow would round 16 bits, where the high byte is asked for.
-    if image.format == "PPM" and image.mode == "RGB":
+    if image.mode in {"RGB", "RGBA"} and image.format in {"JPEG2000", "PPM", "TIFF"}:
+        return _is_deep(image, stream)
+    return image.format in _OPENCV_FORMATS
+
+
+def _is_deep(image: ImageFile.ImageFile, stream: BinaryIO) -> bool:
+    """Whether colours have more bits than Pillow reduces rightly."""
+    if image.format == "PPM":  # it would round, where the high byte is asked for
         arguments = image.tile[0].args if image.tile else None
         return isinstance(arguments, tuple) and arguments[-1] == _DEEPEST
-    return image.format in _OPENCV_FORMATS
+    if image.format == "TIFF":  # it would mix up separate planes of 16 bits
+        tags = getattr(image, "tag_v2", {})
+        return tags.get(_TIFF_PLANES) == _SEPARATE and max(tags.get(_TIFF_BITS, (8,))) > 8  # noqa: PLR2004
+    # It would round, and overflow.
+    stream.seek(0)
+    start = stream.read(_JPEG2000_HEADER_BYTES)
+    place = start.find(_JPEG2000_SIZE)
+    depth = start[place + 42 : place + 43] if place >= 0 else b""
+    return bool(depth) and (depth[0] & 0x7F) + 1 > 8  # noqa: PLR2004
 
 
 def _orientation(image: ImageFile.ImageFile) -> int:

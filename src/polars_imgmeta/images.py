@@ -15,6 +15,7 @@ from polars_imgmeta.catalogue import CATALOGUE, Property
 from polars_imgmeta.typing import PropertyName
 
 _pixels_in_flight = PixelBudget(pictures.DEFAULT_MAX_PIXELS)
+_BYTES_OF_A_PIXEL = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,15 +48,17 @@ def measure(locator: str, names: Sequence[PropertyName], *, max_pixels: int) -> 
     try:
         _measure_into(values, locator, properties, max_pixels)
     except exceptions.ImageError as error:
-        failure = error
+        return Measurement(values, _bare(error))
     except OSError as error:  # from reading; opening maps its own
-        failure = exceptions.from_os_error(error)
+        return Measurement(values, exceptions.from_os_error(error))
     except MemoryError as error:
-        failure = exceptions.from_decoder_error(error, what="the data")
-    else:
-        return Measurement(values, None)
-    # A new one: its traceback would keep the image in memory.
-    return Measurement(values, type(failure)(str(failure)))
+        return Measurement(values, exceptions.from_decoder_error(error, what="the data"))
+    return Measurement(values, None)
+
+
+def _bare(error: exceptions.ImageError) -> exceptions.ImageError:
+    """The same without a traceback, which would keep the image in memory."""
+    return type(error)(str(error))
 
 
 def _measure_into(
@@ -68,23 +71,23 @@ def _measure_into(
     of_shape = [row for row in properties if row.need == "shape"]
     of_pixels = [row for row in properties if row.need != "shape"]
     with locators.open_image(locator) as stream:
+        header = headers.read_header(stream)
+        for row in of_shape:
+            values[row.name] = row.kernel(header.shape)
         if not of_pixels:
-            header = headers.read_header(stream)
-        else:
-            data = stream.read()
-            header = headers.read_header(io.BytesIO(data))
-    for row in of_shape:
-        values[row.name] = row.kernel(header.shape)
-    if not of_pixels:
-        return
-    if header.width * header.height > max_pixels:
-        msg = (
-            f"{header.width} x {header.height} pixels are more than"
-            f" `max_pixels`, which is {max_pixels}"
-        )
-        raise exceptions.TooLargeError(msg)
-    with _pixels_in_flight.hold(header.width * header.height):
-        picture = pictures.read_picture(data, header)
-        intensity = pictures.intensity_of(picture)
-        for row in of_pixels:
-            values[row.name] = row.kernel(intensity if row.need == "intensity" else picture)
+            return
+        pixels = header.width * header.height
+        if pixels > max_pixels:
+            msg = (
+                f"{header.width} x {header.height} pixels are more than"
+                f" `max_pixels`, which is {max_pixels}"
+            )
+            raise exceptions.TooLargeError(msg)
+        # Of a file that is large for its picture, the bytes count.
+        size = stream.seek(0, io.SEEK_END)
+        with _pixels_in_flight.hold(max(pixels, size // _BYTES_OF_A_PIXEL)):
+            stream.seek(0)
+            picture = pictures.read_picture(stream.read(), header)
+            intensity = pictures.intensity_of(picture)
+            for row in of_pixels:
+                values[row.name] = row.kernel(intensity if row.need == "intensity" else picture)

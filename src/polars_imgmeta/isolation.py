@@ -140,15 +140,17 @@ class _Leniency:
 class _Limit(int):
     """Pillow's `MAX_IMAGE_PIXELS`: for a decoding thread what its header was judged by."""
 
+    users: int | None
     factor = 1
 
     def __lt__(self, pixels: int) -> bool:
         if _this_thread.decoding:
             return _this_thread.most_pixels * self.factor < pixels
-        return int(self) < pixels
+        return self.users is not None and self.users * self.factor < pixels
 
     def __rmul__(self, factor: int) -> _Limit:
         limit = _Limit(factor * int(self))
+        limit.users = self.users
         limit.factor = factor * self.factor
         return limit
 
@@ -160,8 +162,9 @@ class _PillowSettings:
         self._leniency = ImageFile.LOAD_TRUNCATED_IMAGES
         self._limit = Image.MAX_IMAGE_PIXELS
         ImageFile.LOAD_TRUNCATED_IMAGES = cast("bool", _Leniency(self._leniency))
-        if self._limit is not None:
-            Image.MAX_IMAGE_PIXELS = _Limit(self._limit)
+        limit = _Limit(self._limit or 0)
+        limit.users = self._limit
+        Image.MAX_IMAGE_PIXELS = limit
 
     def restore(self) -> None:
         # Unless the user has set them meanwhile.

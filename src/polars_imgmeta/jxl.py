@@ -18,11 +18,10 @@ _LARGEST_HEADER_BYTES = 32
 _DIMENSION_BITS = (9, 13, 18, 30)
 # Width over height, by the three-bit ratio; the first means that width is told.
 _RATIOS = ((1, 1), (1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))
-_SIDEWAYS = 5  # and orientations above it
 
 
-def read_size(stream: BinaryIO) -> tuple[int, int] | None:
-    """Return width and height of the picture as shown, or None if it is no JPEG XL."""
+def read_size(stream: BinaryIO) -> tuple[int, int, int] | None:
+    """Return width and height as stored, and orientation, or None if it is no JPEG XL."""
     start = _find_codestream(stream)
     if start is None:
         return None
@@ -38,7 +37,7 @@ def read_size(stream: BinaryIO) -> tuple[int, int] | None:
     width = height * numerator // denominator if ratio else bits.dimension(small)
     default_metadata = bits.take(1)
     orientation = 1 + bits.take(3) if not default_metadata and bits.take(1) else 1
-    return (height, width) if orientation >= _SIDEWAYS else (width, height)
+    return width, height, orientation
 
 
 class _Bits:

@@ -19,14 +19,17 @@ from polars_imgmeta import exceptions
 
 # Two letters at least, so that the drive of a Windows path is not taken for one.
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
-_FILE_URI = re.compile(r"file:(?://(?P<host>[^/]*))?(?P<path>/.*)", re.IGNORECASE | re.DOTALL)
+_FILE_URI = re.compile(
+    r"file:(?://(?P<host>[^/]*)(?=/)|(?!//))(?P<path>/.*)", re.IGNORECASE | re.DOTALL
+)
 
 # fmt: off
 IMAGE_SUFFIXES = frozenset({
-    ".apng", ".avif", ".avifs", ".bmp", ".cur", ".dcx", ".dds", ".dib", ".gif", ".heic", ".heif",
-    ".hif", ".icns", ".ico", ".j2c", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpf", ".jpg",
-    ".jpx", ".jxl", ".mpo", ".pbm", ".pcx", ".pfm", ".pgm", ".png", ".pnm", ".ppm", ".psd", ".qoi",
-    ".ras", ".rgb", ".sgi", ".tga", ".tif", ".tiff", ".webp", ".xbm", ".xpm",
+    ".apng", ".avif", ".avifs", ".bmp", ".bw", ".cur", ".dcx", ".dds", ".dib", ".fits", ".gif",
+    ".hdr", ".heic", ".heif", ".hif", ".icb", ".icns", ".ico", ".j2c", ".j2k", ".jfif", ".jp2",
+    ".jpe", ".jpeg", ".jpf", ".jpg", ".jpx", ".jxl", ".mpo", ".pam", ".pbm", ".pcx", ".pfm",
+    ".pgm", ".pic", ".png", ".pnm", ".ppm", ".psd", ".qoi", ".ras", ".rgb", ".rgba", ".sgi",
+    ".sun", ".tga", ".tif", ".tiff", ".vda", ".vst", ".webp", ".xbm", ".xpm",
 })
 # fmt: on
 """The suffixes, in lower case, by which an image in a folder is known."""
@@ -86,6 +89,9 @@ def local_path(locator: str) -> str:
             msg = "a file URI of another host; this machine's files are file:///path"
             raise exceptions.InvalidLocatorError(msg)
         return os.fsdecode(unquote_to_bytes(uri["path"]))
+    if locator[:7].lower() == "file://":
+        msg = "a file URI of a relative path; absolute ones are file:///path"
+        raise exceptions.InvalidLocatorError(msg)
     if scheme := _SCHEME.match(locator):
         msg = f"unknown scheme {scheme[1].lower()!r}; known are local paths and file://"
         raise exceptions.InvalidLocatorError(msg)
@@ -107,11 +113,12 @@ def list_images(source: str) -> Iterator[tuple[str, int | None]]:
         ImageError: If the folder, or one below it, cannot be listed.
     """
     path = local_path(source)
-    # A folder first: its name may look like a pattern.
+    # What is there first: its name may look like a pattern.
     if os.path.isdir(path):
         yield from _walk(path, above=frozenset())
         return
-    for match in sorted(glob.iglob(path, recursive=True)):
+    matches = [path] if os.path.lexists(path) else sorted(glob.iglob(path, recursive=True))
+    for match in matches:
         if not os.path.isdir(match):
             yield _spell(match), _size(match)
 
@@ -138,10 +145,17 @@ def _walk(folder: str, above: frozenset[tuple[int, int]]) -> Iterator[tuple[str,
     if here in above:  # a symbolic link back up
         return
     for entry in listing:
-        if entry.is_dir():
+        if _is_folder(entry):
             yield from _walk(entry.path, above | {here})
         elif os.path.splitext(entry.name)[1].lower() in IMAGE_SUFFIXES:
             yield _spell(entry.path), _size(entry.path)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself: its row will tell
+        return False
 
 
 def _size(path: str) -> int | None:
@@ -157,5 +171,6 @@ def _spell(path: str) -> str:
         path.encode()
     except UnicodeEncodeError:
         return "file://" + quote(os.fsencode(os.path.abspath(path)))
-    # A relative path could look like a URI.
-    return path
+    # A relative path could be taken for a URI or for somebody's home.
+    special = path.startswith("~") or path.lower().startswith("file:") or _SCHEME.match(path)
+    return f"./{path}" if special else path

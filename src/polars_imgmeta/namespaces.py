@@ -175,12 +175,10 @@ class SeriesNamespace:
         on_error: OnError = "null",
         max_pixels: int = DEFAULT_MAX_PIXELS,
     ) -> pl.Series:
-        """Extract from the locators of a series, as `polars_imgmeta.extract_expr` does."""
-        locators = pl.col(self._series.name)
-        result = extraction.extract_expr(
-            locators, properties, into=into, on_error=on_error, max_pixels=max_pixels
+        """Extract from a series: `polars_imgmeta.extract_series`."""
+        return extraction.extract_series(
+            self._series, properties, into=into, on_error=on_error, max_pixels=max_pixels
         )
-        return self._series.to_frame().select(result).to_series()
 
 
 def register() -> None:

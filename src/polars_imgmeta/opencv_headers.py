@@ -1,6 +1,6 @@
 """Headers of images that OpenCV reads and Pillow does not.
 
-These are Radiance HDR, PAM, PFM in colours, and TIFF and BMP with fields that
+These are Radiance HDR, PFM in colours, and TIFF and BMP with fields that
 Pillow refuses. OpenCV has no way to ask for a header, so that it is read here.
 """
 
@@ -14,9 +14,8 @@ from typing import BinaryIO
 
 _TEXT_HEADER_BYTES = 4096
 _RADIANCE = re.compile(rb"#\?(?:RADIANCE|RGBE)\n(?:.*\n)*?\n-Y +(\d+) +\+X +(\d+)\n")
+_PFM_BYTES = 12
 _PFM = re.compile(rb"PF\s+(\d+)\s+(\d+)\s+-?[\d.]+\s")
-_PAM = re.compile(rb"P7\n(?:.*\n)*?ENDHDR\n")
-_PAM_SIZE = re.compile(rb"^(WIDTH|HEIGHT) +(\d+) *$", re.MULTILINE)
 
 # Not 16, of which OpenCV gets the range wrong.
 _BMP_BITS = frozenset({1, 4, 8, 24, 32})
@@ -27,6 +26,9 @@ _WIDTH, _HEIGHT, _ORIENTATION = 256, 257, 274
 _SIDEWAYS = range(5, 9)
 _PLACES = ((273, 279), (324, 325))  # where strips or tiles are, and how long
 _TYPES = {1: "B", 3: "H", 4: "I", 16: "Q"}
+_BITS, _PACKING, _CHANNELS = 258, 259, 277
+# Of others, such as JPEG 2000 within TIFF, OpenCV makes black pictures.
+_TIFF_PACKINGS = frozenset({1, 2, 3, 4, 5, 7, 8, 32773, 32946})
 _MOST_ENTRIES = 4096
 _MOST_VALUES = 1 << 20
 
@@ -60,10 +62,9 @@ def read_opencv_header(stream: BinaryIO) -> ShownHeader | None:
     if found := _RADIANCE.match(start):
         header = ShownHeader("HDR", int(found[2]), int(found[1]))
     elif found := _PFM.match(start):
-        header = ShownHeader("PFM", int(found[1]), int(found[2]))
-    elif found := _PAM.match(start):
-        size = {name: int(number) for name, number in _PAM_SIZE.findall(found[0])}
-        header = ShownHeader("PAM", size.get(b"WIDTH", 0), size.get(b"HEIGHT", 0))
+        width, height = int(found[1]), int(found[2])
+        pixels = stream.seek(0, io.SEEK_END) - found.end()
+        header = ShownHeader("PFM", width, height, width * height * _PFM_BYTES <= pixels)
     try:
         if start[:4] in {b"II*\0", b"MM\0*"}:
             header = _read_tiff(stream, "<" if start[:1] == b"I" else ">")
@@ -115,8 +116,15 @@ def _read_tiff(stream: BinaryIO, order: str) -> ShownHeader:
         for places, lengths in _PLACES
         for piece in zip(tags.get(places, ()), tags.get(lengths, ()), strict=False)
     ]
-    whole = bool(pieces) and all(place + length <= size for place, length in pieces)
     width, height = (tags.get(tag, (0,))[0] for tag in (_WIDTH, _HEIGHT))
+    bits, packing = max(tags.get(_BITS, (1,))), tags.get(_PACKING, (1,))[0]
+    row_bytes = (width * bits * tags.get(_CHANNELS, (1,))[0] + 7) // 8
+    # Of 8 bits OpenCV fills up what it cannot unpack; of more it checks each piece.
+    checked = bits > 8 or (  # noqa: PLR2004
+        packing == 1 and sum(length for _, length in pieces) >= height * row_bytes
+    )
+    there = bool(pieces) and all(place + length <= size for place, length in pieces)
+    whole = checked and there and packing in _TIFF_PACKINGS
     if tags.get(_ORIENTATION, (1,))[0] in _SIDEWAYS:
         width, height = height, width
     return ShownHeader("TIFF", width, height, whole)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
-from polars_imgmeta import exceptions
+from polars_imgmeta import exceptions, pam
 from polars_imgmeta.headers import Header
 from polars_imgmeta.isolation import isolated
 from polars_imgmeta.opencv import cv2
@@ -36,7 +36,10 @@ _JPEG_SCAN = b"\xff\xda"
 _USUAL_SCANS = 100
 _MOST_SCANNED_PIXELS = 1 << 33
 
+_TIFF_BITS, _TIFF_PHOTOMETRIC, _WHITE_IS_ZERO = 258, 262, 0
 _TIFF_SAMPLE_FORMAT = 339  # 1 for unsigned, 2 for signed
+_BLOCK_ROWS = 64
+_DEEP = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH
 
 # EXIF orientation, to be undone by first transposing and then flipping along an
 # axis (None: not at all; -1: both).
@@ -98,8 +101,10 @@ def _require_few_scans(data: bytes, header: Header) -> None:
 
 
 def _decode(data: bytes, header: Header) -> Picture:
+    if header.format == "PAM":
+        return pam.decode(data)
     if header.decoder == "opencv":
-        stored = _imdecode(data, cv2.IMREAD_COLOR)
+        stored = _imdecode(data, _DEEP if header.format == "TIFF" else cv2.IMREAD_COLOR)
         if stored is not None:
             return _upright(_to_8_bits(stored), header.orientation)
     try:
@@ -107,17 +112,10 @@ def _decode(data: bytes, header: Header) -> Picture:
     except exceptions.ImageError:
         # Some that are all there are read by OpenCV alone.
         known = read_opencv_header(io.BytesIO(data))
-        stored = _decode_as_a_last_resort(data) if known and known.whole else None
+        stored = _imdecode(data, _DEEP) if known and known.whole else None
         if stored is None:
             raise
         return _to_8_bits(stored)
-
-
-def _decode_as_a_last_resort(data: bytes) -> NDArray[Any] | None:
-    for depth in (cv2.IMREAD_ANYDEPTH, 0):
-        if (stored := _imdecode(data, cv2.IMREAD_COLOR | depth)) is not None:
-            return stored
-    return None
 
 
 def _imdecode(data: bytes, flags: int) -> NDArray[Any] | None:
@@ -127,17 +125,27 @@ def _imdecode(data: bytes, flags: int) -> NDArray[Any] | None:
         return None
 
 
-def _to_8_bits(samples: NDArray[Any]) -> NDArray[np.uint8]:
-    """Reduce samples of any depth, as every decoder's are reduced here."""
-    kind, bits = samples.dtype.kind, 8 * samples.dtype.itemsize
-    if kind == "f":
-        # By convention 0 is black and 1 white; what is beyond cannot be shown.
-        shares = np.nan_to_num(samples).clip(0, 1)
-        return np.asarray(np.rint(shares * 255), np.uint8)
-    if kind == "i":
-        samples, bits = samples.clip(0), bits - 1
-    high_bytes: NDArray[np.uint8] = (samples >> (bits - 8)).astype(np.uint8, copy=False)
-    return high_bytes
+def _to_8_bits(samples: NDArray[Any], bits: int | None = None) -> NDArray[np.uint8]:
+    """Reduce samples of any depth, as every decoder's are reduced here.
+
+    Args:
+        samples: Whole numbers or floats.
+        bits: How many of a whole number count, the sign not among them; all
+            unless given.
+    """
+    if samples.dtype == np.uint8:
+        return samples
+    kind = samples.dtype.kind
+    shift = (bits or 8 * samples.dtype.itemsize - (kind == "i")) - 8
+    reduced = np.empty(samples.shape, np.uint8)
+    for row in range(0, len(samples), _BLOCK_ROWS):  # in blocks, to save memory
+        block = samples[row : row + _BLOCK_ROWS]
+        if kind == "f":
+            # By convention 0 is black and 1 white; what is beyond cannot be shown.
+            reduced[row : row + _BLOCK_ROWS] = np.rint(np.nan_to_num(block).clip(0, 1) * 255)
+        else:
+            reduced[row : row + _BLOCK_ROWS] = block.clip(0) >> shift
+    return reduced
 
 
 def _decode_with_pillow(data: bytes) -> Picture:
@@ -152,8 +160,8 @@ def _decode_with_pillow(data: bytes) -> Picture:
 
 
 def _to_bgr(image: Image.Image) -> Picture:
-    if (grey := _deep_samples(image)) is not None:
-        return cv2.cvtColor(_to_8_bits(grey), cv2.COLOR_GRAY2BGR).astype(np.uint8, copy=False)
+    if (grey := _deep_grey(image)) is not None:
+        return cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR).astype(np.uint8, copy=False)
     # Otherwise Pillow warns that it cannot keep what we do not want.
     image.info.pop("transparency", None)
     try:
@@ -164,15 +172,21 @@ def _to_bgr(image: Image.Image) -> Picture:
     return cv2.cvtColor(colours, cv2.COLOR_RGB2BGR).astype(np.uint8, copy=False)
 
 
-def _deep_samples(image: Image.Image) -> NDArray[Any] | None:
+def _deep_grey(image: Image.Image) -> NDArray[np.uint8] | None:
     """Grey of more than 8 bits, of which Pillow itself would keep the wrong ones."""
+    tags = getattr(image, "tag_v2", {})
     if image.mode == "F":
-        return np.asarray(image, np.float32)
+        return _to_8_bits(np.asarray(image, np.float32))
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM"):
-        return np.asarray(image).astype(np.uint16)
+        grey = _to_8_bits(np.asarray(image).astype(np.uint16))
+        # Of fewer bits Pillow itself turns white and black round.
+        return ~grey if tags.get(_TIFF_PHOTOMETRIC) == _WHITE_IS_ZERO else grey
     if image.mode == "I":
-        signed = getattr(image, "tag_v2", {}).get(_TIFF_SAMPLE_FORMAT, 2) != 1
-        return np.asarray(image, np.int32).view(np.int32 if signed else np.uint32)
+        samples = np.asarray(image, np.int32)
+        (bits,) = tags.get(_TIFF_BITS, (32,))[:1]
+        if image.format == "TIFF" and tags.get(_TIFF_SAMPLE_FORMAT, (1,))[0] == 1:
+            return _to_8_bits(samples.view(np.uint32), bits)
+        return _to_8_bits(samples, bits - 1)
     return None
 
 

@@ -26,7 +26,7 @@ def scan_images(source: str | os.PathLike[str]) -> pl.LazyFrame:
             file. `~` and `file://` are understood.
 
     Returns:
-        A frame of `path` (as `source` was spelled) and `file_size` in bytes, in
+        A frame of `path` (relative where `source` is) and `file_size` in bytes, in
         the order of names. The folder is listed when the frame is computed, and
         no further than `head` asks.
 
@@ -53,7 +53,7 @@ def scan_images(source: str | os.PathLike[str]) -> pl.LazyFrame:
 
 @dataclass(frozen=True, slots=True)
 class _Listing:
-    """What Polars calls to read the frame; plain data, so that a plan can be pickled."""
+    """What Polars calls to read the frame."""
 
     source: str
 

@@ -179,15 +179,18 @@ def choose(schema: Mapping[str, pl.DataType], column: str | None) -> Provenance:
     raise ColumnError(msg)
 
 
-def require_locator(schema: Mapping[str, pl.DataType], locator: str) -> None:
+def require_locator(schema: Mapping[str, pl.DataType], locator: object) -> None:
     """Check that a column can locate images.
 
     Raises:
         ColumnError: If it is missing or of a dtype that cannot.
     """
-    if locator not in schema:
+    if not isinstance(locator, str) or locator not in schema:
+        spelled = (
+            repr(locator) if isinstance(locator, str) else f"the {type(locator).__name__} {locator}"
+        )
         msg = (
-            f"`locator` must name a column of the frame, got {locator!r}"
+            f"`locator` must name a column of the frame, got {spelled}"
             f"{hint(locator, schema)}\n\nColumns: {listing(schema)}"
         )
         raise ColumnError(msg)

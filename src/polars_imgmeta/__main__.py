@@ -1,0 +1,7 @@
+"""What `python -m polars_imgmeta` runs."""
+
+import sys
+
+from polars_imgmeta.cli import main
+
+sys.exit(main())

@@ -1,0 +1,62 @@
+"""PAM, the portable arbitrary map, which Pillow does not read and OpenCV in part.
+
+Source: the manual page pam(5) of Netpbm.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polars_imgmeta import exceptions
+
+_MAGIC = b"P7\n"
+_HEADER_BYTES = 4096
+_FIELD = re.compile(rb"^(WIDTH|HEIGHT|DEPTH|MAXVAL)[ \t]+(\d+)[ \t]*$", re.MULTILINE)
+_END = b"\nENDHDR\n"
+_COLOURS = 3
+_DEEPEST = (1 << 16) - 1
+
+
+def read_size(stream: BinaryIO) -> tuple[int, int] | None:
+    """Return width and height, or None if it is no PAM."""
+    stream.seek(0)
+    fields, _ = _read_fields(stream.read(_HEADER_BYTES))
+    return (fields[b"WIDTH"], fields[b"HEIGHT"]) if fields else None
+
+
+def decode(data: bytes) -> NDArray[np.uint8]:
+    """Return the picture, of shape (rows, columns, 3), in the order BGR.
+
+    One channel is grey, three are red, green and blue; what follows is alpha.
+
+    Raises:
+        CorruptError: If samples are missing.
+    """
+    fields, start = _read_fields(data[:_HEADER_BYTES])
+    rows, columns, depth = (fields[name] for name in (b"HEIGHT", b"WIDTH", b"DEPTH"))
+    largest = fields[b"MAXVAL"]
+    sample = np.dtype(">u2" if largest > 255 else np.uint8)  # noqa: PLR2004
+    count = rows * columns * depth
+    if not 0 < largest <= _DEEPEST or not depth or len(data) - start < count * sample.itemsize:
+        msg = "the pixels cannot be decoded: samples are missing"
+        raise exceptions.CorruptError(msg)
+    samples: NDArray[np.integer[Any]] = np.frombuffer(data, sample, count, start)
+    samples = samples.reshape(rows, columns, depth)
+    colours = samples[:, :, [2, 1, 0] if depth >= _COLOURS else [0, 0, 0]]
+    if largest in {255, _DEEPEST}:  # the byte, or the high one
+        return np.asarray(colours >> (0 if sample.itemsize == 1 else 8), np.uint8)
+    scaled = colours.astype(np.float32).clip(0, largest) * (255 / largest)
+    return np.asarray(np.rint(scaled), np.uint8)
+
+
+def _read_fields(start: bytes) -> tuple[dict[bytes, int], int]:
+    end = start.find(_END)
+    if not start.startswith(_MAGIC) or end < 0:
+        return {}, 0
+    fields = {name: int(number) for name, number in _FIELD.findall(start[: end + 1])}
+    whole = fields.keys() == {b"WIDTH", b"HEIGHT", b"DEPTH", b"MAXVAL"}
+    return (fields, end + len(_END)) if whole else ({}, 0)
