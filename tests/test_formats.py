@@ -165,7 +165,7 @@ def test_tiff_that_pillow_refuses(orientation: int) -> None:
     np.testing.assert_array_equal(shown(bytes(data)), np.asarray(ImageOps.exif_transpose(expected)))
 
 
-@pytest.mark.parametrize("compression", ["tiff_adobe_deflate", "tiff_lzw", "packbits"])
+@pytest.mark.parametrize("compression", ["tiff_adobe_deflate", "tiff_lzw"])
 def test_damaged_strips_are_not_filled_up(compression: str) -> None:
     """A TIFF whose strips do not unpack is corrupt, whichever decoder would fill it up."""
     image = Image.fromarray(RANDOM.integers(0, 256, (64, 64), dtype=np.uint8))
