@@ -192,7 +192,7 @@ def test_damaged_floats_are_not_filled_up() -> None:
 
 
 def test_16_bits_that_pillow_gets_wrong() -> None:
-    """White is zero, a sign, separate planes, and more than 8 bits in JPEG 2000."""
+    """White is zero, and colours of more than 8 bits in JPEG 2000."""
     grey = DEEP[:, :, 0]
     plain = by_pillow(Image.fromarray(grey), "TIFF")
     photometric = struct.pack("<HHIHH", 262, 3, 1, 1, 0)
@@ -205,6 +205,38 @@ def test_16_bits_that_pillow_gets_wrong() -> None:
     expected = np.asarray(cv2.imdecode(jp2, cv2.IMREAD_UNCHANGED), np.uint16) >> 8
     difference = shown(jp2.tobytes())[:, :, ::-1].astype(int) - expected
     assert np.abs(difference).max() <= 1
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_separate_planes(bits: int) -> None:
+    """Planes of 8 bits are put together; of more, which decoders mix up, unsupported."""
+    planes = [np.ascontiguousarray(DEEP[:, :, channel] >> (16 - bits)) for channel in range(3)]
+    sample = np.dtype("<u2" if bits == 16 else np.uint8)
+    strips = [plane.astype(sample).tobytes() for plane in planes]
+    entries = [
+        (256, 3, 1, 9),
+        (257, 3, 1, 6),
+        (258, 3, 3, 170),
+        (259, 3, 1, 1),
+        (262, 3, 1, 2),
+        (273, 4, 3, 176),
+        (277, 3, 1, 3),
+        (279, 4, 3, 188),
+        (284, 3, 1, 2),
+    ]
+    directory = struct.pack("<H", len(entries))
+    directory += b"".join(struct.pack("<HHII", *entry) for entry in entries)
+    data = (b"II*\0\x08\0\0\0" + directory).ljust(170, b"\0")
+    data += struct.pack("<3H", bits, bits, bits)
+    data += struct.pack("<3I", *(200 + number * len(strips[0]) for number in range(3)))
+    data += struct.pack("<3I", *map(len, strips)) + b"".join(strips)
+    if bits == 8:
+        np.testing.assert_array_equal(shown(data), DEEP >> 8)
+    else:
+        header = read_header(io.BytesIO(data))
+        assert header.shape == (6, 9)
+        with pytest.raises(exceptions.UnsupportedError):
+            read_picture(data, header)
 
 
 def test_wrong_or_no_suffix(tmp_path: Path) -> None:

@@ -158,7 +158,7 @@ def from_decoder_error(error: Exception, *, what: str) -> ImageError:
     if isinstance(error, MemoryError):
         return TooLargeError(f"{what} do not fit into memory")
     if type(error).__name__ == "DecompressionBombError":
-        return TooLargeError("an image within it has more pixels than its header tells")
+        return TooLargeError("an icon, or an image within, of more pixels than it lets expect")
     reason = _reason(error)
     kind = UnsupportedError if _UNSUPPORTED.search(reason) else CorruptError
     return kind(f"{what} cannot be decoded: {reason}")

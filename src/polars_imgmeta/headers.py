@@ -26,7 +26,6 @@ _ICONS = frozenset({b"\0\0\1\0", b"\0\0\2\0", b"icns"})
 _MOST_ICON_PIXELS = 1 << 21
 # What a field of the catalogue holds.
 _LONGEST = (1 << 31) - 1
-_TIFF_BITS, _TIFF_PLANES, _SEPARATE = 258, 284, 2
 # The start of a codestream, whose marker of sizes has the depth.
 _JPEG2000_SIZE = b"\xff\x4f\xff\x51"
 _JPEG2000_HEADER_BYTES = 1 << 16
@@ -112,7 +111,7 @@ def _upright(name: str, stored_size: tuple[int, int], orientation: int, decoder:
 def _suits_opencv(image: ImageFile.ImageFile, stream: BinaryIO) -> bool:
     if image.format in _OPENCV_STILLS_ONLY and getattr(image, "is_animated", False):
         return False
-    if image.mode in {"RGB", "RGBA"} and image.format in {"JPEG2000", "PPM", "TIFF"}:
+    if image.mode in {"RGB", "RGBA"} and image.format in {"JPEG2000", "PPM"}:
         return _is_deep(image, stream)
     return image.format in _OPENCV_FORMATS
 
@@ -122,9 +121,6 @@ def _is_deep(image: ImageFile.ImageFile, stream: BinaryIO) -> bool:
     if image.format == "PPM":  # it would round, where the high byte is asked for
         arguments = image.tile[0].args if image.tile else None
         return isinstance(arguments, tuple) and arguments[-1] == _DEEPEST
-    if image.format == "TIFF":  # it would mix up separate planes of 16 bits
-        tags = getattr(image, "tag_v2", {})
-        return tags.get(_TIFF_PLANES) == _SEPARATE and max(tags.get(_TIFF_BITS, (8,))) > 8  # noqa: PLR2004
     # It would round, and overflow.
     stream.seek(0)
     start = stream.read(_JPEG2000_HEADER_BYTES)

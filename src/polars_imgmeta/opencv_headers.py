@@ -26,7 +26,7 @@ _WIDTH, _HEIGHT, _ORIENTATION = 256, 257, 274
 _SIDEWAYS = range(5, 9)
 _PLACES = ((273, 279), (324, 325))  # where strips or tiles are, and how long
 _TYPES = {1: "B", 3: "H", 4: "I", 16: "Q"}
-_BITS, _PACKING, _CHANNELS = 258, 259, 277
+_BITS, _PACKING, _CHANNELS, _PLANES = 258, 259, 277, 284
 # Of others, such as JPEG 2000 within TIFF, OpenCV makes black pictures.
 _TIFF_PACKINGS = frozenset({1, 2, 3, 4, 5, 7, 8, 32773, 32946})
 _MOST_ENTRIES = 4096
@@ -124,7 +124,9 @@ def _read_tiff(stream: BinaryIO, order: str) -> ShownHeader:
         packing == 1 and sum(length for _, length in pieces) >= height * row_bytes
     )
     there = bool(pieces) and all(place + length <= size for place, length in pieces)
-    whole = checked and there and packing in _TIFF_PACKINGS
+    # Of separate planes it reads the first as if it were all of them.
+    together = tags.get(_PLANES, (1,))[0] == 1
+    whole = checked and there and together and packing in _TIFF_PACKINGS
     if tags.get(_ORIENTATION, (1,))[0] in _SIDEWAYS:
         width, height = height, width
     return ShownHeader("TIFF", width, height, whole)

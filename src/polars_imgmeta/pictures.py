@@ -37,6 +37,7 @@ _USUAL_SCANS = 100
 _MOST_SCANNED_PIXELS = 1 << 33
 
 _TIFF_BITS, _TIFF_PHOTOMETRIC, _WHITE_IS_ZERO = 258, 262, 0
+_TIFF_PLANES, _SEPARATE = 284, 2
 _TIFF_SAMPLE_FORMAT = 339  # 1 for unsigned, 2 for signed
 _BLOCK_ROWS = 64
 _DEEP = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH
@@ -104,7 +105,7 @@ def _decode(data: bytes, header: Header) -> Picture:
     if header.format == "PAM":
         return pam.decode(data)
     if header.decoder == "opencv":
-        stored = _imdecode(data, _DEEP if header.format == "TIFF" else cv2.IMREAD_COLOR)
+        stored = _imdecode(data, cv2.IMREAD_COLOR)
         if stored is not None:
             return _upright(_to_8_bits(stored), header.orientation)
     try:
@@ -144,7 +145,10 @@ def _to_8_bits(samples: NDArray[Any], bits: int | None = None) -> NDArray[np.uin
             # By convention 0 is black and 1 white; what is beyond cannot be shown.
             reduced[row : row + _BLOCK_ROWS] = np.rint(np.nan_to_num(block).clip(0, 1) * 255)
         else:
-            reduced[row : row + _BLOCK_ROWS] = block.clip(0) >> shift
+            positive = block.clip(0)
+            reduced[row : row + _BLOCK_ROWS] = (
+                positive >> shift if shift > 0 else positive << -shift
+            )
     return reduced
 
 
@@ -162,6 +166,10 @@ def _decode_with_pillow(data: bytes) -> Picture:
 def _to_bgr(image: Image.Image) -> Picture:
     if (grey := _deep_grey(image)) is not None:
         return cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR).astype(np.uint8, copy=False)
+    tags = getattr(image, "tag_v2", {})
+    if tags.get(_TIFF_PLANES) == _SEPARATE and max(tags.get(_TIFF_BITS, (8,))) > 8:  # noqa: PLR2004
+        msg = "colours of more than 8 bits in separate planes"  # all decoders mix them up
+        raise exceptions.UnsupportedError(msg)
     # Otherwise Pillow warns that it cannot keep what we do not want.
     image.info.pop("transparency", None)
     try:
