@@ -199,6 +199,9 @@ def test_16_bits_that_pillow_gets_wrong() -> None:
     assert photometric in plain
     inverted = plain.replace(photometric, struct.pack("<HHIHH", 262, 3, 1, 0, 0))
     np.testing.assert_array_equal(shown(inverted)[:, :, 0], 255 - (grey >> 8))
+    floats = by_pillow(Image.fromarray(SHARES[:, :, 0]), "TIFF")
+    inverted = floats.replace(photometric, struct.pack("<HHIHH", 262, 3, 1, 0, 0))
+    np.testing.assert_array_equal(shown(inverted), 255 - shown(floats))
     done, jp2 = cv2.imencode(".jp2", cv2.resize(DEEP, (64, 64)))
     assert done
     assert read_header(io.BytesIO(jp2.tobytes())).decoder == "opencv"

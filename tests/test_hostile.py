@@ -215,6 +215,18 @@ def test_a_damaged_file_is_a_value_or_an_error(data: bytes) -> None:
         assert second.values == first.values
 
 
+def test_floats_count_for_what_they_take(tmp_path: Path) -> None:
+    """A picture of floats takes the memory of three, and is judged so."""
+    path = tmp_path / "a.pfm"
+    path.write_bytes(b"PF\n10 10\n-1\n" + bytes(1200))
+    assert measure(str(path), PROPERTIES, max_pixels=300).error is None
+    error = measure(str(path), PROPERTIES, max_pixels=299).error
+    assert isinstance(error, im.TooLargeError)
+    assert str(error) == (
+        "10 x 10 pixels, which count 3 times, are more than `max_pixels`, which is 299"
+    )
+
+
 def test_failures_take_no_memory(tmp_path: Path) -> None:
     """The peak of many failures is that of one, without any help of the collector."""
     file = io.BytesIO()

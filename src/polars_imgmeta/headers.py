@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import BinaryIO, Literal, TypeAlias
 
 from PIL import ExifTags, Image, ImageFile
@@ -45,6 +45,7 @@ class Header:
         orientation: The EXIF orientation that the stored pixels still have, 1
             to 8.
         decoder: Which library reads the pixels; Pillow also where OpenCV fails.
+        weight: How many pixels of the usual three bytes one takes in memory.
     """
 
     format: str
@@ -52,6 +53,7 @@ class Header:
     height: int
     orientation: int
     decoder: Decoder
+    weight: int = 1
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -88,7 +90,8 @@ def read_header(stream: BinaryIO) -> Header:
             shown = read_opencv_header(stream)
             if shown is None:
                 raise
-            return _upright(shown.format, (shown.width, shown.height), 1, "pillow")
+            header = _upright(shown.format, (shown.width, shown.height), 1, "pillow")
+            return replace(header, weight=shown.weight)
         decoder = "opencv" if _suits_opencv(image, stream) else "pillow"
         if image.format == "PNG":
             chunks = list(png.read_chunks(stream))

@@ -76,10 +76,11 @@ def _measure_into(
             values[row.name] = row.kernel(header.shape)
         if not of_pixels:
             return
-        pixels = header.width * header.height
+        pixels = header.width * header.height * header.weight
         if pixels > max_pixels:
+            counted = f", which count {header.weight} times," if header.weight > 1 else ""
             msg = (
-                f"{header.width} x {header.height} pixels are more than"
+                f"{header.width} x {header.height} pixels{counted} are more than"
                 f" `max_pixels`, which is {max_pixels}"
             )
             raise exceptions.TooLargeError(msg)

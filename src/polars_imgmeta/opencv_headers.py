@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 _TEXT_HEADER_BYTES = 4096
+_WEIGHT_OF_FLOATS = 3
 _RADIANCE = re.compile(rb"#\?(?:RADIANCE|RGBE)\n(?:.*\n)*?\n-Y +(\d+) +\+X +(\d+)\n")
 _PFM_BYTES = 12
 _PFM = re.compile(rb"PF\s+(\d+)\s+(\d+)\s+-?[\d.]+\s")
@@ -42,12 +43,14 @@ class ShownHeader:
         width: Columns as shown.
         height: Rows as shown.
         whole: Whether the pixels are there as declared.
+        weight: How many pixels of the usual three bytes one takes in memory.
     """
 
     format: str
     width: int
     height: int
     whole: bool = True
+    weight: int = 1
 
 
 def read_opencv_header(stream: BinaryIO) -> ShownHeader | None:
@@ -60,11 +63,12 @@ def read_opencv_header(stream: BinaryIO) -> ShownHeader | None:
     start = stream.read(_TEXT_HEADER_BYTES)
     header = None
     if found := _RADIANCE.match(start):
-        header = ShownHeader("HDR", int(found[2]), int(found[1]))
+        header = ShownHeader("HDR", int(found[2]), int(found[1]), weight=_WEIGHT_OF_FLOATS)
     elif found := _PFM.match(start):
         width, height = int(found[1]), int(found[2])
         pixels = stream.seek(0, io.SEEK_END) - found.end()
-        header = ShownHeader("PFM", width, height, width * height * _PFM_BYTES <= pixels)
+        whole = width * height * _PFM_BYTES <= pixels
+        header = ShownHeader("PFM", width, height, whole, _WEIGHT_OF_FLOATS)
     try:
         if start[:4] in {b"II*\0", b"MM\0*"}:
             header = _read_tiff(stream, "<" if start[:1] == b"I" else ">")
@@ -129,4 +133,5 @@ def _read_tiff(stream: BinaryIO, order: str) -> ShownHeader:
     whole = checked and there and together and packing in _TIFF_PACKINGS
     if tags.get(_ORIENTATION, (1,))[0] in _SIDEWAYS:
         width, height = height, width
-    return ShownHeader("TIFF", width, height, whole)
+    weight = _WEIGHT_OF_FLOATS if bits > 16 else 1  # noqa: PLR2004
+    return ShownHeader("TIFF", width, height, whole, weight)

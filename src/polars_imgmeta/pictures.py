@@ -184,18 +184,18 @@ def _deep_grey(image: Image.Image) -> NDArray[np.uint8] | None:
     """Grey of more than 8 bits, of which Pillow itself would keep the wrong ones."""
     tags = getattr(image, "tag_v2", {})
     if image.mode == "F":
-        return _to_8_bits(np.asarray(image, np.float32))
-    if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM"):
+        grey = _to_8_bits(np.asarray(image, np.float32))
+    elif image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM"):
         grey = _to_8_bits(np.asarray(image).astype(np.uint16))
-        # Of fewer bits Pillow itself turns white and black round.
-        return ~grey if tags.get(_TIFF_PHOTOMETRIC) == _WHITE_IS_ZERO else grey
-    if image.mode == "I":
+    elif image.mode == "I":
         samples = np.asarray(image, np.int32)
         (bits,) = tags.get(_TIFF_BITS, (32,))[:1]
-        if image.format == "TIFF" and tags.get(_TIFF_SAMPLE_FORMAT, (1,))[0] == 1:
-            return _to_8_bits(samples.view(np.uint32), bits)
-        return _to_8_bits(samples, bits - 1)
-    return None
+        unsigned = image.format == "TIFF" and tags.get(_TIFF_SAMPLE_FORMAT, (1,))[0] == 1
+        grey = _to_8_bits(samples.view(np.uint32) if unsigned else samples, bits - (not unsigned))
+    else:
+        return None
+    # Of fewer bits Pillow itself turns white and black round.
+    return ~grey if tags.get(_TIFF_PHOTOMETRIC) == _WHITE_IS_ZERO else grey
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
