@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import struct
 import sys
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -181,12 +182,17 @@ def test_damaged_strips_are_not_filled_up(compression: str) -> None:
 
 def test_damaged_floats_are_not_filled_up() -> None:
     """The same where OpenCV alone reads the file."""
-    done, packed = cv2.imencode(".tiff", SHARES, [cv2.IMWRITE_TIFF_COMPRESSION, 8])
-    assert done
-    data = bytearray(packed.tobytes())
+    data = bytearray(by_opencv(".tiff", np.full((6, 9, 3), 0.4, np.float32)))
+    plain = bytes(data[8 : 8 + 648])
+    packed = zlib.compress(plain)
+    data[8 : 8 + 648] = packed.ljust(648, b"\0")
+    for tag, kind, before, after in ((259, 3, 1, 8), (279, 4, 648, len(packed))):
+        entry = struct.pack("<HHII", tag, kind, 1, before)
+        assert entry in data
+        data = data.replace(entry, struct.pack("<HHII", tag, kind, 1, after))
     header = read_header(io.BytesIO(data))
-    read_picture(bytes(data), header)
-    data[20:60] = b"\x55" * 40
+    assert shown(bytes(data)).max() == shown(bytes(data)).min() == 102
+    data[12:20] = b"\x55" * 8
     with pytest.raises(exceptions.ImageError):
         read_picture(bytes(data), header)
 
