@@ -114,6 +114,10 @@ HARM: dict[str, tuple[bytes, str]] = {
         + png(PIXELS, END, size=(30_000, 30_000)),
         "too_large",
     ),
+    "a QOI of 11000 x 12000": (
+        b"qoif" + struct.pack(">IIBB", 11_000, 12_000, 3, 0) + b"\xfd" * 3_000_000,
+        "too_large",
+    ),
     "a PPM of 2^33 columns": (b"P6 8589934592 1 255\n", "corrupt"),
     "a PAM of 30000 x 30000": (
         b"P7\nWIDTH 30000\nHEIGHT 30000\nDEPTH 3\nMAXVAL 255\nENDHDR\n",

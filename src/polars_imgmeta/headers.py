@@ -19,6 +19,8 @@ _OPENCV_FORMATS = frozenset({"JPEG", "MPO", "PNG", "WEBP"})
 # Of animations it reads damaged first frames without noticing.
 _OPENCV_STILLS_ONLY = frozenset({"PNG", "WEBP"})
 
+# Decoded by Python, a second for each million pixels, of which a byte can make 62.
+_SLOW = {"QOI": 8}
 # Pillow refuses from twice as many; WebP, which asks for leave, cannot have more.
 _MOST_PIXELS = 1 << 27
 # Icons are decoded while they are opened, when nothing is known of them.
@@ -45,7 +47,7 @@ class Header:
         orientation: The EXIF orientation that the stored pixels still have, 1
             to 8.
         decoder: Which library reads the pixels; Pillow also where OpenCV fails.
-        weight: How many pixels of the usual three bytes one takes in memory.
+        weight: How many usual pixels one counts for, in memory or time.
     """
 
     format: str
@@ -100,7 +102,8 @@ def read_header(stream: BinaryIO) -> Header:
                 decoder = "pillow"
             image.info.update(png.info_after_pixels(stream, chunks))
         orientation = _orientation(image)
-    return _upright(str(image.format), image.size, orientation, decoder)
+    header = _upright(str(image.format), image.size, orientation, decoder)
+    return replace(header, weight=_SLOW.get(header.format, 1))
 
 
 def _upright(name: str, stored_size: tuple[int, int], orientation: int, decoder: Decoder) -> Header:

@@ -43,7 +43,7 @@ class ShownHeader:
         width: Columns as shown.
         height: Rows as shown.
         whole: Whether the pixels are there as declared.
-        weight: How many pixels of the usual three bytes one takes in memory.
+        weight: How many usual pixels one counts for in memory.
     """
 
     format: str
