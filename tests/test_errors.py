@@ -421,6 +421,7 @@ class Odd(Exception):  # noqa: N818
         ZeroDivisionError("division by zero"),
         RecursionError("maximum recursion depth exceeded"),
         Odd("<_io.BytesIO object at 0x7f00aa> is odd\n  twice"),
+        ValueError(b"quoted from the file" * 999),
         MemoryError(),
     ],
 )
@@ -432,3 +433,4 @@ def test_every_error_of_a_decoder_is_mapped(raised: Exception) -> None:
     assert str(error).startswith("the pixels ")
     assert "0x" not in str(error)
     assert "\n" not in str(error)
+    assert len(str(error)) < 200

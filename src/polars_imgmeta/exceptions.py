@@ -164,12 +164,17 @@ def from_decoder_error(error: Exception, *, what: str) -> ImageError:
     return kind(f"{what} cannot be decoded: {reason}")
 
 
+_LONGEST_REASON = 120
+
+
 def _reason(error: Exception) -> str:
     """What a foreign exception says, in one line and free of object addresses."""
     if isinstance(error, KeyError):  # says nothing but the key
         return f"unknown value {error}"
     text = re.sub(r"\s*<[^<>]*\bat 0x[0-9a-fA-F]+>", "", str(error))
-    return " ".join(text.split()) or type(error).__name__
+    line = " ".join(text.split()) or type(error).__name__
+    # Some quote the file, which may be long and may be anything.
+    return line if len(line) <= _LONGEST_REASON else f"{line[:_LONGEST_REASON]}..."
 
 
 def locate(error: ImageError, locator: str) -> ImageError:
