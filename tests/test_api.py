@@ -102,11 +102,12 @@ def test_every_public_name_is_documented(name: str) -> None:
     value = getattr(im, name)
     if isinstance(value, dict):
         return
-    assert value.__doc__
+    documentation = inspect.getdoc(value) or ""
+    assert documentation
     if inspect.isfunction(value):
-        assert ">>> " in value.__doc__
+        assert ">>> " in documentation
         for parameter in inspect.signature(value).parameters:
-            assert f"        {parameter}: " in value.__doc__
+            assert f"\n    {parameter}: " in documentation
 
 
 NAMESPACES: dict[str, type] = {
