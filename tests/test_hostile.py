@@ -219,6 +219,19 @@ def test_a_damaged_file_is_a_value_or_an_error(data: bytes) -> None:
         assert second.values == first.values
 
 
+def test_geometry_survives_any_limit() -> None:
+    """What a header tells is kept, however large, up to what a column holds."""
+    for name, shape in {
+        "a GIF of 65535 x 65535": (65_535, 65_535),
+        "a BMP of 30000 x 30000": (30_000, 30_000),
+        "a picture of 2^62 pixels": (2**31 - 1, 2**31 - 1),
+        "a JPEG XL of 2^30 lines": None,
+    }.items():
+        values = measure_bytes(HARM[name][0]).values
+        assert set(values) == set(im.GROUPS["geometry"])
+        assert shape in {None, (values["width"], values["height"])}
+
+
 def test_floats_count_for_what_they_take(tmp_path: Path) -> None:
     """A picture of floats takes the memory of three, and is judged so."""
     path = tmp_path / "a.pfm"

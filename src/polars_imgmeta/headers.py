@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import BinaryIO, Literal, TypeAlias
 
@@ -21,9 +22,8 @@ _OPENCV_STILLS_ONLY = frozenset({"PNG", "WEBP"})
 
 # Decoded by Python, a second for each million pixels, of which a byte can make 62.
 _SLOW = {"QOI": 8}
-# Pillow refuses from twice as many; WebP, which asks for leave, cannot have more.
-_MOST_PIXELS = 1 << 27
-# Icons are decoded while they are opened, when nothing is known of them.
+# Icons are decoded while they are opened, when nothing is known of them; Pillow
+# refuses from twice as many pixels.
 _ICONS = frozenset({b"\0\0\1\0", b"\0\0\2\0", b"icns"})
 _MOST_ICON_PIXELS = 1 << 21
 # What a field of the catalogue holds.
@@ -80,7 +80,7 @@ def read_header(stream: BinaryIO) -> Header:
     decoder: Decoder
     stream.seek(0)
     icon = stream.read(4) in _ICONS
-    with isolated(most_pixels=_MOST_ICON_PIXELS if icon else _MOST_PIXELS):
+    with isolated(most_pixels=_MOST_ICON_PIXELS if icon else math.inf):
         # Its plug-in would decode the pixels to tell their size.
         if found := jxl.read_size(stream):
             return _upright("JXL", found[:2], found[2], "pillow")
