@@ -8,8 +8,6 @@ import inspect
 import pickle
 import pkgutil
 import re
-import subprocess
-import sys
 import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +18,7 @@ from typing import Any, get_args
 import cv2
 import polars as pl
 import pytest
+from interpreters import run_python
 from PIL import Image, ImageFile
 from polars.testing import assert_frame_equal
 
@@ -202,9 +201,7 @@ def test_the_tables_of_the_docs_are_the_catalogue(page: str, row: im.Property) -
 
 def fresh(code: str) -> str:
     """What a new interpreter prints."""
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False
-    )
+    done = run_python(code, ROOT, "-W", "error")
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     return done.stdout.strip()

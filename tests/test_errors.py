@@ -6,8 +6,6 @@ import errno
 import os
 import pickle
 import socket
-import subprocess
-import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -16,6 +14,7 @@ from typing import get_args
 import polars as pl
 import pytest
 from engines import ENGINES, run
+from interpreters import run_python
 
 import polars_imgmeta as im
 from polars_imgmeta import exceptions
@@ -374,9 +373,7 @@ def test_no_permission(tmp_path: Path) -> None:
     tmp_path.chmod(0o755)
     for parent in tmp_path.parents[:2]:
         parent.chmod(0o755)
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
+    done = run_python(code, tmp_path)
     assert (done.stdout, done.stderr) == ("access_denied: permission denied\n", "")
 
 

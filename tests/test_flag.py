@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import pickle
-import subprocess
-import sys
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -16,6 +14,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from interpreters import run_python
 from polars.testing import assert_frame_equal
 from reads import count_reads
 
@@ -194,9 +193,7 @@ def test_a_reader_without_the_package_sees_an_ordinary_struct(
         "assert 'polars_imgmeta' not in sys.modules\n"
         "print(json.dumps(df['path_imgmeta'].struct.field('width').to_list()))"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
+    done = run_python(code, tmp_path)
     assert done.stderr == ""
     assert json.loads(done.stdout) == [320, 320, 320]
     assert_frame_equal(pl.read_parquet(tmp_path / "b.parquet"), frame.head(3))
@@ -216,9 +213,7 @@ def test_a_frame_loaded_before_the_import_is_recognised(
         "assert im.unnest(again).equals(im.unnest(df))\n"
         "print(im.properties(im.add(df, 'height')))"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
+    done = run_python(code, tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout == (
         "Provenance(column='path_imgmeta', properties=('width', 'symmetry'), locator='path',"

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import struct
-import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -17,6 +15,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from interpreters import run_python
 from PIL import Image
 
 import polars_imgmeta as im
@@ -152,9 +151,7 @@ def test_each_harm_is_explained_in_little_memory_and_time(tmp_path: Path) -> Non
         "print(grown, seconds)\n"
         "print(im.errors(frame).select('locator', 'kind').rows())"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
+    done = run_python(code, tmp_path)
     assert done.stderr == ""
     measured, rows = done.stdout.splitlines()
     assert rows == str(sorted((name, kind) for name, (_, kind) in HARM.items()))
@@ -258,9 +255,8 @@ def test_failures_take_no_memory(tmp_path: Path) -> None:
         "assert len(im.errors(frame)) == 40\n"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
-    )
+    done = run_python(code, tmp_path)
+    assert done.returncode == 0, done.stderr
     assert int(done.stdout) < 300 << 10  # KiB; the files alone are 700 MiB
 
 
@@ -327,8 +323,7 @@ def test_many_damaged_images_leak_nothing(tmp_path: Path) -> None:
         "    peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"
         "print(peaks[-1] - peaks[9])"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
-    )
+    done = run_python(code, tmp_path)
+    assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     assert int(done.stdout) < 8 << 10  # KiB

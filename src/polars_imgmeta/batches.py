@@ -113,7 +113,7 @@ class Extraction:
         # A failed row is left alone, unless something new is asked of it.
         whole = located & (absent | failed if self.missing else absent)
         some = located & ~absent & ~failed
-        # Frames of different properties leave before when they are concatenated.
+        # Frames of different properties leave gaps when they are concatenated.
         before = old.struct.unnest()
         return pl.DataFrame(
             {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import BinaryIO, Literal, TypeAlias
 
 from PIL import ExifTags, Image, ImageFile
@@ -77,7 +77,6 @@ def read_header(stream: BinaryIO) -> Header:
         UnsupportedError: If the content is of no known format.
         CorruptError: If it is, and the header is damaged, or if it is empty.
     """
-    decoder: Decoder
     stream.seek(0)
     icon = stream.read(4) in _ICONS
     with isolated(most_pixels=_MOST_ICON_PIXELS if icon else math.inf):
@@ -92,9 +91,9 @@ def read_header(stream: BinaryIO) -> Header:
             shown = read_opencv_header(stream)
             if shown is None:
                 raise
-            header = _upright(shown.format, (shown.width, shown.height), 1, "pillow")
-            return replace(header, weight=shown.weight)
-        decoder = "opencv" if _suits_opencv(image, stream) else "pillow"
+            size = (shown.width, shown.height)
+            return _upright(shown.format, size, 1, "pillow", shown.weight)
+        decoder: Decoder = "opencv" if _suits_opencv(image, stream) else "pillow"
         if image.format == "PNG":
             chunks = list(png.read_chunks(stream))
             # OpenCV believes any declared length, and makes room for it.
@@ -102,16 +101,22 @@ def read_header(stream: BinaryIO) -> Header:
                 decoder = "pillow"
             image.info.update(png.info_after_pixels(stream, chunks))
         orientation = _orientation(image)
-    header = _upright(str(image.format), image.size, orientation, decoder)
-    return replace(header, weight=_SLOW.get(header.format, 1))
+    name = str(image.format)
+    return _upright(name, image.size, orientation, decoder, _SLOW.get(name, 1))
 
 
-def _upright(name: str, stored_size: tuple[int, int], orientation: int, decoder: Decoder) -> Header:
+def _upright(
+    name: str,
+    stored_size: tuple[int, int],
+    orientation: int,
+    decoder: Decoder,
+    weight: int = 1,
+) -> Header:
     width, height = stored_size[::-1] if orientation in _SIDEWAYS else stored_size
     if not (0 < width <= _LONGEST and 0 < height <= _LONGEST):
         msg = f"the header of this {name} image tells {width} x {height} pixels"
         raise exceptions.CorruptError(msg)
-    return Header(name, width, height, orientation, decoder)
+    return Header(name, width, height, orientation, decoder, weight)
 
 
 def _suits_opencv(image: ImageFile.ImageFile, stream: BinaryIO) -> bool:

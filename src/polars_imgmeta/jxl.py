@@ -59,13 +59,13 @@ class _Bits:
 
 def _find_codestream(stream: BinaryIO) -> int | None:
     """Where the codestream begins: at once, or in the first box that holds it."""
-    size = stream.seek(0, io.SEEK_END)
     stream.seek(0)
     start = stream.read(len(CONTAINER))
     if start.startswith(CODESTREAM):
         return 0
     if start != CONTAINER:
         return None
+    size = stream.seek(0, io.SEEK_END)
     position = len(CONTAINER)
     while position + 8 <= size:
         stream.seek(position)

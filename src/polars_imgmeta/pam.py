@@ -24,6 +24,9 @@ _DEEPEST = (1 << 16) - 1
 def read_size(stream: BinaryIO) -> tuple[int, int] | None:
     """Return width and height, or None if it is no PAM."""
     stream.seek(0)
+    if stream.read(len(_MAGIC)) != _MAGIC:
+        return None
+    stream.seek(0)
     fields, _ = _read_fields(stream.read(_HEADER_BYTES))
     return (fields[b"WIDTH"], fields[b"HEIGHT"]) if fields else None
 

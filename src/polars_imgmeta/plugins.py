@@ -26,8 +26,8 @@ _FORMATS_LEFT_OUT = frozenset({"BUFR", "EPS", "FPX", "GRIB", "HDF5", "MIC", "MPE
 def open_with_pillow(stream: BinaryIO) -> ImageFile.ImageFile:
     """Open an image with the plug-in that knows its content.
 
-    `Image.open` is passed over because it applies a limit on pixels that is a
-    global setting of the user's.
+    `Image.open` is passed over because it would also open the formats that are
+    left out here, and ends at the first plug-in that fails unforeseen.
 
     Args:
         stream: The image, seekable.
