@@ -24,6 +24,7 @@ import polars_imgmeta as im
 from polars_imgmeta import exceptions, jxl
 from polars_imgmeta.headers import read_header
 from polars_imgmeta.pictures import read_picture
+from polars_imgmeta.sources import BytesSource
 
 RANDOM = np.random.default_rng(0)
 COLOURS = RANDOM.integers(0, 256, (6, 9, 3), dtype=np.uint8)
@@ -33,7 +34,7 @@ DEEP = RANDOM.integers(0, 1 << 16, (6, 9, 3), dtype=np.uint16)
 
 def shown(data: bytes) -> NDArray[np.uint8]:
     """The picture, in the order RGB, checked against its header."""
-    header = read_header(io.BytesIO(data))
+    header = read_header(BytesSource(bytes(data)))
     picture = read_picture(data, header)
     assert picture.shape == (*header.shape, 3)
     assert picture.dtype == np.uint8
@@ -84,7 +85,7 @@ def test_radiance() -> None:
     data = by_opencv(".hdr", SHARES.clip(0))
     difference = shown(data).astype(int) - from_shares(SHARES)
     assert np.abs(difference).max() <= 2
-    assert read_header(io.BytesIO(data)).format == "HDR"
+    assert read_header(BytesSource(bytes(data))).format == "HDR"
 
 
 def test_pam() -> None:
@@ -174,7 +175,7 @@ def test_damaged_strips_are_not_filled_up(compression: str) -> None:
     tags = TiffImageFile(io.BytesIO(data)).tag_v2
     (place,), (length,) = tags[273], tags[279]
     data[place : place + length] = bytes(RANDOM.integers(0, 256, length, dtype=np.uint8))
-    header = read_header(io.BytesIO(data))
+    header = read_header(BytesSource(bytes(data)))
     assert header.shape == (64, 64)
     with pytest.raises(exceptions.CorruptError):
         read_picture(bytes(data), header)
@@ -190,7 +191,7 @@ def test_damaged_floats_are_not_filled_up() -> None:
         entry = struct.pack("<HHII", tag, kind, 1, before)
         assert entry in data
         data = data.replace(entry, struct.pack("<HHII", tag, kind, 1, after))
-    header = read_header(io.BytesIO(data))
+    header = read_header(BytesSource(bytes(data)))
     assert shown(bytes(data)).max() == shown(bytes(data)).min() == 102
     data[12:20] = b"\x55" * 8
     with pytest.raises(exceptions.ImageError):
@@ -210,7 +211,7 @@ def test_16_bits_that_pillow_gets_wrong() -> None:
     np.testing.assert_array_equal(shown(inverted), 255 - shown(floats))
     done, jp2 = cv2.imencode(".jp2", cv2.resize(DEEP, (64, 64)))
     assert done
-    assert read_header(io.BytesIO(jp2.tobytes())).decoder == "opencv"
+    assert read_header(BytesSource(jp2.tobytes())).decoder == "opencv"
     expected = np.asarray(cv2.imdecode(jp2, cv2.IMREAD_UNCHANGED), np.uint16) >> 8
     difference = shown(jp2.tobytes())[:, :, ::-1].astype(int) - expected
     assert np.abs(difference).max() <= 1
@@ -242,7 +243,7 @@ def test_separate_planes(bits: int) -> None:
     if bits == 8:
         np.testing.assert_array_equal(shown(data), DEEP >> 8)
     else:
-        header = read_header(io.BytesIO(data))
+        header = read_header(BytesSource(bytes(data)))
         assert header.shape == (6, 9)
         with pytest.raises(exceptions.UnsupportedError):
             read_picture(data, header)
@@ -267,10 +268,10 @@ def test_the_size_of_a_jpeg_xl(size: tuple[int, int]) -> None:
     """The header tells the size in all its forms, and agrees with the plug-in."""
     image = Image.new("RGB", size, (1, 2, 3))
     data = encode_jxl(image)
-    header = read_header(io.BytesIO(data))
+    header = read_header(BytesSource(bytes(data)))
     assert (header.width, header.height) == size
     assert header.format == "JXL"
-    assert read_header(io.BytesIO(data[:20])).shape == header.shape
+    assert read_header(BytesSource(data[:20])).shape == header.shape
 
 
 def encode_jxl(image: Image.Image) -> bytes:

@@ -20,6 +20,7 @@ import polars_imgmeta as im
 from polars_imgmeta.headers import read_header
 from polars_imgmeta.isolation import isolated
 from polars_imgmeta.opencv import get_log_level, set_log_level
+from polars_imgmeta.sources import BytesSource
 
 LIBC = ctypes.CDLL(None)
 LIBC.fputs.argtypes = [ctypes.c_char_p, ctypes.c_void_p]
@@ -82,7 +83,7 @@ def test_pillow_logs_nothing(caplog: pytest.LogCaptureFixture) -> None:
     data = file.getvalue()
     assert tag in data
     data = data.replace(tag, struct.pack("<HHIHH", 277, 3, 1, 9999, 0))
-    assert read_header(io.BytesIO(data)).shape == (2, 2)
+    assert read_header(BytesSource(data)).shape == (2, 2)
     with pytest.raises(UnidentifiedImageError):
         Image.open(io.BytesIO(data))
     assert [record.message for record in caplog.records] == [

@@ -7,7 +7,7 @@ and new values together.
 from __future__ import annotations
 
 import operator
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import compress
 
@@ -16,7 +16,7 @@ import polars as pl
 from polars_imgmeta import structs, workers
 from polars_imgmeta.catalogue import CATALOGUE
 from polars_imgmeta.exceptions import locate
-from polars_imgmeta.images import Measurement, measure
+from polars_imgmeta.images import Measurement, Request, measure_all
 from polars_imgmeta.typing import OnError, PropertyName
 
 
@@ -139,7 +139,10 @@ class Extraction:
             known = needed.setdefault(locator, need)
             if known != need:
                 needed[locator] = tuple(map(operator.or_, known, need))
-        measurements = workers.run(self._measure, list(needed.items()))
+        requests = [
+            (locator, tuple(compress(self.properties, need))) for locator, need in needed.items()
+        ]
+        measurements = workers.run_all(self._measure, requests)
         place = {locator: index for index, locator in enumerate(needed)}
         index = pl.Series(
             [
@@ -156,13 +159,28 @@ class Extraction:
         error = pl.Series(structs.ERROR, messages, pl.String)
         return pl.DataFrame([series.gather(index) for series in (*values, error)])
 
-    def _measure(self, item: tuple[str, tuple[bool, ...]]) -> Measurement:
-        locator, need = item
-        names = tuple(compress(self.properties, need))
-        measurement = measure(locator, names, max_pixels=self.max_pixels)
-        if measurement.error is not None and self.on_error == "raise":
-            raise locate(measurement.error, locator)
-        return measurement
+    def _measure(
+        self, requests: Iterator[tuple[int, Request]]
+    ) -> Iterator[tuple[int, Measurement]]:
+        if self.on_error == "null":
+            return measure_all(requests, max_pixels=self.max_pixels)
+        return self._raise_first(requests)
+
+    def _raise_first(
+        self, requests: Iterator[tuple[int, Request]]
+    ) -> Iterator[tuple[int, Measurement]]:
+        locator = ""
+
+        def remember() -> Iterator[tuple[int, Request]]:
+            nonlocal locator
+            for number, request in requests:
+                locator = request[0]
+                yield number, request
+
+        for number, measurement in measure_all(remember(), max_pixels=self.max_pixels):
+            if measurement.error is not None:
+                raise locate(measurement.error, locator)
+            yield number, measurement
 
     def _merge(
         self,

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import BinaryIO, Literal, TypeAlias
+from typing import BinaryIO, Literal, NamedTuple, TypeAlias
 
 from PIL import ExifTags, Image, ImageFile
 
@@ -12,6 +11,8 @@ from polars_imgmeta import exceptions, jxl, pam, png
 from polars_imgmeta.isolation import isolated
 from polars_imgmeta.opencv_headers import read_opencv_header
 from polars_imgmeta.plugins import open_with_pillow
+from polars_imgmeta.quick_headers import read_quick_header
+from polars_imgmeta.sources import Source
 
 Decoder: TypeAlias = Literal["opencv", "pillow"]
 
@@ -36,8 +37,7 @@ _KNOWN_ORIENTATIONS = frozenset(range(2, 9))
 _SIDEWAYS = frozenset(range(5, 9))
 
 
-@dataclass(frozen=True, slots=True)
-class Header:
+class Header(NamedTuple):
     """What an image says of itself before its pixels.
 
     Attributes:
@@ -63,11 +63,11 @@ class Header:
         return self.height, self.width
 
 
-def read_header(stream: BinaryIO) -> Header:
+def read_header(source: Source) -> Header:
     """Read the header of an image, without decoding pixels.
 
     Args:
-        stream: The image, seekable and at its start.
+        source: The image.
 
     Returns:
         Format, geometry as shown, and orientation. Broken metadata counts as
@@ -77,8 +77,10 @@ def read_header(stream: BinaryIO) -> Header:
         UnsupportedError: If the content is of no known format.
         CorruptError: If it is, and the header is damaged, or if it is empty.
     """
-    stream.seek(0)
-    icon = stream.read(4) in _ICONS
+    if quick := read_quick_header(source):
+        return _upright(quick.format, quick.size, quick.orientation, "opencv")
+    stream = source.stream()
+    icon = source.start[:4] in _ICONS
     with isolated(most_pixels=_MOST_ICON_PIXELS if icon else math.inf):
         # Its plug-in would decode the pixels to tell their size.
         if found := jxl.read_size(stream):
@@ -101,7 +103,7 @@ def read_header(stream: BinaryIO) -> Header:
                 decoder = "pillow"
             image.info.update(png.info_after_pixels(stream, chunks))
         orientation = _orientation(image)
-    name = str(image.format)
+    name = "JPEG" if image.format == "MPO" else str(image.format)
     return _upright(name, image.size, orientation, decoder, _SLOW.get(name, 1))
 
 

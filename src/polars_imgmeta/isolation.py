@@ -9,8 +9,9 @@ Pillow's limit on pixels, its leniency with truncated files.
 All these belong to the process. While some thread decodes they are replaced by
 ones that ask which thread it is: a decoding thread is not heard and sees our
 rules, every other is heard and sees what the user set. OpenCV's log alone knows
-no threads; its level is lowered and put back. Nothing touches `sys.stderr` or
-file descriptor 2.
+no threads; its level is lowered and put back, and so is the number of its own
+threads: those of the shared pool have a picture each, and threads within them take
+from each other. Nothing touches `sys.stderr` or file descriptor 2.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from typing import Any, cast
 
 from PIL import Image, ImageFile
 
-from polars_imgmeta.opencv import get_log_level, set_log_level
+from polars_imgmeta.opencv import cv2, get_log_level, set_log_level
 
 _SILENT = 0  # OpenCV's LOG_LEVEL_SILENT
 _STDERR = 2
@@ -183,6 +184,7 @@ class _Process:
         self.stderr = _CStderr()
         self.pillow = _PillowSettings()
         self.log_level = _SILENT
+        self.opencv_threads = 1
 
     def enter(self) -> None:
         with self.lock:
@@ -193,9 +195,15 @@ class _Process:
                 _logger.addFilter(_log_filter)
                 self.log_level = get_log_level()
                 set_log_level(_SILENT)
-            # Whoever sets filters meanwhile puts theirs before ours.
-            if warnings.filters[:1] != [_filter]:
-                warnings.filters.insert(0, _filter)  # type: ignore[attr-defined]
+                self.opencv_threads = cv2.getNumThreads()
+                cv2.setNumThreads(1)
+            self.filter_first()
+
+    @staticmethod
+    def filter_first() -> None:
+        """Put our filter first again: whoever sets one meanwhile puts it before ours."""
+        if warnings.filters[:1] != [_filter]:
+            warnings.filters.insert(0, _filter)  # type: ignore[attr-defined]
 
     def leave(self) -> None:
         with self.lock:
@@ -209,6 +217,8 @@ class _Process:
         _logger.removeFilter(_log_filter)
         if get_log_level() == _SILENT:
             set_log_level(self.log_level)
+        if cv2.getNumThreads() == 1:
+            cv2.setNumThreads(self.opencv_threads)
         while _filter in warnings.filters:
             warnings.filters.remove(_filter)  # type: ignore[attr-defined]
 
@@ -228,17 +238,21 @@ if hasattr(os, "register_at_fork"):  # not on Windows
 
 @contextmanager
 def isolated(most_pixels: float = math.inf) -> Iterator[None]:
-    """Keep the decoders of this thread apart.
+    """Keep the decoders of this thread apart; may be nested.
 
     Args:
         most_pixels: The size from which Pillow shall refuse an image, such as
             one within an icon that its header did not tell.
     """
-    _process.enter()
-    _this_thread.decoding = True
-    _this_thread.most_pixels = most_pixels
+    outer = _this_thread.decoding, _this_thread.most_pixels
+    if _this_thread.decoding:
+        _process.filter_first()
+    else:
+        _process.enter()
+    _this_thread.decoding, _this_thread.most_pixels = True, most_pixels
     try:
         yield
     finally:
-        _this_thread.decoding = False
-        _process.leave()
+        _this_thread.decoding, _this_thread.most_pixels = outer
+        if not _this_thread.decoding:
+            _process.leave()

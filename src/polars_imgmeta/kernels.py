@@ -8,12 +8,14 @@ needs, and knows neither Polars nor files:
 - `colours`: the picture itself, `uint8` of shape (rows, columns, 3).
 
 Sums are taken in whole numbers, so that a result depends neither on the number
-of threads nor on the order of summation.
+of threads nor on the order of summation. The steps from these sums to the value
+are functions of their own (`..._of`), which `stacks` shares.
 """
 
 from __future__ import annotations
 
 import math
+from functools import cache
 from typing import TypeAlias
 
 import numpy as np
@@ -32,7 +34,12 @@ _FULL_ASYMMETRY = 15_000
 
 # The customary thresholds of Canny for 8-bit pictures: an edge starts above the
 # second and continues above the first.
-_CANNY_THRESHOLDS = (100, 200)
+CANNY_THRESHOLDS = (100, 200)
+
+# Whole numbers of 63 bits, to hold sums of n log2 n.
+_LARGEST_WHOLE = 62
+# Runs of as many pixels of one colour are looked up; the few longer ones are computed.
+_TABLED = 4096
 
 
 def width(shape: Shape) -> int:
@@ -82,7 +89,12 @@ def brightness(intensity: Intensity) -> float:
         >>> brightness(np.full((2, 2), 51, np.uint8))
         0.2
     """
-    return _sum(intensity) / (_FULL_INTENSITY * intensity.size)
+    return brightness_of(_sum(intensity), intensity.size)
+
+
+def brightness_of(total: int, count: int) -> float:
+    """Return the brightness, from the sum and number of intensities."""
+    return total / (_FULL_INTENSITY * count)
 
 
 def contrast(intensity: Intensity) -> float:
@@ -94,9 +106,13 @@ def contrast(intensity: Intensity) -> float:
         >>> contrast(np.array([[0, 255]], np.uint8))
         0.6375
     """
-    count = intensity.size
+    return contrast_of(_sum(intensity), _sum_of_squares(intensity), intensity.size)
+
+
+def contrast_of(total: int, squares: int, count: int) -> float:
+    """Return the contrast, from the sum of intensities, of their squares, and their number."""
     # n * sum(y^2) - sum(y)^2, exactly: no cancellation on uniform pictures.
-    scaled_variance = count * _sum_of_squares(intensity) - _sum(intensity) ** 2
+    scaled_variance = count * squares - total**2
     return min(1.0, math.sqrt(scaled_variance) / count / _FULL_CONTRAST)
 
 
@@ -115,7 +131,7 @@ def sharpness(intensity: Intensity) -> float:
         >>> sharpness(step)
         0.125
     """
-    edges = cv2.Canny(intensity, *_CANNY_THRESHOLDS, apertureSize=3, L2gradient=False)
+    edges = cv2.Canny(intensity, *CANNY_THRESHOLDS, apertureSize=3, L2gradient=False)
     return int(cv2.countNonZero(edges)) / intensity.size
 
 
@@ -134,14 +150,52 @@ def pixel_entropy(colours: Colours) -> float:
         >>> pixel_entropy(red_and_blue)
         1.0
     """
+    return entropies(colours[np.newaxis])[0]
+
+
+def entropies(colours: Colours) -> list[float]:
+    """Return the pixel entropy of each picture of a stack, (n, rows, columns, 3).
+
+    Of counts c of each colour among n pixels it is (n log2 n - sum(c log2 c)) / n,
+    with n log2 n and c log2 c in fixed point.
+    """
+    pictures, rows, columns = colours.shape[:3]
+    count = rows * columns
     # One integer for each colour; sorted, equal colours are neighbours.
-    packed = cv2.cvtColor(colours, cv2.COLOR_BGR2BGRA).view(np.uint32).ravel()
-    packed.sort()
-    last_of_run = np.flatnonzero(packed[1:] != packed[:-1])
-    counts = np.diff(last_of_run, prepend=-1, append=packed.size - 1)
-    shares = counts / packed.size
-    # Adding 0.0 turns the -0.0 of a single colour into 0.0.
-    return float(-(shares * np.log2(shares)).sum()) + 0.0
+    samples = colours.reshape(pictures * rows, columns, 3)
+    packed = cv2.cvtColor(samples, cv2.COLOR_BGR2BGRA).view(np.uint32).reshape(pictures, count)
+    packed.sort(axis=1)
+    line = packed.reshape(-1)
+    begins = np.empty(line.size + 1, np.bool_)
+    np.not_equal(line[1:], line[:-1], out=begins[1:-1])
+    begins[::count] = True
+    bounds = np.flatnonzero(begins)
+    runs = bounds[1:] - bounds[:-1]
+    point = _LARGEST_WHOLE - math.ceil(math.log2(1 + count * math.log2(count)))
+    terms = _weights(point).take(runs, mode="clip")
+    if count >= _TABLED:
+        for long in np.flatnonzero(runs >= _TABLED):
+            terms[long] = _weight(int(runs[long]), point)
+    if pictures == 1:
+        sums = [int(terms.sum())]
+    else:
+        sums = np.add.reduceat(terms, np.searchsorted(bounds, count * np.arange(pictures))).tolist()
+    whole = _weight(count, point)
+    return [math.ldexp(whole - total, -point) / count for total in sums]
+
+
+@cache
+def _weights(point: int) -> NDArray[np.int64]:
+    """Return n log2 n of small n, in fixed point; cut off where no picture needs it."""
+    most = 2**_LARGEST_WHOLE
+    return np.array([0, *(min(_weight(n, point), most) for n in range(1, _TABLED))], np.int64)
+
+
+def _weight(n: int, point: int) -> int:
+    """Return n log2 n in fixed point, with so many binary places."""
+    # Apart from the odd factor it is a whole number, so that halves stay exact.
+    twos = (n & -n).bit_length() - 1
+    return (n * twos << point) + round(math.ldexp(n * math.log2(n >> twos), point))
 
 
 def symmetry(intensity: Intensity) -> float:
@@ -163,8 +217,12 @@ def symmetry(intensity: Intensity) -> float:
         return 1.0
     left = intensity[:, :half]
     mirrored_right = cv2.flip(intensity[:, columns - half :], 1)
-    squared_error = _whole(cv2.norm(left, mirrored_right, cv2.NORM_L2SQR))
-    return float(max(0.0, 1.0 - squared_error / (rows * half) / _FULL_ASYMMETRY))
+    return symmetry_of(_whole(cv2.norm(left, mirrored_right, cv2.NORM_L2SQR)), rows * half)
+
+
+def symmetry_of(squared_error: int, count: int) -> float:
+    """Return the symmetry, from the sum of squared differences and their number."""
+    return max(0.0, 1.0 - squared_error / count / _FULL_ASYMMETRY)
 
 
 def _sum(intensity: Intensity) -> int:

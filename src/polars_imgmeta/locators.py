@@ -10,12 +10,11 @@ from __future__ import annotations
 import glob
 import os
 import re
-import stat
 from collections.abc import Iterator
-from typing import BinaryIO
 from urllib.parse import quote, unquote_to_bytes
 
 from polars_imgmeta import exceptions
+from polars_imgmeta.sources import FileSource, Source
 
 # Two letters at least, so that the drive of a Windows path is not taken for one.
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
@@ -35,14 +34,14 @@ IMAGE_SUFFIXES = frozenset({
 """The suffixes, in lower case, by which an image in a folder is known."""
 
 
-def open_image(locator: str) -> BinaryIO:
+def open_image(locator: str) -> Source:
     """Open what a locator points at, for one reading.
 
     Args:
         locator: A path or `file://` URI.
 
     Returns:
-        A seekable stream at its start; the caller closes it.
+        The encoded image, to be read in part; the caller closes it.
 
     Raises:
         ImageError: Of the kind `not_found`, `access_denied`, `unreachable` or
@@ -50,23 +49,12 @@ def open_image(locator: str) -> BinaryIO:
     """
     path = local_path(locator)
     try:
-        stream = open(path, "rb", opener=_without_waiting)  # noqa: SIM115 - see `Returns`
-        regular = stat.S_ISREG(os.fstat(stream.fileno()).st_mode)
+        return FileSource(path)
     except ValueError:
         msg = "a path cannot contain the character NUL"
         raise exceptions.InvalidLocatorError(msg) from None
     except OSError as error:
         raise exceptions.from_os_error(error) from None
-    if not regular:
-        stream.close()
-        msg = "a device, pipe or socket, not an image file"
-        raise exceptions.InvalidLocatorError(msg)
-    return stream
-
-
-def _without_waiting(path: str, flags: int) -> int:
-    """Open a named pipe at once, where a plain `open` would wait for its writer."""
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def local_path(locator: str) -> str:
@@ -84,6 +72,8 @@ def local_path(locator: str) -> str:
     if not locator:
         msg = "an empty string"
         raise exceptions.InvalidLocatorError(msg)
+    if ":" not in locator and locator[0] != "~":
+        return locator
     if uri := _FILE_URI.fullmatch(locator):
         if uri["host"] not in {None, "", "localhost"}:
             msg = "a file URI of another host; this machine's files are file:///path"

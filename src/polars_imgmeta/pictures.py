@@ -35,6 +35,7 @@ _JPEG_SCAN = b"\xff\xda"
 # Progressive pictures have about ten; thumbnails and further frames have their own.
 _USUAL_SCANS = 100
 _MOST_SCANNED_PIXELS = 1 << 33
+_FEWEST_SCAN_BYTES = 10  # of its header alone
 
 _TIFF_BITS, _TIFF_PHOTOMETRIC, _WHITE_IS_ZERO = 258, 262, 0
 _TIFF_PLANES, _SEPARATE = 284, 2
@@ -86,17 +87,24 @@ def read_picture(data: bytes, header: Header) -> Picture:
     return picture
 
 
-def intensity_of(picture: Picture) -> NDArray[np.uint8]:
-    """Return the grey picture Y, `uint8` of shape (rows, columns)."""
-    return cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY).astype(np.uint8, copy=False)
+def intensity_of(colours: Picture) -> NDArray[np.uint8]:
+    """Return the grey picture Y, `uint8` of shape (rows, columns).
+
+    Or those of a stack of pictures, of shape (n, rows, columns).
+    """
+    *shape, columns, channels = colours.shape
+    grey = cv2.cvtColor(colours.reshape(-1, columns, channels), cv2.COLOR_BGR2GRAY)
+    return grey.reshape(*shape, columns).astype(np.uint8, copy=False)
 
 
 def _require_few_scans(data: bytes, header: Header) -> None:
     """Refuse a JPEG that goes over its pixels so often that decoding would not end."""
-    if header.format not in {"JPEG", "MPO"}:
+    pixels = header.width * header.height
+    most_scans = len(data) // _FEWEST_SCAN_BYTES
+    if header.format != "JPEG" or most_scans * pixels <= _MOST_SCANNED_PIXELS:
         return
     scans = data.count(_JPEG_SCAN)
-    if scans > _USUAL_SCANS and scans * header.width * header.height > _MOST_SCANNED_PIXELS:
+    if scans > _USUAL_SCANS and scans * pixels > _MOST_SCANNED_PIXELS:
         msg = f"{scans} scans of {header.width} x {header.height} pixels"
         raise exceptions.TooLargeError(msg)
 
