@@ -1,11 +1,12 @@
-"""How much memory an extraction takes at its peak, each set in a process of its own.
+"""How much memory an extraction takes at its peak, each case in a process of its own.
 
-    python benchmarks/memory.py [--small N] [--large N]
+    python benchmarks/memory.py [--small N] [--large N] [--rows N ...]
 
-The sets are drawn: small pictures, large ones of 24 megapixels, and hostile ones
-that declare far more than they hold. The peak is that of the whole process, less
-what it had before the extraction; per pixel of the largest picture and thread it
-should stay under 16 bytes.
+Pictures are drawn: small ones, large ones of 24 megapixels, and hostile ones that
+declare far more than they hold. The peak is that of the whole process, less what it
+had before the extraction; per pixel of the largest picture and thread it should stay
+under 16 bytes. Then tables of ever more rows that name a few files are streamed from
+Parquet to Parquet: the peak should not grow with them. Linux alone tells the peak.
 """
 
 from __future__ import annotations
@@ -18,30 +19,37 @@ import tempfile
 import zlib
 from pathlib import Path
 
-import cv2
-import numpy as np
 import polars as pl
+import sets
 
 _LARGE = (4000, 6000)
-_EXTRACT = """
-import resource, sys
+_MEASURE = """
+import re, sys
+from pathlib import Path
+import polars as pl
 import polars_imgmeta as im
+# Not by `getrusage`, which begins with the peak of the parent.
+peak = lambda: 1024 * int(re.search(r"VmHWM:\\s*(\\d+)", Path("/proc/self/status").read_text())[1])
+"""
+_EAGER = """
 frame = im.scan_images(sys.argv[1]).collect()
-peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 before = peak()
 result = im.extract(frame, "path")
+"""
+_STREAMING = """
+frame = im.scan_images(sys.argv[1]).collect()
+before = peak()
+parts = pl.concat([frame[i : i + 8] for i in range(0, len(frame), 8)], rechunk=False)
+result = im.extract(parts.lazy(), "path").collect(engine="streaming")
+"""
+_SINK = """
+before = peak()
+im.sink_parquet(im.extract(pl.scan_parquet(sys.argv[1]), "path"), sys.argv[1] + ".out")
+frame = result = im.extract(pl.DataFrame({"path": [None]}), "path")
+"""
+_REPORT = """
 print(len(frame), len(im.errors(result)), peak() - before)
 """
-
-
-def draw(folder: Path, count: int, rows: int, columns: int) -> None:
-    """Write JPEG pictures of smooth noise with grain."""
-    generator = np.random.default_rng(0)
-    for number in range(count):
-        coarse = generator.integers(0, 224, (rows // 16 + 1, columns // 16 + 1, 3), dtype=np.uint8)
-        smooth = np.asarray(cv2.resize(coarse, (columns, rows), interpolation=cv2.INTER_CUBIC))
-        grain = generator.integers(0, 24, smooth.shape, dtype=np.uint8)
-        cv2.imwrite(str(folder / f"{number:05}.jpg"), smooth // 2 + grain)
 
 
 def draw_hostile(folder: Path) -> None:
@@ -65,31 +73,60 @@ def draw_hostile(folder: Path) -> None:
         (folder / f"{number:03}.png").write_bytes(png)
 
 
+def measure(code: str, place: Path) -> list[int]:
+    """Return the number of images, of failures, and the peak in bytes."""
+    done = subprocess.run(  # noqa: S603 - our own code
+        [sys.executable, "-c", _MEASURE + code + _REPORT, str(place)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return [int(number) for number in done.stdout.split()]
+
+
+def measure_pictures(small: int, large: int) -> None:
+    """Print the table of the sets of pictures."""
+    threads = pl.thread_pool_size()
+    print(f"{'set':12}{'engine':12}{'images':>8}{'failed':>8}{'peak, MB':>10}  bytes/pixel/thread")
+    for name in ("small", "large", "hostile"):
+        with tempfile.TemporaryDirectory() as drawn:
+            folder = Path(drawn)
+            pixels = 0
+            if name == "small":
+                sets.write(folder, small, 240, 320)
+            elif name == "large":
+                sets.write(folder, large, *_LARGE)
+                pixels = _LARGE[0] * _LARGE[1]
+            else:
+                draw_hostile(folder)
+            for engine, code in {"eager": _EAGER, "streaming": _STREAMING}.items():
+                images, failed, peak = measure(code, folder)
+                share = f"{peak / pixels / min(threads, images):.1f}" if pixels else ""
+                print(f"{name:12}{engine:12}{images:>8}{failed:>8}{peak / 1e6:>10,.0f}  {share}")
+
+
+def measure_rows(counts: list[int]) -> None:
+    """Print the table of streamed tables."""
+    print(f"\n{'rows':>10}{'peak, MB':>10}")
+    with tempfile.TemporaryDirectory() as drawn:
+        paths = sets.write(Path(drawn), 16, 240, 320)
+        for count in counts:
+            table = Path(drawn) / f"{count}.parquet"
+            frame = pl.DataFrame({"path": (paths * (count // 16 + 1))[:count]})
+            frame.write_parquet(table, row_group_size=1000)
+            _, _, peak = measure(_SINK, table)
+            print(f"{count:>10,}{peak / 1e6:>10,.0f}", flush=True)
+
+
 def main() -> None:
-    """Measure the sets and print the table."""
+    """Measure, and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--small", type=int, default=1000)
     parser.add_argument("--large", type=int, default=50)
+    parser.add_argument("--rows", type=int, nargs="+", default=[1_000, 30_000, 1_000_000])
     options = parser.parse_args()
-    threads = pl.thread_pool_size()
-    print(f"{'set':10}{'images':>8}{'failed':>8}{'peak, MB':>10}{'bytes a pixel and thread':>26}")
-    for name, pixels in {"small": 0, "large": _LARGE[0] * _LARGE[1], "hostile": 0}.items():
-        with tempfile.TemporaryDirectory() as drawn:
-            folder = Path(drawn)
-            match name:
-                case "small":
-                    draw(folder, options.small, 240, 320)
-                case "large":
-                    draw(folder, options.large, *_LARGE)
-                case _:
-                    draw_hostile(folder)
-            done = subprocess.run(  # noqa: S603 - our own code
-                [sys.executable, "-c", _EXTRACT, drawn], capture_output=True, text=True, check=True
-            )
-        images, failed, peak = map(int, done.stdout.split())
-        busy = min(threads, images)
-        share = f"{peak / pixels / busy:.1f}" if pixels else ""
-        print(f"{name:10}{images:>8}{failed:>8}{peak / 1e6:>10,.0f}{share:>26}")
+    measure_pictures(options.small, options.large)
+    measure_rows(options.rows)
 
 
 if __name__ == "__main__":

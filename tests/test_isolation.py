@@ -19,7 +19,7 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 import polars_imgmeta as im
 from polars_imgmeta.headers import read_header
 from polars_imgmeta.isolation import isolated
-from polars_imgmeta.opencv import get_log_level, set_log_level
+from polars_imgmeta.opencv import cv2, get_log_level, set_log_level
 from polars_imgmeta.sources import BytesSource
 
 LIBC = ctypes.CDLL(None)
@@ -146,18 +146,22 @@ def test_other_threads_see_the_users_settings(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_everything_is_put_back() -> None:
-    """Filters, OpenCV's level, C's `stderr` and Pillow's settings are found as they were."""
+    """Filters, OpenCV's level and threads, C's `stderr` and Pillow's settings."""
     stderr = ctypes.c_void_p.in_dll(LIBC, "stderr")
 
     def state() -> list[object]:
         settings = [ImageFile.LOAD_TRUNCATED_IMAGES, Image.MAX_IMAGE_PIXELS]
         kinds = [type(setting) for setting in settings]
-        return [list(warnings.filters), get_log_level(), stderr.value, settings, kinds]
+        levels = [get_log_level(), cv2.getNumThreads()]
+        return [list(warnings.filters), *levels, stderr.value, settings, kinds]
 
     before = state()
     with isolated():
-        assert get_log_level() == 0
-        assert all(now != then for now, then in zip(state()[1:3], before[1:3], strict=True))
+        assert (get_log_level(), cv2.getNumThreads()) == (0, 1)
+        assert stderr.value != before[3]
+        with isolated():
+            pass
+        assert (get_log_level(), cv2.getNumThreads()) == (0, 1)
     assert state() == before
 
 

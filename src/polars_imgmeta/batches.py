@@ -139,9 +139,8 @@ class Extraction:
             known = needed.setdefault(locator, need)
             if known != need:
                 needed[locator] = tuple(map(operator.or_, known, need))
-        requests = [
-            (locator, tuple(compress(self.properties, need))) for locator, need in needed.items()
-        ]
+        names = {need: tuple(compress(self.properties, need)) for need in set(needed.values())}
+        requests = [(locator, names[need]) for locator, need in needed.items()]
         measurements = workers.run_all(self._measure, requests)
         place = {locator: index for index, locator in enumerate(needed)}
         index = pl.Series(

@@ -133,8 +133,9 @@ def _read_into(
     """Fill in values one after the other, so that a failure keeps the ones before."""
     with locators.open_image(locator) as source:
         header = headers.read_header(source)
+        shape = header.shape
         for row in plan.of_shape:
-            values[row.name] = row.kernel(header.shape)
+            values[row.name] = row.kernel(shape)
         if not plan.of_pixels:
             return None
         pixels = header.width * header.height * header.weight

@@ -22,8 +22,6 @@ import math
 import os
 import threading
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, cast
 
 from PIL import Image, ImageFile
@@ -236,23 +234,28 @@ if hasattr(os, "register_at_fork"):  # not on Windows
     os.register_at_fork(after_in_child=_process.forget_decoders)
 
 
-@contextmanager
-def isolated(most_pixels: float = math.inf) -> Iterator[None]:
-    """Keep the decoders of this thread apart; may be nested.
+class isolated:  # noqa: N801 - used like a function
+    """Keep the decoders of this thread apart; a context that may be nested.
 
     Args:
         most_pixels: The size from which Pillow shall refuse an image, such as
             one within an icon that its header did not tell.
     """
-    outer = _this_thread.decoding, _this_thread.most_pixels
-    if _this_thread.decoding:
-        _process.filter_first()
-    else:
-        _process.enter()
-    _this_thread.decoding, _this_thread.most_pixels = True, most_pixels
-    try:
-        yield
-    finally:
-        _this_thread.decoding, _this_thread.most_pixels = outer
+
+    __slots__ = ("_most_pixels", "_outer")
+
+    def __init__(self, most_pixels: float = math.inf) -> None:
+        self._most_pixels = most_pixels
+
+    def __enter__(self) -> None:
+        self._outer = _this_thread.decoding, _this_thread.most_pixels
+        if _this_thread.decoding:
+            _process.filter_first()
+        else:
+            _process.enter()
+        _this_thread.decoding, _this_thread.most_pixels = True, self._most_pixels
+
+    def __exit__(self, *_: object) -> None:
+        _this_thread.decoding, _this_thread.most_pixels = self._outer
         if not _this_thread.decoding:
             _process.leave()

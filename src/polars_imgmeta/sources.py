@@ -11,7 +11,7 @@ import io
 import os
 import stat
 from abc import ABC, abstractmethod
-from typing import BinaryIO, Self
+from typing import BinaryIO, NoReturn, Self
 
 from polars_imgmeta import exceptions
 
@@ -103,16 +103,17 @@ class FileSource(Source):
         self._descriptor = os.open(path, _FLAGS)
         try:
             status = os.fstat(self._descriptor)
-            _require_regular(status.st_mode)
-            self.start = os.read(self._descriptor, _START_BYTES)
-            self.size = status.st_size or self._count_bytes()
+            mode = status.st_mode
+            if not stat.S_ISREG(mode):
+                _refuse(mode)
+            self.start = start = os.read(self._descriptor, _START_BYTES)
+            self.size = status.st_size or self._count_bytes(len(start))
         except BaseException:
             self.close()
             raise
 
-    def _count_bytes(self) -> int:
+    def _count_bytes(self, size: int) -> int:
         """The size where the file system does not know it, as some over a network."""
-        size = len(self.start)
         while part := os.read(self._descriptor, _MOST_BYTES_AT_ONCE):
             size += len(part)
         return size
@@ -139,9 +140,8 @@ class FileSource(Source):
         os.close(self._descriptor)
 
 
-def _require_regular(mode: int) -> None:
+def _refuse(mode: int) -> NoReturn:
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-    if not stat.S_ISREG(mode):
-        msg = "a device, pipe or socket, not an image file"
-        raise exceptions.InvalidLocatorError(msg)
+    msg = "a device, pipe or socket, not an image file"
+    raise exceptions.InvalidLocatorError(msg)

@@ -1,0 +1,95 @@
+"""Sources: the same bytes, from wherever they come."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from polars_imgmeta import sources
+from polars_imgmeta.sources import BytesSource, FileSource, Source
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file to write to."""
+    return tmp_path_factory.mktemp("sources") / "file"
+
+
+@given(
+    size=st.sampled_from([0, 1, 4095, 4096, 4097, 10_000]),
+    position=st.integers(0, 10_010),
+    length=st.integers(0, 10_010),
+    at_once=st.sampled_from([7_000, 1 << 30]),
+)
+def test_parts(file: Path, size: int, position: int, length: int, at_once: int) -> None:
+    """Every part of a file and of bytes in memory is what a slice is."""
+    data = bytes(number * 7 % 251 for number in range(size))
+    file.write_bytes(data)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sources, "_MOST_BYTES_AT_ONCE", at_once)
+        for source in (FileSource(str(file)), BytesSource(data)):
+            with source:
+                check(source, data)
+                assert source.read(position, length) == data[position : position + length]
+                check(source, data)
+
+
+def check(source: Source, data: bytes) -> None:
+    """Compare what does not depend on a position."""
+    assert source.size == len(data)
+    assert source.start == data[:4096]
+    assert source.whole() == data
+    with source.stream() as stream:
+        assert stream.tell() == 0
+        assert stream.read() == data
+        assert stream.seek(3) == 3
+        assert stream.read(5) == data[3:8]
+
+
+def test_without_pread(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Systems that cannot read at a position seek first."""
+    file.write_bytes(b"0123456789" * 1000)
+    monkeypatch.setattr(sources, "_read_at", sources._seek_and_read)  # noqa: SLF001
+    with FileSource(str(file)) as source:
+        assert source.read(5003, 4) == b"3456"
+        assert source.whole() == file.read_bytes()
+
+
+def test_a_size_that_the_system_does_not_know(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a file claims to be empty, what is there counts."""
+    file.write_bytes(b"x" * 9000)
+    genuine = os.fstat
+
+    def without_size(descriptor: int) -> os.stat_result:
+        fields = list(genuine(descriptor))
+        fields[6] = 0
+        return os.stat_result(fields)
+
+    monkeypatch.setattr(os, "fstat", without_size)
+    with FileSource(str(file)) as source:
+        assert source.size == 9000
+        assert source.whole() == b"x" * 9000
+
+
+def test_a_file_that_becomes_shorter(file: Path) -> None:
+    """What is gone is not waited for."""
+    file.write_bytes(b"x" * 9000)
+    with FileSource(str(file)) as source:
+        file.write_bytes(b"x" * 5000)
+        assert source.whole() == b"x" * 5000
+        assert source.read(6000, 10) == b""
+
+
+def test_a_failure_closes_the_file(tmp_path: Path) -> None:
+    """A directory is opened, found out, and closed."""
+    before = os.dup(0)
+    os.close(before)
+    with pytest.raises(IsADirectoryError):
+        FileSource(str(tmp_path))
+    after = os.dup(0)
+    os.close(after)
+    assert after == before
