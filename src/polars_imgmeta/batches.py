@@ -7,8 +7,9 @@ and new values together.
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import compress
 
 import polars as pl
@@ -16,7 +17,7 @@ import polars as pl
 from polars_imgmeta import structs, workers
 from polars_imgmeta.catalogue import CATALOGUE
 from polars_imgmeta.exceptions import locate
-from polars_imgmeta.images import Measurement, Request, measure_all
+from polars_imgmeta.images import Measurement, measure_all
 from polars_imgmeta.typing import OnError, PropertyName
 
 
@@ -141,7 +142,11 @@ class Extraction:
                 needed[locator] = tuple(map(operator.or_, known, need))
         names = {need: tuple(compress(self.properties, need)) for need in set(needed.values())}
         requests = [(locator, names[need]) for locator, need in needed.items()]
-        measurements = workers.run_all(self._measure, requests)
+        process = partial(measure_all, max_pixels=self.max_pixels)
+        measurements = workers.run_all(process, requests, self._stops)
+        for (locator, _), measurement in zip(requests, measurements, strict=False):
+            if self._stops(measurement) and measurement.error:
+                raise locate(measurement.error, locator)
         place = {locator: index for index, locator in enumerate(needed)}
         index = pl.Series(
             [
@@ -158,28 +163,8 @@ class Extraction:
         error = pl.Series(structs.ERROR, messages, pl.String)
         return pl.DataFrame([series.gather(index) for series in (*values, error)])
 
-    def _measure(
-        self, requests: Iterator[tuple[int, Request]]
-    ) -> Iterator[tuple[int, Measurement]]:
-        if self.on_error == "null":
-            return measure_all(requests, max_pixels=self.max_pixels)
-        return self._raise_first(requests)
-
-    def _raise_first(
-        self, requests: Iterator[tuple[int, Request]]
-    ) -> Iterator[tuple[int, Measurement]]:
-        locator = ""
-
-        def remember() -> Iterator[tuple[int, Request]]:
-            nonlocal locator
-            for number, request in requests:
-                locator = request[0]
-                yield number, request
-
-        for number, measurement in measure_all(remember(), max_pixels=self.max_pixels):
-            if measurement.error is not None:
-                raise locate(measurement.error, locator)
-            yield number, measurement
+    def _stops(self, measurement: Measurement) -> bool:
+        return self.on_error == "raise" and measurement.error is not None
 
     def _merge(
         self,

@@ -5,30 +5,37 @@ The one place where a failure of an image turns from an exception into data.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, ParamSpec, TypeAlias, TypeVar
 
 import numpy as np
 
 from polars_imgmeta import exceptions, headers, locators, pictures
 from polars_imgmeta.budget import PixelBudget
 from polars_imgmeta.catalogue import CATALOGUE, Property
+from polars_imgmeta.headers import Header
 from polars_imgmeta.isolation import isolated
 from polars_imgmeta.pictures import Picture
 from polars_imgmeta.turns import Turn, Turns
 from polars_imgmeta.typing import PropertyName
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
 _pixels_in_flight = PixelBudget(pictures.DEFAULT_MAX_PIXELS)
 _BYTES_OF_A_PIXEL = 16
 
 _turns = Turns()
-# Pictures so small that the calls take longer than the work, and how many of them are
-# kept until those of one size are measured together.
-_SMALL_PIXELS = 1 << 14
-_SMALL_BYTES = 1 << 17
-_MOST_WAITING = 128
+# Pictures so small that the calls count beside the work. They are kept until there are
+# so many pixels or pictures, and those of one size are measured together; the smallest
+# are decoded at once, as that takes no longer than to give the turn away.
+_SMALL_PIXELS = 1 << 16
+_SMALL_BYTES = 1 << 18
+_SMALLEST_PIXELS = 1 << 12
+_MOST_WAITING_PIXELS = 1 << 18
+_MOST_WAITING = 256
 
 Request: TypeAlias = tuple[str, tuple[PropertyName, ...]]
 """A locator and the properties to compute."""
@@ -54,14 +61,22 @@ class _Plan:
     of_pixels: tuple[Property, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class _Waiting:
-    """A small picture whose pixels are still to be measured."""
+@dataclass(slots=True)
+class _Small:
+    """A small picture, of which all but the pixels is measured."""
+
+    plan: _Plan
+    header: Header
+    data: bytes
+    picture: Picture | None = None
+
+
+class _Waiting(NamedTuple):
+    """A small picture that waits for others of its size."""
 
     number: int
     values: dict[PropertyName, float]
-    plan: _Plan
-    picture: Picture
+    small: _Small
 
 
 def measure_all(
@@ -75,24 +90,24 @@ def measure_all(
 
     Yields:
         The number of a request, and the values and, where some are missing, the
-        reason. Nothing that an image or its place does wrong is raised. An error is
-        told before the next request is asked for; small pictures of one size wait
-        for each other.
+        reason; not in their order, as small pictures wait for each other. Nothing
+        that an image or its place does wrong is raised.
     """
     waiting: list[_Waiting] = []
+    pixels = 0
     with isolated(), Turn(_turns) as turn:
         turn.step()
         for number, (locator, names) in requests:
             values: dict[PropertyName, float] = {}
-            plan = _plan(names)
-            picture, error = _read(values, locator, plan, max_pixels, turn)
-            if picture is None:
+            small, error = _caught(_read, values, locator, _plan(names), max_pixels, turn)
+            if small is None:
                 yield number, Measurement(values, error)
             else:
-                waiting.append(_Waiting(number, values, plan, picture))
-            if len(waiting) == _MOST_WAITING:
+                waiting.append(_Waiting(number, values, small))
+                pixels += small.header.width * small.header.height
+            if pixels >= _MOST_WAITING_PIXELS or len(waiting) >= _MOST_WAITING:
                 yield from _measure_waiting(waiting, turn)
-                waiting = []
+                waiting, pixels = [], 0
             turn.step()
         yield from _measure_waiting(waiting, turn)
 
@@ -112,12 +127,12 @@ def _plan(names: tuple[PropertyName, ...]) -> _Plan:
     )
 
 
-def _read(
-    values: dict[PropertyName, float], locator: str, plan: _Plan, max_pixels: int, turn: Turn
-) -> tuple[Picture | None, exceptions.ImageError | None]:
-    """Measure all but the pixels of a small picture, which is returned, or say what failed."""
+def _caught(
+    function: Callable[P, T], *args: P.args, **kwargs: P.kwargs
+) -> tuple[T | None, exceptions.ImageError | None]:
+    """Call a function that reads an image; return its result, or why it failed."""
     try:
-        return _read_into(values, locator, plan, max_pixels, turn), None
+        return function(*args, **kwargs), None
     except exceptions.ImageError as error:
         # The same without a traceback, which would keep the image in memory.
         return None, type(error)(str(error))
@@ -127,10 +142,14 @@ def _read(
         return None, exceptions.from_decoder_error(error, what="the data")
 
 
-def _read_into(
+def _read(
     values: dict[PropertyName, float], locator: str, plan: _Plan, max_pixels: int, turn: Turn
-) -> Picture | None:
-    """Fill in values one after the other, so that a failure keeps the ones before."""
+) -> _Small | None:
+    """Fill in values one after the other, so that a failure keeps the ones before.
+
+    Returns:
+        A small picture whose pixels are still to be measured.
+    """
     with locators.open_image(locator) as source:
         header = headers.read_header(source)
         shape = header.shape
@@ -147,7 +166,10 @@ def _read_into(
             )
             raise exceptions.TooLargeError(msg)
         if pixels <= _SMALL_PIXELS and source.size <= _SMALL_BYTES:
-            return pictures.read_picture(source.whole(), header)
+            small = _Small(plan, header, source.whole())
+            if pixels <= _SMALLEST_PIXELS:
+                _decode(small)
+            return small
         turn.give()
         # Of a file that is large for its picture, the bytes count.
         with _pixels_in_flight.hold(max(pixels, source.size // _BYTES_OF_A_PIXEL)):
@@ -158,18 +180,27 @@ def _read_into(
     return None
 
 
+def _decode(small: _Small) -> Picture:
+    if small.picture is None:
+        small.picture = pictures.read_picture(small.data, small.header)
+    return small.picture
+
+
 def _measure_waiting(waiting: list[_Waiting], turn: Turn) -> Iterator[tuple[int, Measurement]]:
     """Measure the pixels of small pictures, those of one size together."""
-    stacks: dict[tuple[_Plan, tuple[int, ...]], list[_Waiting]] = {}
+    turn.give()
+    stacks: dict[tuple[_Plan, tuple[int, ...]], list[tuple[_Waiting, Picture]]] = {}
     for one in waiting:
-        stacks.setdefault((one.plan, one.picture.shape), []).append(one)
-    for (plan, _), stack in sorted(stacks.items(), key=lambda item: len(item[1])):
-        if len(stack) > 1:
-            turn.give()
-        colours = np.stack([one.picture for one in stack])
+        picture, error = _caught(_decode, one.small)
+        if picture is None:
+            yield one.number, Measurement(one.values, error)
+        else:
+            stacks.setdefault((one.small.plan, picture.shape), []).append((one, picture))
+    for (plan, _), stack in stacks.items():
+        colours = np.stack([picture for _, picture in stack])
         intensities = pictures.intensity_of(colours)
         for row in plan.of_pixels:
             pixels = intensities if row.need == "intensity" else colours
-            for one, value in zip(stack, row.measure_stack(pixels), strict=True):
+            for (one, _), value in zip(stack, row.measure_stack(pixels), strict=True):
                 one.values[row.name] = value
-        yield from ((one.number, Measurement(one.values)) for one in stack)
+        yield from ((one.number, Measurement(one.values)) for one, _ in stack)

@@ -89,7 +89,7 @@ def brightness(intensity: Intensity) -> float:
         >>> brightness(np.full((2, 2), 51, np.uint8))
         0.2
     """
-    return brightness_of(_sum(intensity), intensity.size)
+    return brightness_of(sum_of(intensity), intensity.size)
 
 
 def brightness_of(total: int, count: int) -> float:
@@ -106,7 +106,7 @@ def contrast(intensity: Intensity) -> float:
         >>> contrast(np.array([[0, 255]], np.uint8))
         0.6375
     """
-    return contrast_of(_sum(intensity), _sum_of_squares(intensity), intensity.size)
+    return contrast_of(sum_of(intensity), sum_of_squares(intensity), intensity.size)
 
 
 def contrast_of(total: int, squares: int, count: int) -> float:
@@ -225,11 +225,13 @@ def symmetry_of(squared_error: int, count: int) -> float:
     return max(0.0, 1.0 - squared_error / count / _FULL_ASYMMETRY)
 
 
-def _sum(intensity: Intensity) -> int:
+def sum_of(intensity: Intensity) -> int:
+    """Return the sum of intensities."""
     return _whole(cv2.sumElems(intensity)[0])
 
 
-def _sum_of_squares(intensity: Intensity) -> int:
+def sum_of_squares(intensity: Intensity) -> int:
+    """Return the sum of squared intensities."""
     return _whole(cv2.norm(intensity, cv2.NORM_L2SQR))
 
 

@@ -15,6 +15,10 @@ from polars_imgmeta import kernels
 from polars_imgmeta.kernels import Colours, Intensity
 from polars_imgmeta.opencv import cv2
 
+# Of larger pictures, a call for each is no loss; and these sums fit into 31 bits.
+_MOST_SUMMED = 1 << 16
+_MOST_SQUARED = 1 << 12
+
 
 def brightness(intensities: Intensity) -> list[float]:
     """Return the brightness of each picture.
@@ -86,17 +90,23 @@ def symmetry(intensities: Intensity) -> list[float]:
     half = columns // 2
     if half == 0:
         return [1.0] * pictures
-    left = intensities[:, :, :half].astype(np.int16)
-    errors = _sums_of_squares(left - intensities[:, :, : columns - half - 1 : -1])
+    line = intensities.reshape(-1, columns)
+    difference = cv2.absdiff(line[:, :half], cv2.flip(line[:, columns - half :], 1))
+    errors = _sums_of_squares(difference.reshape(pictures, rows, half).astype(np.uint8, copy=False))
     return [kernels.symmetry_of(error, rows * half) for error in errors]
 
 
 def _sums(stack: Intensity) -> list[int]:
-    sums: list[int] = stack.reshape(len(stack), -1).sum(axis=1, dtype=np.int64).tolist()
+    lines = stack.reshape(len(stack), -1)
+    if lines.shape[1] > _MOST_SUMMED:
+        return [kernels.sum_of(picture) for picture in stack]
+    sums: list[int] = cv2.reduce(lines, 1, cv2.REDUCE_SUM, dtype=cv2.CV_32S)[:, 0].tolist()
     return sums
 
 
-def _sums_of_squares(stack: NDArray[np.uint8] | NDArray[np.int16]) -> list[int]:
-    lines = stack.reshape(len(stack), -1).astype(np.int64)
+def _sums_of_squares(stack: NDArray[np.uint8]) -> list[int]:
+    if stack[0].size > _MOST_SQUARED:
+        return [kernels.sum_of_squares(picture) for picture in stack]
+    lines = stack.reshape(len(stack), -1).astype(np.int32)
     sums: list[int] = np.einsum("ij,ij->i", lines, lines).tolist()
     return sums

@@ -50,21 +50,27 @@ def run(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Resul
     return run_all(process, items)
 
 
-def run_all(process: Process[Item, Result], items: Sequence[Item]) -> list[Result]:
+def run_all(
+    process: Process[Item, Result],
+    items: Sequence[Item],
+    stop: Callable[[Result], bool] = lambda _: False,
+) -> list[Result]:
     """Let every worker of the shared pool process a part of the items.
 
     Each worker takes the next item as soon as it is free, so that a large image
-    holds up nobody. When one fails, or the caller is interrupted, no further
-    item is begun and the pool stays usable.
+    holds up nobody. When one fails or stops, or the caller is interrupted, no
+    further item is begun and the pool stays usable.
 
     Args:
         process: Takes numbered items one by one and gives as many numbered results,
             in any order; what it raises is the failure of the item that it took last.
             Is called from several threads at once.
         items: What to process.
+        stop: Whether a result makes the others needless. Items before it have been
+            begun, and are brought to an end.
 
     Returns:
-        The results, in the order of the items.
+        The results, in the order of the items; of the first ones if it was stopped.
 
     Raises:
         Exception: What was raised for the earliest item that failed.
@@ -84,7 +90,10 @@ def run_all(process: Process[Item, Result], items: Sequence[Item]) -> list[Resul
                 yield number, items[number]
 
         try:
-            results.update(process(take()))
+            for number, result in process(take()):
+                results[number] = result
+                if stop(result):
+                    stopped.set()
         except Exception as error:  # noqa: BLE001 - raised below
             failures[taken] = error
             stopped.set()
@@ -104,7 +113,7 @@ def run_all(process: Process[Item, Result], items: Sequence[Item]) -> list[Resul
             future.cancel()
     if failures:
         raise failures[min(failures)]
-    return [results[index] for index in range(len(items))]
+    return [results[number] for number in range(len(results))]
 
 
 def _shared_pool() -> ThreadPoolExecutor:
