@@ -143,10 +143,13 @@ class Extraction:
         names = {need: tuple(compress(self.properties, need)) for need in set(needed.values())}
         requests = [(locator, names[need]) for locator, need in needed.items()]
         process = partial(measure_all, max_pixels=self.max_pixels)
-        measurements = workers.run_all(process, requests, self._stops)
-        for (locator, _), measurement in zip(requests, measurements, strict=False):
-            if self._stops(measurement) and measurement.error:
-                raise locate(measurement.error, locator)
+        if self.on_error == "null":
+            measurements = workers.run_all(process, requests)
+        else:
+            measurements = workers.run_all(process, requests, stop=_failed)
+            for (locator, _), measurement in zip(requests, measurements, strict=False):
+                if measurement.error is not None:
+                    raise locate(measurement.error, locator)
         place = {locator: index for index, locator in enumerate(needed)}
         index = pl.Series(
             [
@@ -162,9 +165,6 @@ class Extraction:
         messages = [m.error and f"{m.error.kind}: {m.error}" for m in measurements]
         error = pl.Series(structs.ERROR, messages, pl.String)
         return pl.DataFrame([series.gather(index) for series in (*values, error)])
-
-    def _stops(self, measurement: Measurement) -> bool:
-        return self.on_error == "raise" and measurement.error is not None
 
     def _merge(
         self,
@@ -191,3 +191,7 @@ class Extraction:
         explained = pl.when(~complete).then(structs.ERROR).alias(structs.ERROR)
         struct = pl.when(pl.lit(valid)).then(pl.struct(pl.all())).alias(self.column)
         return table.with_columns(explained).select(struct).to_series()
+
+
+def _failed(measurement: Measurement) -> bool:
+    return measurement.error is not None

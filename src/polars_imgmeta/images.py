@@ -5,10 +5,10 @@ The one place where a failure of an image turns from an exception into data.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import NamedTuple, ParamSpec, TypeAlias, TypeVar
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -21,8 +21,8 @@ from polars_imgmeta.pictures import Picture
 from polars_imgmeta.turns import Turn, Turns
 from polars_imgmeta.typing import PropertyName
 
-P = ParamSpec("P")
-T = TypeVar("T")
+# What an image, or its place, may do wrong.
+_FAILURES = (exceptions.ImageError, OSError, MemoryError)
 
 _pixels_in_flight = PixelBudget(pictures.DEFAULT_MAX_PIXELS)
 _BYTES_OF_A_PIXEL = 16
@@ -99,7 +99,11 @@ def measure_all(
         turn.step()
         for number, (locator, names) in requests:
             values: dict[PropertyName, float] = {}
-            small, error = _caught(_read, values, locator, _plan(names), max_pixels, turn)
+            small = error = None
+            try:
+                small = _read(values, locator, _plan(names), max_pixels, turn)
+            except _FAILURES as failure:
+                error = _error_of(failure)
             if small is None:
                 yield number, Measurement(values, error)
             else:
@@ -127,19 +131,13 @@ def _plan(names: tuple[PropertyName, ...]) -> _Plan:
     )
 
 
-def _caught(
-    function: Callable[P, T], *args: P.args, **kwargs: P.kwargs
-) -> tuple[T | None, exceptions.ImageError | None]:
-    """Call a function that reads an image; return its result, or why it failed."""
-    try:
-        return function(*args, **kwargs), None
-    except exceptions.ImageError as error:
-        # The same without a traceback, which would keep the image in memory.
-        return None, type(error)(str(error))
-    except OSError as error:  # from reading; opening maps its own
-        return None, exceptions.from_os_error(error)
-    except MemoryError as error:
-        return None, exceptions.from_decoder_error(error, what="the data")
+def _error_of(failure: BaseException) -> exceptions.ImageError:
+    """The error of a row, without a traceback, which would keep the image in memory."""
+    if isinstance(failure, exceptions.ImageError):
+        return type(failure)(str(failure))
+    if isinstance(failure, OSError):  # from reading; opening maps its own
+        return exceptions.from_os_error(failure)
+    return exceptions.from_decoder_error(MemoryError(), what="the data")
 
 
 def _read(
@@ -191,9 +189,10 @@ def _measure_waiting(waiting: list[_Waiting], turn: Turn) -> Iterator[tuple[int,
     turn.give()
     stacks: dict[tuple[_Plan, tuple[int, ...]], list[tuple[_Waiting, Picture]]] = {}
     for one in waiting:
-        picture, error = _caught(_decode, one.small)
-        if picture is None:
-            yield one.number, Measurement(one.values, error)
+        try:
+            picture = _decode(one.small)
+        except _FAILURES as failure:
+            yield one.number, Measurement(one.values, _error_of(failure))
         else:
             stacks.setdefault((one.small.plan, picture.shape), []).append((one, picture))
     for (plan, _), stack in stacks.items():

@@ -6,12 +6,11 @@ once, by one system call: opening a Python stream takes longer than that.
 
 from __future__ import annotations
 
-import errno
 import io
 import os
 import stat
 from abc import ABC, abstractmethod
-from typing import BinaryIO, NoReturn, Self
+from typing import BinaryIO, Self
 
 from polars_imgmeta import exceptions
 
@@ -100,21 +99,22 @@ class FileSource(Source):
     __slots__ = ("_descriptor",)
 
     def __init__(self, path: str) -> None:
-        self._descriptor = os.open(path, _FLAGS)
+        self._descriptor = descriptor = os.open(path, _FLAGS)
         try:
-            status = os.fstat(self._descriptor)
-            mode = status.st_mode
-            if not stat.S_ISREG(mode):
-                _refuse(mode)
-            self.start = start = os.read(self._descriptor, _START_BYTES)
-            self.size = status.st_size or self._count_bytes(len(start))
+            self.size = _seek_end(descriptor)
+            if self.size == 0:
+                _require_file(os.fstat(descriptor).st_mode)
+            self.start = _read_at(descriptor, _START_BYTES, 0)
+            if self.size == 0:
+                self.size = self._count_bytes()
         except BaseException:
             self.close()
             raise
 
-    def _count_bytes(self, size: int) -> int:
+    def _count_bytes(self) -> int:
         """The size where the file system does not know it, as some over a network."""
-        while part := os.read(self._descriptor, _MOST_BYTES_AT_ONCE):
+        size = len(self.start)
+        while part := _read_at(self._descriptor, _MOST_BYTES_AT_ONCE, size):
             size += len(part)
         return size
 
@@ -140,8 +140,16 @@ class FileSource(Source):
         os.close(self._descriptor)
 
 
-def _refuse(mode: int) -> NoReturn:
-    if stat.S_ISDIR(mode):
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-    msg = "a device, pipe or socket, not an image file"
-    raise exceptions.InvalidLocatorError(msg)
+def _seek_end(descriptor: int) -> int:
+    """The size of a file, faster than by its status; 0 where that does not tell."""
+    try:
+        return os.lseek(descriptor, 0, os.SEEK_END)
+    except OSError:
+        return 0
+
+
+def _require_file(mode: int) -> None:
+    """Refuse what cannot be read from any place; a directory has an error of its own."""
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        msg = "a device, pipe or socket, not an image file"
+        raise exceptions.InvalidLocatorError(msg)

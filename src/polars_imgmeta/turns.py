@@ -23,7 +23,11 @@ _SLOW_SECONDS = 0.02
 
 
 class Turns:
-    """One turn, for any number of threads."""
+    """One turn, for any number of threads.
+
+    Attributes:
+        steps: How many the holders have made, by which those who wait see them get ahead.
+    """
 
     def __init__(self) -> None:
         self._forget_holder()
@@ -34,7 +38,7 @@ class Turns:
     def _forget_holder(self) -> None:
         self._free = threading.Lock()
         self._first_waiting = threading.Lock()
-        self._steps = 0
+        self.steps = 0
         self._slow_until = 0.0
 
     def take(self) -> bool:
@@ -44,10 +48,10 @@ class Turns:
         with self._first_waiting:
             look = _SHORTEST_LOOK
             while time.monotonic() >= self._slow_until:
-                before = self._steps
+                before = self.steps
                 if self._free.acquire(timeout=look):
                     return True
-                if self._steps - before < _FEWEST_STEPS_A_SECOND * look:
+                if self.steps - before < _FEWEST_STEPS_A_SECOND * look:
                     self._slow_until = time.monotonic() + _SLOW_SECONDS
                 look = min(2 * look, _LONGEST_LOOK)
         return False
@@ -55,10 +59,6 @@ class Turns:
     def give(self) -> None:
         """Give the turn away."""
         self._free.release()
-
-    def step(self) -> None:
-        """Tell those who wait that the holder gets ahead."""
-        self._steps += 1
 
 
 class Turn:
@@ -70,10 +70,12 @@ class Turn:
 
     def step(self) -> None:
         """Begin a piece of short work: with the turn, if it can be had soon."""
-        if not self._has:
-            self._has = self._turns.take()
-        if self._has:
-            self._turns.step()
+        if self._has or self._take():
+            self._turns.steps += 1
+
+    def _take(self) -> bool:
+        self._has = self._turns.take()
+        return self._has
 
     def give(self) -> None:
         """Give the turn away, if this thread has it, until the next step."""

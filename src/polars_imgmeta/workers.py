@@ -53,7 +53,7 @@ def run(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Resul
 def run_all(
     process: Process[Item, Result],
     items: Sequence[Item],
-    stop: Callable[[Result], bool] = lambda _: False,
+    stop: Callable[[Result], bool] | None = None,
 ) -> list[Result]:
     """Let every worker of the shared pool process a part of the items.
 
@@ -66,7 +66,7 @@ def run_all(
             in any order; what it raises is the failure of the item that it took last.
             Is called from several threads at once.
         items: What to process.
-        stop: Whether a result makes the others needless. Items before it have been
+        stop: Tells whether a result makes the others needless. Items before it have been
             begun, and are brought to an end.
 
     Returns:
@@ -92,7 +92,7 @@ def run_all(
         try:
             for number, result in process(take()):
                 results[number] = result
-                if stop(result):
+                if stop is not None and stop(result):
                     stopped.set()
         except Exception as error:  # noqa: BLE001 - raised below
             failures[taken] = error
