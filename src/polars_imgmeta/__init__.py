@@ -10,6 +10,7 @@ Examples:
     [0.2]
 """
 
+from polars_imgmeta.cases import Quantiles, test_cases
 from polars_imgmeta.catalogue import CATALOGUE, GROUPS, Property
 from polars_imgmeta.editing import add, configure, remove, retry
 from polars_imgmeta.exceptions import (
@@ -49,6 +50,7 @@ __all__ = [
     "Property",
     "PropertyError",
     "Provenance",
+    "Quantiles",
     "TooLargeError",
     "UnreachableError",
     "UnsupportedError",
@@ -65,6 +67,7 @@ __all__ = [
     "retry",
     "scan_images",
     "sink_parquet",
+    "test_cases",
     "to_arrow",
     "unnest",
     "write_parquet",
