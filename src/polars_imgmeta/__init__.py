@@ -30,6 +30,7 @@ from polars_imgmeta.export import sink_parquet, to_arrow, write_parquet
 from polars_imgmeta.extraction import extract, extract_expr, extract_series
 from polars_imgmeta.inspection import columns, errors, properties, provenance, unnest
 from polars_imgmeta.namespaces import register as _register_namespaces
+from polars_imgmeta.plots import plot
 from polars_imgmeta.scanning import scan_images
 from polars_imgmeta.structs import Imgmeta, Provenance
 from polars_imgmeta.structs import register_marker as _register_marker
@@ -61,6 +62,7 @@ __all__ = [
     "extract",
     "extract_expr",
     "extract_series",
+    "plot",
     "properties",
     "provenance",
     "remove",

@@ -12,13 +12,14 @@ from typing import IO, TYPE_CHECKING, Any, Generic
 
 import polars as pl
 
-from polars_imgmeta import cases, editing, export, extraction, inspection
+from polars_imgmeta import cases, editing, export, extraction, inspection, plots
 from polars_imgmeta.cases import Bins
 from polars_imgmeta.pictures import DEFAULT_MAX_PIXELS
 from polars_imgmeta.structs import Provenance
-from polars_imgmeta.typing import FrameT, GroupName, OnError, PropertiesLike, PropertyName
+from polars_imgmeta.typing import Frame, FrameT, GroupName, OnError, PropertiesLike, PropertyName
 
 if TYPE_CHECKING:
+    import altair as alt
     import pyarrow as pa
 
 
@@ -124,6 +125,31 @@ class _FrameNamespace(Generic[FrameT]):
     ) -> FrameT:
         """Cut into test cases: `polars_imgmeta.test_cases`."""
         return cases.test_cases(self._frame, by, bins, into=into, column=column)
+
+    def plot(
+        self,
+        x: str | Iterable[str] | None = None,
+        y: str | None = None,
+        *,
+        color: str | None = None,
+        against: Frame | None = None,
+        names: tuple[str, str] = ("this", "against"),
+        pictures: int = 300,
+        column: str | None = None,
+        locator: str | None = None,
+    ) -> alt.Chart | alt.LayerChart | alt.ConcatChart:
+        """Draw properties: `polars_imgmeta.plot`."""
+        return plots.plot(
+            self._frame,
+            x,
+            y,
+            color=color,
+            against=against,
+            names=names,
+            pictures=pictures,
+            column=column,
+            locator=locator,
+        )
 
     def to_arrow(self, **options: Any) -> pa.Table:  # noqa: ANN401 - Polars' own
         """Export with readable metadata: `polars_imgmeta.to_arrow`."""

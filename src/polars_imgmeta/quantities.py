@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
 
 import polars as pl
 
 from polars_imgmeta import structs
 from polars_imgmeta.catalogue import CATALOGUE, Property
 from polars_imgmeta.exceptions import ColumnError, hint
+
+Kind: TypeAlias = Literal["number", "time", "word"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,17 +24,29 @@ class Quantity:
         dtype: The dtype of its values.
         values: The expression that gives them.
         row: Its row of the catalogue, or None for a column of the user's.
+        column: The auto-extracted column that holds it, or None.
     """
 
     name: str
     dtype: pl.DataType
     values: pl.Expr = field(repr=False)
     row: Property | None = None
+    column: str | None = None
 
     @property
     def numeric(self) -> bool:
         """Whether it has numbers, or nothing at all."""
         return self.dtype.is_numeric() or self.dtype == pl.Null
+
+    @property
+    def kind(self) -> Kind | None:
+        """Which of the three kinds that can be drawn it is, if any."""
+        if self.numeric:
+            return "number"
+        if isinstance(self.dtype, pl.Date | pl.Datetime):
+            return "time"
+        words = (pl.String, pl.Categorical, pl.Enum, pl.Boolean)
+        return "word" if isinstance(self.dtype, words) else None
 
 
 def find_quantity(
@@ -63,7 +78,7 @@ def find_quantity(
         raise ColumnError(msg)
     for holder in holders:
         row = CATALOGUE[name]  # type: ignore[index] # holders have it
-        return Quantity(row.name, row.dtype, pl.col(holder).struct.field(row.name), row)
+        return Quantity(row.name, row.dtype, pl.col(holder).struct.field(row.name), row, holder)
     if isinstance(name, str) and name in schema and name not in found:
         return Quantity(name, schema[name], pl.col(name))
     properties = [known for one in found.values() for known in one.properties]
