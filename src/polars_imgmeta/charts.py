@@ -28,6 +28,7 @@ _CELLS: Final = ["#d6c2f7", PURPLE, "#2a0a57"]
 _POINTS: Final = ["#b794f6", PURPLE, "#2a0a57"]
 
 _LARGE: Final = 10_000
+_SKEWED: Final = 100
 # How many points there may be for them to be this large, in square pixels.
 _DOTS: Final = {300: 60, 2_000: 30, 10_000: 14}
 
@@ -68,11 +69,14 @@ def distribution(
     sides = alt.Axis(
         tickCount=4, format="%" if groups else "~s", titleColor=_QUIET, titleFontWeight="normal"
     )
-    y = alt.Y("images:Q", title="images", stack=None, axis=sides)
+    field = "share" if groups else "images"
+    # With room above: a label at the very top would push the title up.
+    top = alt.Scale(domain=[0, 1.08 * (_greatest(counts[field]) or 1)], nice=False)
+    label = "share of images" if groups else "images"
+    y = alt.Y(f"{field}:Q", title=label, stack=None, axis=sides, scale=top)
     told = [_tooltip("images", "images", ",d"), _tooltip("share", "share", ".1%")]
     color: alt.Color | alt.ColorValue = alt.ColorValue(colour)
     if groups:
-        y = alt.Y("share:Q", title="share of images", stack=None, axis=sides)
         told.insert(0, _tooltip("group", "group"))
         color = _groups(groups, pair=pair)
     view = alt.ViewBackground(stroke=None)
@@ -85,7 +89,9 @@ def distribution(
             words = words.encode(xOffset=alt.XOffset("group:N", sort=list(groups)))
         return words
     x = _placed(alt.X, "start", axis, x_title, grid=False)
-    bars: alt.Chart = base.mark_rect(opacity=0.3) if groups else base.mark_rect(x2Offset=-1)
+    bars: alt.Chart = base.mark_rect(x2Offset=-1)
+    if groups:
+        bars = base.mark_rect(opacity=0.6 / max(len(groups), 2))
     bars = bars.encode(
         x=x, x2="end:Q", y=y, y2=alt.datum(0), color=color, tooltip=[*_ends("", axis), *told]
     )
@@ -170,7 +176,8 @@ def heat(cells: pl.DataFrame, x: Axis, y: Axis, color: Axis | None) -> alt.Chart
         encoding["color"] = _coloured(color, f"mean {color.title}", _CELLS)
         told.append(_told("color", color, f"mean {color.title}"))
     else:
-        scale = alt.Scale(range=_CELLS, type="log" if _skewed(cells["images"]) else "linear")
+        skewed = _greatest(cells["images"]) > _SKEWED
+        scale = alt.Scale(range=_CELLS, type="log" if skewed else "linear")
         encoding["color"] = alt.Color("images:Q", scale=scale, title="images")
     marks = _square(cells).mark_rect()
     chart: alt.Chart = marks.encode(**encoding, tooltip=[*told, *_image(cells)])
@@ -185,8 +192,9 @@ def _colour_of(axis: Axis) -> str:
     return PURPLE if axis.quantity.row else _GREY
 
 
-def _skewed(images: pl.Series) -> bool:
-    return (images > 100).any()  # noqa: PLR2004 - two orders of magnitude
+def _greatest(values: pl.Series) -> float:
+    most = values.max()
+    return float(most) if isinstance(most, int | float) else 0
 
 
 def _in_common(counts: pl.DataFrame) -> list[str]:
@@ -196,7 +204,9 @@ def _in_common(counts: pl.DataFrame) -> list[str]:
 
 
 def _groups(groups: Sequence[str], *, pair: bool) -> alt.Color:
-    legend = alt.Legend(orient="top", title=None, symbolType="square", symbolOpacity=1)
+    legend = alt.Legend(
+        orient="top", title=None, symbolType="square", symbolOpacity=1, labelLimit=250
+    )
     scale = alt.Scale(domain=list(groups), scheme="tableau10")
     if pair:
         scale = alt.Scale(domain=list(groups), range=[PURPLE, _ORANGE])
@@ -208,11 +218,12 @@ def _coloured(color: Axis, named: str, ramp: list[str]) -> alt.Color:
         title=named, titleLimit=300, titleColor=_colour_of(color), gradientOpacity=1
     )
     if color.words:
-        legend = alt.Legend(title=named, titleLimit=300, symbolOpacity=1)
+        legend = alt.Legend(title=named, titleLimit=300, symbolOpacity=1, labelLimit=250)
         scale = alt.Scale(domain=list(color.words), scheme="tableau10")
         return alt.Color("color:N", scale=scale, legend=legend)
     time = color.quantity.kind == "time"
-    scale = alt.Scale(range=ramp, type="utc" if time else "linear")
+    ends = alt.Scale(range=[ramp[0], ramp[-1]], type="utc")
+    scale = ends if time else alt.Scale(range=ramp)
     return alt.Color("color:T" if time else "color:Q", scale=scale, legend=legend)
 
 

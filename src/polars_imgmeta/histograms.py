@@ -115,7 +115,7 @@ def _edges(
         first, last = first - 5, last + 6
     elif whole or last * step * 10.0**digit < most:
         last += 1
-    edges = [_multiple(place, step, digit) for place in range(first, last + 1)]
+    edges = sorted({_multiple(place, step, digit) for place in range(first, last + 1)})
     lower, upper = limits
     inside = [e for e in edges if (lower is None or e >= lower) and (upper is None or e <= upper)]
     # Rounding must not leave the outermost values outside.

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _MOST_POINTS: Final = 5_000
 _MOST_GROUPS: Final = 10
+# A tooltip as wide as a path would leave the window, picture first.
+_LONGEST_NAME: Final = 48
 
 
 def plot(
@@ -233,7 +235,13 @@ def _pictured(rows: pl.DataFrame, source: str | None, pictures: int) -> pl.DataF
     every = -(-len(rows) // pictures)
     chosen = pl.when(pl.int_range(pl.len()) % every == 0).then("locator").alias("chosen")
     uris = thumbnails.data_uris(rows.select(chosen)["chosen"].to_list())
-    return rows.with_columns(pl.Series("image", uris, dtype=pl.String))
+    name = pl.col("locator")
+    short = pl.when(name.str.len_chars() > _LONGEST_NAME).then(
+        pl.concat_str(pl.lit("…"), name.str.tail(_LONGEST_NAME - 1))
+    )
+    # For no picture an empty text: a null becomes the text "null", and is loaded.
+    image = pl.Series("image", uris, dtype=pl.String).fill_null("")
+    return rows.with_columns(image, locator=short.otherwise(name))
 
 
 def _images(count: int) -> str:
