@@ -133,7 +133,7 @@ class _FrameNamespace(Generic[FrameT]):
         *,
         color: str | None = None,
         against: Frame | None = None,
-        names: tuple[str, str] = ("this", "against"),
+        names: tuple[str, str] = ("this", "other"),
         pictures: int = 300,
         column: str | None = None,
         locator: str | None = None,

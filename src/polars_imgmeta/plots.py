@@ -31,7 +31,7 @@ def plot(
     *,
     color: str | None = None,
     against: Frame | None = None,
-    names: tuple[str, str] = ("this", "against"),
+    names: tuple[str, str] = ("this", "other"),
     pictures: int = 300,
     column: str | None = None,
     locator: str | None = None,
@@ -133,7 +133,7 @@ def _comparison(
         rows, left_out = tallies.collect(part, quantities, None)
         parts.append(rows.with_columns(group=pl.lit(name)))
         lines.append(", ".join([f"{name}: {_images(len(rows))}", *left_out]))
-    title = (" and ".join(names), lines)
+    title = (" against ".join(names), lines)
     return _distributions(pl.concat(parts), found, title, names, alone=alone, pair=True)
 
 
