@@ -1,7 +1,7 @@
 """Every exception that polars-imgmeta raises, and every foreign one that it maps.
 
     ImgmetaError
-    ├── PropertyError        (ValueError)  the call names no or an unknown property, or bins that cannot be
+    ├── PropertyError        (ValueError)  no or an unknown property, or bins that cannot be
     ├── ColumnError          (ValueError)  the call names a column that cannot serve
     └── ImageError                         one image could not be read
         ├── NotFoundError                  nothing is where the locator points
