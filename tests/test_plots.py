@@ -220,6 +220,10 @@ def test_wide_ranges_are_logarithmic() -> None:
     spec = data.to_dict()["encoding"]["x"]
     assert spec["scale"]["type"] == "log"
     assert all(float(f"{edge:.3g}") == edge for edge in rows(data)["start"])
+    assert spec["axis"]["format"] == "~s"
+    ratios = NUMBERS.with_columns(ratio=10.0 ** (pl.int_range(pl.len()) % 7 - 3))
+    spec = im.plot(ratios, "ratio").to_dict()["encoding"]["x"]
+    assert (spec["scale"]["type"], spec["axis"]["format"]) == ("log", "~g")
     spec = im.plot(LARGE, "brightness").to_dict()["encoding"]["x"]
     assert spec["scale"]["type"] == "linear"
     assert spec["title"] == "brightness (share)"

@@ -237,7 +237,8 @@ def _placed(channel: Any, key: str, axis: Axis, named: str, *, grid: bool) -> An
         return channel(f"{key}:T", title=named, scale=scale, axis=alt.Axis(tickCount=5, **side))
     scale = alt.Scale(type="log" if bins.log else "linear", domain=domain, nice=False, zero=False)
     if bins.log or bins.edges[-1] >= _LARGE:
-        side["format"] = "~s"
+        # 10k and 1M, yet never 10m for a hundredth.
+        side["format"] = "~s" if bins.edges[0] >= 1 else "~g"
     ticks = alt.Axis(tickCount=5, labelOverlap=True, **side)
     return channel(f"{key}:Q", title=named, scale=scale, axis=ticks)
 
