@@ -10,6 +10,7 @@ Examples:
     [0.2]
 """
 
+from polars_imgmeta.cases import Quantiles, test_cases
 from polars_imgmeta.catalogue import CATALOGUE, GROUPS, Property
 from polars_imgmeta.editing import add, configure, remove, retry
 from polars_imgmeta.exceptions import (
@@ -29,6 +30,7 @@ from polars_imgmeta.export import sink_parquet, to_arrow, write_parquet
 from polars_imgmeta.extraction import extract, extract_expr, extract_series
 from polars_imgmeta.inspection import columns, errors, properties, provenance, unnest
 from polars_imgmeta.namespaces import register as _register_namespaces
+from polars_imgmeta.plots import plot
 from polars_imgmeta.scanning import scan_images
 from polars_imgmeta.structs import Imgmeta, Provenance
 from polars_imgmeta.structs import register_marker as _register_marker
@@ -49,6 +51,7 @@ __all__ = [
     "Property",
     "PropertyError",
     "Provenance",
+    "Quantiles",
     "TooLargeError",
     "UnreachableError",
     "UnsupportedError",
@@ -59,12 +62,14 @@ __all__ = [
     "extract",
     "extract_expr",
     "extract_series",
+    "plot",
     "properties",
     "provenance",
     "remove",
     "retry",
     "scan_images",
     "sink_parquet",
+    "test_cases",
     "to_arrow",
     "unnest",
     "write_parquet",

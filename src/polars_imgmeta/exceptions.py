@@ -1,7 +1,7 @@
 """Every exception that polars-imgmeta raises, and every foreign one that it maps.
 
     ImgmetaError
-    ├── PropertyError        (ValueError)  the call names no or an unknown property
+    ├── PropertyError        (ValueError)  no or an unknown property, or bins that cannot be
     ├── ColumnError          (ValueError)  the call names a column that cannot serve
     └── ImageError                         one image could not be read
         ├── NotFoundError                  nothing is where the locator points
@@ -36,7 +36,7 @@ class ImgmetaError(Exception):
 
 
 class PropertyError(ImgmetaError, ValueError):
-    """A call names an unknown property, or none."""
+    """A call names an unknown property, none, or bins that cannot be."""
 
 
 class ColumnError(ImgmetaError, ValueError):

@@ -6,17 +6,20 @@ hands its arguments to the function of its name, which is documented.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Generic
 
 import polars as pl
 
-from polars_imgmeta import editing, export, extraction, inspection
+from polars_imgmeta import cases, editing, export, extraction, inspection, plots
+from polars_imgmeta.cases import Bins
 from polars_imgmeta.pictures import DEFAULT_MAX_PIXELS
 from polars_imgmeta.structs import Provenance
-from polars_imgmeta.typing import FrameT, GroupName, OnError, PropertiesLike, PropertyName
+from polars_imgmeta.typing import Frame, FrameT, GroupName, OnError, PropertiesLike, PropertyName
 
 if TYPE_CHECKING:
+    import altair as alt
     import pyarrow as pa
 
 
@@ -111,6 +114,42 @@ class _FrameNamespace(Generic[FrameT]):
     def unnest(self, column: str | None = None, *, prefix: str | None = None) -> FrameT:
         """Make flat columns: `polars_imgmeta.unnest`."""
         return inspection.unnest(self._frame, column, prefix=prefix)
+
+    def test_cases(
+        self,
+        by: str | Iterable[str] | Mapping[str, Bins],
+        bins: Bins | None = None,
+        *,
+        into: str = "test_case",
+        column: str | None = None,
+    ) -> FrameT:
+        """Cut into test cases: `polars_imgmeta.test_cases`."""
+        return cases.test_cases(self._frame, by, bins, into=into, column=column)
+
+    def plot(
+        self,
+        x: str | Iterable[str] | None = None,
+        y: str | None = None,
+        *,
+        color: str | None = None,
+        against: Frame | None = None,
+        names: tuple[str, str] = ("this", "other"),
+        pictures: int = 300,
+        column: str | None = None,
+        locator: str | None = None,
+    ) -> alt.Chart | alt.LayerChart | alt.ConcatChart:
+        """Draw properties: `polars_imgmeta.plot`."""
+        return plots.plot(
+            self._frame,
+            x,
+            y,
+            color=color,
+            against=against,
+            names=names,
+            pictures=pictures,
+            column=column,
+            locator=locator,
+        )
 
     def to_arrow(self, **options: Any) -> pa.Table:  # noqa: ANN401 - Polars' own
         """Export with readable metadata: `polars_imgmeta.to_arrow`."""

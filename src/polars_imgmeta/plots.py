@@ -1,0 +1,285 @@
+"""The verb that draws: what is drawn is chosen and aggregated here, by Polars."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from importlib import import_module
+from typing import TYPE_CHECKING, Final
+
+import polars as pl
+
+from polars_imgmeta import structs, tallies, thumbnails
+from polars_imgmeta.exceptions import ColumnError
+from polars_imgmeta.quantities import Quantity, find_quantity
+from polars_imgmeta.tallies import Axis
+from polars_imgmeta.typing import Frame
+
+if TYPE_CHECKING:
+    # At run time only where it is needed: it is of an extra.
+    import altair as alt
+
+_MOST_POINTS: Final = 5_000
+_MOST_GROUPS: Final = 10
+# A tooltip as wide as a path would leave the window, picture first.
+_LONGEST_NAME: Final = 48
+
+
+def plot(
+    frame: Frame,
+    x: str | Iterable[str] | None = None,
+    y: str | None = None,
+    *,
+    color: str | None = None,
+    against: Frame | None = None,
+    names: tuple[str, str] = ("this", "other"),
+    pictures: int = 300,
+    column: str | None = None,
+    locator: str | None = None,
+) -> alt.Chart | alt.LayerChart | alt.ConcatChart:
+    """Draw properties: distributions, one against another, or two data sets.
+
+    What is drawn depends on what is given:
+
+    - nothing but the frame: the distribution of every property
+    - `x`: the distribution of that, or of several
+    - `x` and `y`: a point for each image, whose picture is shown when the mouse is
+      over it; for more than 5,000 images, a heat map of how many there are
+    - `against`: distributions of two data sets over each other, as shares of each
+    - `color`: a third property or column to colour points by, or groups whose
+      distributions are drawn over each other
+
+    Polars bins and counts, so that charts stay small however large the frame is.
+    Rows with an error and rows without a value are left out; the title counts
+    them. What is auto-extracted is purple.
+
+    Args:
+        frame: The frame. A lazy one is collected, once, as far as it is drawn.
+        x: A property or a column of your own: numbers, times or words. Of words,
+            the 20 most frequent are told apart.
+        y: A second one.
+        color: A third one. Of words, the 9 most frequent are told apart. A heat
+            map has the mean of numbers; words are drawn as points of a random
+            sample of 5,000 rows, always the same.
+        against: Another frame to compare distributions with.
+        names: What the frame and the other one are called.
+        pictures: How many pictures a chart holds at most; of more points, every
+            second, third and so on has one. They take about 3 kB each.
+        column: The auto-extracted column; may be left out where there is one.
+        locator: The locator column, where the one on record was renamed.
+
+    Returns:
+        An Altair chart, which can be changed, joined and saved like any other.
+
+    Raises:
+        ImportError: If the extra `plot` is not installed.
+        ColumnError: If a name is neither a property nor a column, or not clear.
+        ValueError: If options do not go together.
+
+    Examples:
+        >>> df = im.scan_images("photos").imgmeta.extract("path").collect()
+        >>> chart = im.plot(df, "brightness", "sharpness")
+        >>> chart.properties(width=300).to_dict()["title"]["text"]
+        '9 images'
+    """
+    schema = structs.schema_of(frame)
+    _require_options((x, y, color, against), names, pictures)
+    _require_altair()
+    if isinstance(x, str) and y is not None:
+        drawn = {"x": _find(schema, x, column, "x"), "y": _find(schema, y, column, "y")}
+        if color is not None:
+            drawn["color"] = _find(schema, color, column, "color")
+        source = _source(schema, drawn, column, locator) if pictures else None
+        rows, left_out = tallies.collect(frame, drawn, source)
+        return _relation(rows, drawn, left_out, source, pictures)
+    if x is None:
+        x = structs.choose(schema, column).properties
+    wanted = [x] if isinstance(x, str) else list(x)
+    found = {f"v{place}": _find(schema, name, column, "x") for place, name in enumerate(wanted)}
+    if not found:
+        msg = "`x` must name at least one property or column, got none"
+        raise ColumnError(msg)
+    if against is not None:
+        return _comparison(frame, against, found, names, column, alone=isinstance(x, str))
+    groups = {} if color is None else {"group": _find(schema, color, column, "color")}
+    rows, left_out = tallies.collect(frame, {**found, **groups}, None)
+    words: Sequence[str] = ()
+    if groups:
+        rows, words = tallies.tell_apart(rows, "group", groups["group"], _MOST_GROUPS)
+    title = (_images(len(rows)), left_out)
+    return _distributions(rows, found, title, words, alone=isinstance(x, str))
+
+
+def _comparison(
+    frame: Frame,
+    against: Frame,
+    found: dict[str, Quantity],
+    names: tuple[str, str],
+    column: str | None,
+    *,
+    alone: bool,
+) -> alt.Chart | alt.LayerChart | alt.ConcatChart:
+    """The distributions of two frames over each other."""
+    schema = structs.schema_of(against)
+    others = {key: _find(schema, one.name, column, "against") for key, one in found.items()}
+    for key, one in found.items():
+        if one.kind != others[key].kind:
+            msg = (
+                f"{one.name!r} must be of like dtypes in both frames, got {one.dtype} and"
+                f" {others[key].dtype}"
+            )
+            raise ColumnError(msg)
+    parts, lines = [], []
+    for name, part, quantities in zip(names, (frame, against), (found, others), strict=True):
+        rows, left_out = tallies.collect(part, quantities, None)
+        parts.append(rows.with_columns(group=pl.lit(name)))
+        lines.append(", ".join([f"{name}: {_images(len(rows))}", *left_out]))
+    title = (" against ".join(names), lines)
+    return _distributions(pl.concat(parts), found, title, names, alone=alone, pair=True)
+
+
+def _distributions(
+    rows: pl.DataFrame,
+    found: dict[str, Quantity],
+    title: tuple[str, Sequence[str]],
+    groups: Sequence[str],
+    *,
+    alone: bool,
+    pair: bool = False,
+) -> alt.Chart | alt.LayerChart | alt.ConcatChart:
+    from polars_imgmeta import charts  # noqa: PLC0415 - Altair is of an extra
+
+    drawn = []
+    for key, quantity in found.items():
+        group = pl.col("group") if groups else pl.lit("")
+        counts, axis = tallies.count(rows.select(x=key, group=group), quantity, groups or [""])
+        above = title if alone else None
+        drawn.append(charts.distribution(counts, axis, groups, pair=pair, heading=above))
+    return drawn[0] if alone else charts.grid(drawn, *title)
+
+
+def _relation(
+    rows: pl.DataFrame,
+    drawn: dict[str, Quantity],
+    left_out: list[str],
+    source: str | None,
+    pictures: int,
+) -> alt.Chart:
+    """Points or, where they are too many, a heat map."""
+    from polars_imgmeta import charts  # noqa: PLC0415 - Altair is of an extra
+
+    text = _images(len(rows))
+    axes: dict[str, Axis] = {}
+    for key in ("x", "y"):
+        rows, axes[key] = tallies.axis_of(rows, key, drawn[key], most_bins=40)
+    color = None
+    if "color" in drawn:
+        if drawn["color"].kind == "word":
+            rows, words = tallies.tell_apart(rows, "color", drawn["color"], _MOST_GROUPS)
+            color = Axis(drawn["color"], words=words)
+        else:
+            color = Axis(drawn["color"])
+    x, y = axes["x"], axes["y"]
+    crowded = len(rows) > _MOST_POINTS or bool(x.words and y.words)
+    if crowded and not (color and color.words):
+        cells = _pictured(tallies.count_cells(rows, x, y), source, pictures)
+        chart = charts.heat(cells, x, y, color)
+    else:
+        if len(rows) > _MOST_POINTS:
+            rows = rows.sample(_MOST_POINTS, seed=0)
+            left_out = [f"a sample of {_MOST_POINTS:,} is drawn", *left_out]
+        # The golden ratio spreads neighbours evenly.
+        spread = pl.int_range(pl.len()) * 0.618_033_988_75 % 1
+        rows = tallies.spell_times(rows.with_columns(spread=spread), {"x": x, "y": y})
+        chart = charts.points(_pictured(rows, source, pictures), x, y, color, source)
+    return chart.properties(title=charts.title(text, left_out))
+
+
+def _find(
+    schema: Mapping[str, pl.DataType], name: object, column: str | None, argument: str
+) -> Quantity:
+    """Return what a name means, if it can be drawn."""
+    quantity = find_quantity(schema, name, column, argument=argument)
+    if quantity.kind is None:
+        msg = (
+            f"`{argument}` must name numbers, times or words, got {name!r}, which is of dtype"
+            f" {quantity.dtype}"
+        )
+        raise ColumnError(msg)
+    return quantity
+
+
+def _source(
+    schema: Mapping[str, pl.DataType],
+    drawn: Mapping[str, Quantity],
+    column: str | None,
+    locator: str | None,
+) -> str | None:
+    """The column that locates the pictures, if the frame has one."""
+    if locator is not None:
+        structs.require_locator(schema, locator)
+        return locator
+    found = structs.find(schema)
+    holders = [column, *(quantity.column for quantity in drawn.values()), *found]
+    holder = found[next(holder for holder in holders if holder)] if found else None
+    try:
+        return structs.locator_of(schema, holder, None) if holder else None
+    except ColumnError:
+        # Pictures are an extra: without the column the chart does without.
+        return None
+
+
+def _pictured(rows: pl.DataFrame, source: str | None, pictures: int) -> pl.DataFrame:
+    """Put a small picture beside some of the locators, spread evenly."""
+    if not source or rows.is_empty():
+        return rows
+    every = -(-len(rows) // pictures)
+    chosen = pl.when(pl.int_range(pl.len()) % every == 0).then("locator").alias("chosen")
+    uris = thumbnails.data_uris(rows.select(chosen)["chosen"].to_list())
+    name = pl.col("locator")
+    short = pl.when(name.str.len_chars() > _LONGEST_NAME).then(
+        pl.concat_str(pl.lit("…"), name.str.tail(_LONGEST_NAME - 1))
+    )
+    # For no picture an empty text: a null becomes the text "null", and is loaded.
+    image = pl.Series("image", uris, dtype=pl.String).fill_null("")
+    return rows.with_columns(image, locator=short.otherwise(name))
+
+
+def _images(count: int) -> str:
+    return f"{count:,} image{'' if count == 1 else 's'}"
+
+
+def _require_options(drawn: tuple[object, ...], names: object, pictures: object) -> None:
+    """Check what goes with what.
+
+    Raises:
+        ValueError: If something does not.
+    """
+    x, y, color, against = drawn
+    if y is not None and not isinstance(x, str):
+        msg = f"`x` must be the name of one property or column where `y` is given, got {x!r}"
+        raise ValueError(msg)
+    if against is not None and not (y is None and color is None):
+        msg = "`against` compares distributions, and goes with neither `y` nor `color`"
+        raise ValueError(msg)
+    match names:
+        case [str(first), str(second)] if first != second:
+            pass
+        case _:
+            msg = f"`names` must be two different names, got {names!r}"
+            raise ValueError(msg)
+    if not isinstance(pictures, int) or isinstance(pictures, bool) or pictures < 0:
+        msg = f"`pictures` must be a whole number from 0, got {pictures!r}"
+        raise ValueError(msg)
+
+
+def _require_altair() -> None:
+    """Import Altair.
+
+    Raises:
+        ImportError: If the extra `plot` is not installed.
+    """
+    try:
+        import_module("altair")
+    except ImportError as error:
+        msg = f"`plot` needs the extra `plot`: pip install 'polars-imgmeta[plot]' ({error})"
+        raise ImportError(msg) from error
