@@ -38,7 +38,7 @@ LAYERS: list[set[str]] = [
     {"namespaces"},
     {"editing", "inspection", "export", "scanning", "samples"},
     {"extraction"},
-    {"batches"},
+    {"batches", "thumbnails"},
     {"structs", "images", "workers"},
     {"catalogue"},
     {"budget", "kernels", "pictures", "locators"},
