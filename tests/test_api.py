@@ -36,6 +36,8 @@ LAYERS: list[set[str]] = [
     {"__main__"},
     {"cli"},
     {"namespaces"},
+    {"reporting"},
+    {"report_data", "showing"},
     {"editing", "inspection", "export", "scanning", "samples"},
     {"extraction"},
     {"batches", "thumbnails"},
@@ -46,7 +48,7 @@ LAYERS: list[set[str]] = [
     {"opencv_headers", "png"},
     {"plugins"},
     {"jxl", "pam"},
-    {"exceptions", "isolation"},
+    {"cells", "exceptions", "isolation"},
     {"opencv"},
     {"typing"},
 ]
