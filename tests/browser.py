@@ -53,7 +53,10 @@ class Browser:
             deviceScaleFactor=1,
             mobile=False,
         )
-        features = [{"name": "prefers-color-scheme", "value": scheme}]
+        features = [
+            {"name": "prefers-color-scheme", "value": scheme},
+            {"name": "prefers-reduced-motion", "value": "reduce"},
+        ]
         self.command("Emulation.setEmulatedMedia", media=media, features=features)
         self.driver.get(page.as_uri())
         self.settle()
@@ -78,12 +81,22 @@ class Browser:
         return [str(entry["message"]) for entry in self._log("browser")]
 
     def requests(self) -> list[str]:
-        """What pages have asked of files and networks since the last call."""
+        """What pages have got from files and networks since the last call.
+
+        What their policy refused never left; the console tells of it.
+        """
         events = [json.loads(entry["message"])["message"] for entry in self._log("performance")]
+        refused = {
+            event["params"]["requestId"]
+            for event in events
+            if event["method"] == "Network.loadingFailed"
+            and event["params"].get("blockedReason") == "csp"
+        }
         urls = [
             event["params"]["request"]["url"]
             for event in events
             if event["method"] == "Network.requestWillBeSent"
+            and event["params"]["requestId"] not in refused
         ]
         return [url for url in urls if not url.startswith(("data:", "about:"))]
 

@@ -207,9 +207,10 @@ class Histogram {
     const start = at(event);
     const move = (e) => {
       const [low, high] = [start, at(e)].sort((a, b) => a - b);
-      // To the very edge means without a bound; a click without a drag clears.
-      if (high - low < this.bins / 100) this.select([null, null]);
-      else this.select([low <= 0 ? null : this.valueAt(low), high >= this.bins ? null : this.valueAt(high)]);
+      // To the edge means without a bound; a click without a drag clears.
+      const slack = this.bins / 100;
+      if (high - low < slack) this.select([null, null]);
+      else this.select([low < slack ? null : this.valueAt(low), high > this.bins - slack ? null : this.valueAt(high)]);
     };
     const stop = () => {
       this.svg.removeEventListener("pointermove", move);
