@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import shutil
 from collections.abc import Iterator
@@ -24,6 +25,7 @@ _FLAGS = (
     "--disable-component-update",
     "--disable-sync",
     "--force-device-scale-factor=1",
+    "--hide-scrollbars",
 )
 
 
@@ -75,6 +77,32 @@ class Browser:
     def run(self, script: str, *arguments: Any) -> Any:  # noqa: ANN401 - whatever it returns
         """Return what the body of a function gives in the page."""
         return self.driver.execute_script(script, *arguments)
+
+    def picture(self, selector: str, margin: int = 20) -> bytes:
+        """Return a PNG of an element as far as the window shows it, and of its sides."""
+        box = self.run(
+            """
+            const [selector, margin] = arguments;
+            for (const image of document.images) image.loading = "eager";
+            return Promise.all([...document.images].map((image) => image.decode())).then(() => {
+              const node = document.querySelector(selector);
+              node.scrollIntoView({behavior: "instant"});
+              const box = node.getBoundingClientRect();
+              const left = Math.max(0, box.left - margin);
+              return {
+                x: left + scrollX,
+                y: box.top + scrollY,
+                width: Math.min(innerWidth, box.right + margin) - left,
+                height: Math.min(innerHeight, box.bottom) - box.top,
+                scale: 1,
+              };
+            });
+            """,
+            selector,
+            margin,
+        )
+        shot = self.command("Page.captureScreenshot", format="png", clip=box)
+        return base64.b64decode(shot["data"])
 
     def console(self) -> list[str]:
         """What pages have logged since the last call, errors of the policy among it."""

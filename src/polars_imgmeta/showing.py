@@ -23,9 +23,10 @@ _STYLE: Final = f"""
 .imgmeta-show {{ overflow-x: auto; }}
 .imgmeta-show table {{ border-collapse: collapse; }}
 .imgmeta-show th, .imgmeta-show td {{ text-align: left; vertical-align: middle; padding: 4px 8px; }}
+.imgmeta-show td {{ max-width: 22em; overflow-wrap: anywhere; }}
 .imgmeta-show th {{ font-weight: 600; }}
 .imgmeta-show .auto {{ color: {_LIGHT}; background: #f5f0fe; }}
-.imgmeta-show td.auto {{ font-variant-numeric: tabular-nums; }}
+.imgmeta-show td.auto {{ white-space: nowrap; font-variant-numeric: tabular-nums; }}
 .imgmeta-show img {{ display: block; max-width: none; }}
 [data-jp-theme-light="false"] .imgmeta-show .auto, .vscode-dark .imgmeta-show .auto,
 html[theme="dark"] .imgmeta-show .auto {{ color: {_DARK}; background: #2b2440; }}
@@ -126,7 +127,7 @@ class Preview:
             body += f"<tr><td>{_image(picture, failure)}</td>{_cell(_text(locator))}"
             body += "".join(_cell(_text(frame[name][index])) for name in own)
             for name in existing.properties:
-                body += _cell(_text(values[name][index]), title=self._about(name))
+                body += _cell(_text(values[name][index], digits=4), title=self._about(name))
             body += "</tr>"
         return (
             f'<div class="imgmeta-show"><style>{_STYLE}</style><table>'
@@ -150,10 +151,10 @@ def _cell(text: str, *, tag: str = "td", title: str | None = None) -> str:
     return f"<{tag}{scope}{auto}><bdi>{escape(text)}</bdi></{tag}>"
 
 
-def _text(value: object) -> str:
+def _text(value: object, *, digits: int = 6) -> str:
     if isinstance(value, pl.Series):
         value = value.to_list()
-    return text_of(f"{value:.6g}" if isinstance(value, float) else value)
+    return text_of(f"{value:.{digits}g}" if isinstance(value, float) else value)
 
 
 def _image(uri: str | None, failure: str | None) -> str:

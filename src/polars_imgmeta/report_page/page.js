@@ -124,7 +124,7 @@ class Histogram {
     const logarithmic = this.bins > 1
       && distribution.edges[2] - distribution.edges[1] > 1.01 * (distribution.edges[1] - distribution.edges[0]);
     const median = `median ${brief(distribution.median, field)}`;
-    const missing = distribution.missing ? `, ${whole(distribution.missing)} missing` : "";
+    const missing = distribution.missing ? `, ${whole(distribution.missing)} null` : "";
     this.svg = drawing("svg", {
       viewBox: `0 0 ${this.bins} 1`, preserveAspectRatio: "none", role: "img",
       "aria-label": `Histogram of ${name(field)}: from ${shown(distribution.least, field)} to ${shown(distribution.greatest, field)}, `
@@ -440,7 +440,7 @@ function buildSummary() {
 }
 
 function figure(row, field) {
-  const value = shown(field.values[row], field);
+  const value = brief(field.values[row], field);
   return element("li", {},
     element("figure", {},
       element("div", { class: "frame" }, picture(row, `Picture ${baseName(locators[row])}`)),

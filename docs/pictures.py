@@ -1,0 +1,145 @@
+"""Draw the pictures of these pages: `python docs/pictures.py` from the root.
+
+They show landscapes that are drawn here, always the same ones. Needs what the tests
+need.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import sys
+import tempfile
+from pathlib import Path
+
+import cv2
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from PIL import Image
+
+import polars_imgmeta as im
+
+ROOT = Path(__file__).parent.parent
+PICTURES = ROOT / "docs" / "pictures"
+
+
+def draw_landscapes(folder: Path, count: int = 240) -> pl.DataFrame:
+    """Draw landscapes as cameras take them: some dark, blurred, pale, turned or mirrored.
+
+    Args:
+        folder: Where to.
+        count: How many.
+
+    Returns:
+        A frame of `path` and of the `season`, which decides the colours.
+    """
+    folder.mkdir()
+    random = np.random.default_rng(7)
+    rows = []
+    for index in range(count):
+        season = str(random.choice(["spring", "summer", "autumn", "winter"]))
+        picture = _spoil(_landscape(season, random), random)
+        path = folder / f"{season}-{index:03}.jpg"
+        Image.fromarray(picture).save(path, quality=90)
+        rows.append((str(path), season))
+    for name, data in (("empty", b""), ("notes", b"no image"), ("cut", path.read_bytes()[:999])):
+        (folder / f"{name}.jpg").write_bytes(data)
+        rows.append((str(folder / f"{name}.jpg"), None))
+    return pl.DataFrame(rows, schema={"path": pl.String, "season": pl.String}, orient="row")
+
+
+def _landscape(season: str, random: np.random.Generator) -> NDArray[np.float64]:
+    """A sky with a sun, hills that fade with the distance, and trees."""
+    long, short = int(random.normal(440, 40)), int(random.normal(310, 25))
+    height, width = (long, short) if random.random() < 0.3 else (short, long)  # noqa: PLR2004
+    ground = {
+        "spring": (120, 165, 80),
+        "summer": (70, 125, 50),
+        "autumn": (185, 110, 45),
+        "winter": (225, 230, 240),
+    }[season]
+    top, low = [
+        ((70, 130, 205), (205, 225, 240)),
+        ((40, 60, 120), (240, 160, 110)),
+        ((150, 160, 175), (215, 215, 220)),
+        ((90, 150, 210), (245, 235, 215)),
+    ][random.integers(4)]
+    rows, columns = np.indices((height, width))
+    share = (rows / height)[..., None]
+    picture = np.array(top) * (1 - share) + np.array(low) * share
+    away = np.hypot(rows - height * random.uniform(0.1, 0.4), columns - width * random.random())
+    picture += (np.exp(-((away / random.uniform(14, 30)) ** 2)) * 110)[..., None]
+    hills = int(random.integers(3, 6))
+    for hill in range(hills):
+        near = (hill + 1) / hills
+        steps = random.normal(size=width + 400).cumsum()
+        ridge = cv2.GaussianBlur(steps[None, :], (0, 0), 22 - 12 * near)[0, 200:-200]
+        ridge = (ridge - ridge.mean()) * height * 0.012 + height * (0.4 + 0.4 * near)
+        land = rows > ridge
+        haze = np.array(ground) * near + np.array(low) * (1 - near)
+        shade = cv2.GaussianBlur(random.normal(size=(height, width)), (0, 0), 1.2)
+        picture[land] = (haze * 0.9 + (shade * 70 * near)[..., None])[land]
+        for _ in range(int(random.integers(0, 14) * near)):
+            column, size = int(random.integers(width)), random.uniform(5, 16) * near
+            foot = ridge[column] + random.uniform(0, 30)
+            crown = np.hypot((rows - foot) / 1.7, columns - column) < size
+            picture[crown] = np.array(ground) * random.uniform(0.35, 0.6)
+    return picture
+
+
+def _spoil(picture: NDArray[np.float64], random: np.random.Generator) -> NDArray[np.uint8]:
+    """What happens to photos: too little light, too much, no focus, fog, a mirror."""
+    fate = random.random()
+    if fate < 0.12:  # noqa: PLR2004 - shares of all
+        picture *= random.uniform(0.1, 0.35)
+    elif fate < 0.22:  # noqa: PLR2004
+        picture = picture * 1.2 + 50
+    elif fate < 0.36:  # noqa: PLR2004
+        picture = cv2.GaussianBlur(picture, (0, 0), random.uniform(2, 7)).astype(np.float64)
+    elif fate < 0.44:  # noqa: PLR2004
+        picture = picture * 0.25 + 150
+    elif fate < 0.56:  # noqa: PLR2004
+        half = picture[:, : picture.shape[1] // 2]
+        picture = np.hstack([half, half[:, ::-1]])
+    picture = picture + random.normal(size=picture.shape) * random.uniform(0, 6)
+    return picture.clip(0, 255).astype(np.uint8)
+
+
+def draw_report() -> None:
+    """A report: its top, filtered by two brushes, and its extremes. And rows in a notebook."""
+    sys.path.insert(0, str(ROOT / "tests"))
+    from browser import launch  # noqa: PLC0415 - the browser of the tests
+
+    with (
+        tempfile.TemporaryDirectory() as work,
+        contextlib.chdir(work),
+        launch(Path(work, "profile")) as browser,
+    ):
+        frame = im.extract(draw_landscapes(Path("landscapes")), "path")
+        page = im.report(frame, "landscapes.html", title="Landscapes").resolve()
+        browser.open(page, width=1180, height=790)
+        browser.run("histograms[4].select([0.3, 0.55]); histograms[5].select([0.15, null])")
+        browser.settle()
+        _save(browser.picture(".browse"), "report.png")
+        browser.open(page, width=1180, height=940, scheme="dark")
+        _save(browser.picture("#extremes"), "report-extremes.png")
+        notebook = Path("notebook.html")
+        shown = im.show(frame, 4)._repr_html_()
+        notebook.write_text(f"<!doctype html><body style='font: 13px sans-serif'>{shown}")
+        browser.open(notebook.resolve(), width=1180)
+        _save(browser.picture(".imgmeta-show"), "show.png")
+
+
+def _save(data: bytes, name: str) -> None:
+    Image.open(io.BytesIO(data)).convert("RGB").save(PICTURES / name, optimize=True)
+
+
+def main() -> None:
+    """Draw all."""
+    PICTURES.mkdir(exist_ok=True)
+    draw_report()
+
+
+if __name__ == "__main__":
+    main()
