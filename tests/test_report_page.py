@@ -37,6 +37,7 @@ HOSTILE = [
     "<!--",
     "&lt;b&gt;{{data}}{{script}}",
     "\u2028",
+    "x" * 200,
 ]
 
 
@@ -203,6 +204,28 @@ def test_a_brush_filters_all_but_its_own(shown: Browser, flat: pl.DataFrame) -> 
     assert count(shown) == f"{len(passing)} of 90 images match"
     find(shown, "Clear the range of brightness").click()
     assert count(shown) == "90 of 90 images match"
+
+
+def test_a_whole_number_fills_its_bin(browser: Browser, tmp_path: Path) -> None:
+    """A range of one number is drawn as wide as the bar of that number, and no wider."""
+    values = pl.DataFrame({"width": pl.Series([*range(1, 11), 4], dtype=pl.Int32)}).with_columns(
+        error=pl.lit(None, pl.String), auto_extracted=pl.lit(value=True)
+    )
+    paths = pl.Series("path", [f"{row}.png" for row in range(11)])
+    frame = pl.DataFrame([paths, values.to_struct("path_imgmeta")])
+    browser.open(im.report(frame, tmp_path / "page.html", thumbnails=False))
+    histogram = find(browser, "Histogram of width:")
+    for label in ("width from", "width to"):
+        find(browser, label).send_keys("4")
+    assert count(browser) == "2 of 11 images match"
+    brush = histogram.find_element(By.CSS_SELECTOR, ".brush")
+    assert (brush.get_attribute("x"), brush.get_attribute("width")) == ("3", "1")
+    bar = str(histogram.find_element(By.CSS_SELECTOR, ".inside").get_attribute("d"))
+    assert re.fullmatch(r"M3\.06 1V0H3\.94V1Z", bar)
+    # And the drag that draws it selects it.
+    drag(browser, "width", 0.31, 0.39)
+    assert (value(browser, "width from"), value(browser, "width to")) == ("4", "4")
+    assert browser.console() == []
 
 
 def test_numbers_sort_and_nothing_goes_last(shown: Browser, flat: pl.DataFrame) -> None:
@@ -399,12 +422,15 @@ def test_hostile_text_stays_text(browser: Browser, frame: pl.DataFrame, tmp_path
         pl.Series(text, [*HOSTILE, *HOSTILE]) for text in HOSTILE
     )
     hostile = im.extract(rows, locator, into=f"into {HOSTILE[0]}")
-    page = im.report(hostile, tmp_path / "page.html", title=HOSTILE[1])
+    title = HOSTILE[1] + "x" * 200
+    page = im.report(hostile, tmp_path / "page.html", title=title)
+    browser.open(page, width=360)
+    assert browser.run("return document.documentElement.scrollWidth") <= 360
     browser.open(page)
     assert browser.requests() == [page.as_uri()]
-    assert count(browser) == "22 of 22 images match"
-    assert browser.driver.title == HOSTILE[1]
-    assert browser.driver.find_element(By.TAG_NAME, "h1").text == HOSTILE[1]
+    assert count(browser) == "24 of 24 images match"
+    assert browser.driver.title == title
+    assert browser.driver.find_element(By.TAG_NAME, "h1").text == title
     assert len(browser.driver.find_elements(By.TAG_NAME, "script")) == 2
     alien = browser.run(
         "return [...document.querySelectorAll('*')].flatMap((node) => [...node.attributes])"
