@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import sys
 import tempfile
 from pathlib import Path
 
@@ -106,6 +107,31 @@ def _spoil(picture: NDArray[np.float64], random: np.random.Generator) -> NDArray
     return picture.clip(0, 255).astype(np.uint8)
 
 
+def draw_report() -> None:
+    """A report: its top, filtered by two brushes, and its extremes. And rows in a notebook."""
+    sys.path.insert(0, str(ROOT / "tests"))
+    from browser import launch  # noqa: PLC0415 - the browser of the tests
+
+    with (
+        tempfile.TemporaryDirectory() as work,
+        contextlib.chdir(work),
+        launch(Path(work, "profile")) as browser,
+    ):
+        frame = im.extract(draw_landscapes(Path("landscapes")), "path")
+        page = im.report(frame, "landscapes.html", title="Landscapes").resolve()
+        browser.open(page, width=1180, height=790)
+        browser.run("histograms[4].select([0.3, 0.55]); histograms[5].select([0.15, null])")
+        browser.settle()
+        _save(browser.picture(".browse"), "report.png")
+        browser.open(page, width=1180, height=940, scheme="dark")
+        _save(browser.picture("#extremes"), "report-extremes.png")
+        notebook = Path("notebook.html")
+        shown = im.show(frame, 4)._repr_html_()
+        notebook.write_text(f"<!doctype html><body style='font: 13px sans-serif'>{shown}")
+        browser.open(notebook.resolve(), width=1180)
+        _save(browser.picture(".imgmeta-show"), "show.png")
+
+
 def draw_plots() -> None:
     """Distributions, one property against another, a heat map, and two data sets."""
     with tempfile.TemporaryDirectory() as work, contextlib.chdir(work):
@@ -133,6 +159,7 @@ def main() -> None:
     """Draw all."""
     PICTURES.mkdir(exist_ok=True)
     draw_plots()
+    draw_report()
 
 
 if __name__ == "__main__":

@@ -36,6 +36,8 @@ LAYERS: list[set[str]] = [
     {"__main__"},
     {"cli"},
     {"namespaces"},
+    {"reporting"},
+    {"report_data", "showing"},
     {"cases", "editing", "inspection", "export", "plots", "scanning", "samples"},
     {"charts", "extraction"},
     {"tallies"},
@@ -49,7 +51,7 @@ LAYERS: list[set[str]] = [
     {"opencv_headers", "png", "quick_headers"},
     {"plugins", "sources"},
     {"jxl", "pam"},
-    {"exceptions", "isolation"},
+    {"cells", "exceptions", "isolation"},
     {"opencv"},
     {"typing"},
 ]

@@ -45,6 +45,16 @@ def test_a_folder_into_a_file(sample_folder: Path, capsys: pytest.CaptureFixture
     assert "Wrote photos.csv." in capsys.readouterr().out
 
 
+def test_a_folder_into_a_page(
+    sample_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The report is of the frame that was shown."""
+    assert main([str(sample_folder / "photos"), "--report", "photos.html"]) == 0
+    assert "Wrote photos.html." in capsys.readouterr().out
+    page = (tmp_path / "photos.html").read_text("utf-8")
+    assert f'"title":"Images of {sample_folder}/photos"' in page
+
+
 def test_many_failures_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The first ten are named."""
     for number in range(15):
@@ -65,6 +75,8 @@ def test_many_failures_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture
         (["-p", "widht"], "Hint: did you mean 'width'?"),
         ([""], "imgmeta: an empty string"),
         (["-o", "nowhere/a.csv"], "imgmeta: --output must be in a folder that exists"),
+        (["-r", "nowhere/a.html"], "imgmeta: `file` must be in a folder that exists"),
+        (["-r", "."], "imgmeta: `file` must name a file to write, got '.', which is a folder"),
         (["-o", "a.txt"], "imgmeta: --output must end in .parquet or .csv, got a.txt"),
     ],
 )

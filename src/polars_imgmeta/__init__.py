@@ -31,7 +31,9 @@ from polars_imgmeta.extraction import extract, extract_expr, extract_series
 from polars_imgmeta.inspection import columns, errors, properties, provenance, unnest
 from polars_imgmeta.namespaces import register as _register_namespaces
 from polars_imgmeta.plots import plot
+from polars_imgmeta.reporting import report
 from polars_imgmeta.scanning import scan_images
+from polars_imgmeta.showing import Preview, show
 from polars_imgmeta.structs import Imgmeta, Provenance
 from polars_imgmeta.structs import register_marker as _register_marker
 
@@ -48,6 +50,7 @@ __all__ = [
     "ImgmetaError",
     "InvalidLocatorError",
     "NotFoundError",
+    "Preview",
     "Property",
     "PropertyError",
     "Provenance",
@@ -66,8 +69,10 @@ __all__ = [
     "properties",
     "provenance",
     "remove",
+    "report",
     "retry",
     "scan_images",
+    "show",
     "sink_parquet",
     "test_cases",
     "to_arrow",

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import polars as pl
 
-from polars_imgmeta import export, extraction, inspection, scanning
+from polars_imgmeta import export, extraction, inspection, reporting, scanning
 from polars_imgmeta.catalogue import CATALOGUE, GROUPS, resolve
 from polars_imgmeta.exceptions import ImgmetaError, NotFoundError
 from polars_imgmeta.samples import make_samples
@@ -65,12 +65,21 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="write the whole frame to FILE: .parquet, or .csv with flat columns",
     )
+    parser.add_argument(
+        "-r",
+        "--report",
+        type=Path,
+        metavar="FILE",
+        help="write a page of pictures and properties to FILE, which is HTML",
+    )
     return parser
 
 
 def _run(options: argparse.Namespace) -> None:
     if options.output:
         _require_writable(options.output)
+    if options.report:
+        reporting.writable_page(options.report)
     properties = resolve(options.properties.split(","))
     if options.source is None:
         make_samples(_SAMPLES)
@@ -90,6 +99,9 @@ def _run(options: argparse.Namespace) -> None:
         else:
             export.write_parquet(frame, options.output)
         print(f"Wrote {options.output}.")
+    if options.report:
+        title = f"Images of {options.source or _SAMPLES}"
+        print(f"Wrote {reporting.report(frame, options.report, title=title)}.")
 
 
 def _require_writable(output: Path) -> None:

@@ -187,6 +187,23 @@ def locate(error: ImageError, locator: str) -> ImageError:
     return type(error)(f"{locator!r}: {error}")
 
 
+def require_positive(name: str, value: object) -> None:
+    """Check an argument that counts something.
+
+    Raises:
+        ValueError: If it is no positive whole number.
+
+    Examples:
+        >>> require_positive("rows", 0)
+        Traceback (most recent call last):
+        ...
+        ValueError: `rows` must be a positive whole number, got 0
+    """
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        msg = f"`{name}` must be a positive whole number, got {value!r}"
+        raise ValueError(msg)
+
+
 def hint(word: object, choices: Iterable[str]) -> str:
     r"""Say which of the choices is nearest to a word, or nothing.
 

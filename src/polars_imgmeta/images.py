@@ -6,6 +6,7 @@ The one place where a failure of an image turns from an exception into data.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from typing import NamedTuple, TypeAlias
@@ -25,6 +26,7 @@ from polars_imgmeta.typing import PropertyName
 _FAILURES = (exceptions.ImageError, OSError, MemoryError)
 
 _pixels_in_flight = PixelBudget(pictures.DEFAULT_MAX_PIXELS)
+# Of a file that is large for its picture, the bytes count.
 _BYTES_OF_A_PIXEL = 16
 
 _turns = Turns()
@@ -122,6 +124,26 @@ def measure(locator: str, names: Sequence[PropertyName], *, max_pixels: int) -> 
     return measurement
 
 
+@contextmanager
+def open_picture(locator: str, *, max_pixels: int) -> Iterator[Picture]:
+    """Decode the picture from which properties are computed, to look at it.
+
+    Args:
+        locator: Where the image is.
+        max_pixels: A picture of more pixels is not decoded.
+
+    Raises:
+        ImageError: If it cannot be read.
+        OSError: If reading fails on the way.
+        MemoryError: If there is not enough.
+    """
+    with isolated(), locators.open_image(locator) as source:
+        header = headers.read_header(source)
+        pixels = _count_pixels(header, max_pixels)
+        with _pixels_in_flight.hold(max(pixels, source.size // _BYTES_OF_A_PIXEL)):
+            yield pictures.read_picture(source.whole(), header)
+
+
 @cache
 def _plan(names: tuple[PropertyName, ...]) -> _Plan:
     rows = [CATALOGUE[name] for name in names]
@@ -155,27 +177,32 @@ def _read(
             values[row.name] = row.kernel(shape)
         if not plan.of_pixels:
             return None
-        pixels = header.width * header.height * header.weight
-        if pixels > max_pixels:
-            counted = f", which count {header.weight} times," if header.weight > 1 else ""
-            msg = (
-                f"{header.width} x {header.height} pixels{counted} are more than"
-                f" `max_pixels`, which is {max_pixels}"
-            )
-            raise exceptions.TooLargeError(msg)
+        pixels = _count_pixels(header, max_pixels)
         if pixels <= _SMALL_PIXELS and source.size <= _SMALL_BYTES:
             small = _Small(plan, header, source.whole())
             if pixels <= _SMALLEST_PIXELS:
                 _decode(small)
             return small
         turn.give()
-        # Of a file that is large for its picture, the bytes count.
         with _pixels_in_flight.hold(max(pixels, source.size // _BYTES_OF_A_PIXEL)):
             picture = pictures.read_picture(source.whole(), header)
             intensity = pictures.intensity_of(picture)
             for row in plan.of_pixels:
                 values[row.name] = row.kernel(intensity if row.need == "intensity" else picture)
     return None
+
+
+def _count_pixels(header: Header, max_pixels: int) -> int:
+    """As how many usual pixels a picture counts, if it is not too large."""
+    pixels = header.width * header.height * header.weight
+    if pixels > max_pixels:
+        counted = f", which count {header.weight} times," if header.weight > 1 else ""
+        msg = (
+            f"{header.width} x {header.height} pixels{counted} are more than"
+            f" `max_pixels`, which is {max_pixels}"
+        )
+        raise exceptions.TooLargeError(msg)
+    return pixels
 
 
 def _decode(small: _Small) -> Picture:

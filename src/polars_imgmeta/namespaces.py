@@ -6,15 +6,26 @@ hands its arguments to the function of its name, which is documented.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Generic
 
 import polars as pl
 
-from polars_imgmeta import cases, editing, export, extraction, inspection, plots
+from polars_imgmeta import (
+    cases,
+    editing,
+    export,
+    extraction,
+    inspection,
+    plots,
+    reporting,
+    showing,
+)
 from polars_imgmeta.cases import Bins
 from polars_imgmeta.pictures import DEFAULT_MAX_PIXELS
+from polars_imgmeta.showing import Preview
 from polars_imgmeta.structs import Provenance
 from polars_imgmeta.typing import Frame, FrameT, GroupName, OnError, PropertiesLike, PropertyName
 
@@ -154,6 +165,42 @@ class _FrameNamespace(Generic[FrameT]):
     def to_arrow(self, **options: Any) -> pa.Table:  # noqa: ANN401 - Polars' own
         """Export with readable metadata: `polars_imgmeta.to_arrow`."""
         return export.to_arrow(self._frame, **options)
+
+    def report(
+        self,
+        file: str | os.PathLike[str],
+        *,
+        column: str | None = None,
+        locator: str | None = None,
+        title: str = "Image report",
+        sample: int = 1_000,
+        thumbnails: bool = True,
+        max_pixels: int = DEFAULT_MAX_PIXELS,
+    ) -> Path:
+        """Write a page of pictures and properties: `polars_imgmeta.report`."""
+        return reporting.report(
+            self._frame,
+            file,
+            column=column,
+            locator=locator,
+            title=title,
+            sample=sample,
+            thumbnails=thumbnails,
+            max_pixels=max_pixels,
+        )
+
+    def show(
+        self,
+        rows: int = 5,
+        *,
+        column: str | None = None,
+        locator: str | None = None,
+        max_pixels: int = DEFAULT_MAX_PIXELS,
+    ) -> Preview:
+        """Show the first rows with pictures, in a notebook: `polars_imgmeta.show`."""
+        return showing.show(
+            self._frame, rows, column=column, locator=locator, max_pixels=max_pixels
+        )
 
 
 class DataFrameNamespace(_FrameNamespace[pl.DataFrame]):

@@ -7,14 +7,12 @@ They show what the properties are computed from: the first frame, upright and in
 from __future__ import annotations
 
 import base64
-import io
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import partial
 from typing import Final
 
-from polars_imgmeta import exceptions, headers, locators, pictures, workers
-from polars_imgmeta.images import _BYTES_OF_A_PIXEL, _pixels_in_flight
+from polars_imgmeta import exceptions, pictures, workers
+from polars_imgmeta.images import open_picture
 from polars_imgmeta.opencv import cv2
 from polars_imgmeta.pictures import Picture
 
@@ -50,7 +48,7 @@ def data_uri(
         True
     """
     try:
-        with _picture(locator, max_pixels) as picture:
+        with open_picture(locator, max_pixels=max_pixels) as picture:
             encoded = _encode(shrink(picture, side))
     except (exceptions.ImageError, OSError, MemoryError, cv2.error):
         return None
@@ -109,23 +107,3 @@ def _encode(small: Picture) -> bytes:
         if len(encoded) <= _MOST_BYTES:
             break
     return encoded
-
-
-@contextmanager
-def _picture(locator: str, max_pixels: int) -> Iterator[Picture]:
-    """Decode what the properties are computed from, within the budget of pixels.
-
-    Raises:
-        ImageError: If it cannot be read.
-        OSError: If reading fails on the way.
-    """
-    with locators.open_image(locator) as stream:
-        header = headers.read_header(stream)
-        pixels = header.width * header.height * header.weight
-        if pixels > max_pixels:
-            msg = f"{pixels} pixels are more than `max_pixels`"
-            raise exceptions.TooLargeError(msg)
-        size = stream.seek(0, io.SEEK_END)
-        with _pixels_in_flight.hold(max(pixels, size // _BYTES_OF_A_PIXEL)):
-            stream.seek(0)
-            yield pictures.read_picture(stream.read(), header)

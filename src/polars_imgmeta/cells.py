@@ -1,0 +1,77 @@
+"""Values as text, for pages that people read, whatever a column holds.
+
+A value is data: it may be long, nested, binary, or spelled so as to look like
+something else. Here it becomes one line of printable text. Markup is not a concern
+of this module: who puts text into a page escapes it there.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from collections.abc import Mapping, Sequence
+
+AUTO_EXTRACTED_COLOURS = ("#7c3aed", "#c4b5fd")
+"""The purple of auto-extracted values, on light and on dark ground."""
+
+_LONGEST = 300
+_MOST_ITEMS = 8
+_SHOWN_BYTES = 8
+_DEEPEST = 4
+# What has no glyph, and what turns the direction of the text around it.
+_UNSEEN = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\u061c\\u200e\\u200f\\u2028-\\u202e\\u2066-\\u2069]")
+
+
+def text_of(value: object) -> str:
+    r"""Return a value as one short line.
+
+    Args:
+        value: Of any type that Polars gives out.
+
+    Examples:
+        >>> text_of([1, None, {"a": b"\x89PNG", "b": [0.5] * 20}])
+        '[1, null, {a: 4 bytes 89504e47, b: [0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 12 more]}]'
+        >>> text_of("a\nb\u202egpj.exe")
+        'a↵b\\u202egpj.exe'
+    """
+    text = _UNSEEN.sub(_spell, _plain(value, 0))
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+
+
+def _spell(unseen: re.Match[str]) -> str:
+    return "↵" if unseen[0] == "\n" else f"\\u{ord(unseen[0]):04x}"
+
+
+def _plain(value: object, depth: int) -> str:
+    match value:
+        case None:
+            text = "null"
+        case bool():
+            text = "true" if value else "false"
+        case str():
+            text = value[: _LONGEST + 1]
+        case bytes():
+            dots = "…" if len(value) > _SHOWN_BYTES else ""
+            text = f"{len(value):,} bytes {value[:_SHOWN_BYTES].hex()}{dots}".rstrip()
+        case dt.datetime():
+            text = value.isoformat(" ")
+        case dt.date() | dt.time():
+            text = value.isoformat()
+        case Mapping():
+            first = list(value.items())[:_MOST_ITEMS]
+            items = [f"{key}: {_nested(item, depth)}" for key, item in first]
+            text = "{" + ", ".join(items + _rest(value)) + "}"
+        case list() | tuple():
+            items = [_nested(item, depth) for item in value[:_MOST_ITEMS]]
+            text = "[" + ", ".join(items + _rest(value)) + "]"
+        case _:
+            text = str(value)
+    return text
+
+
+def _nested(value: object, depth: int) -> str:
+    return _plain(value, depth + 1) if depth < _DEEPEST else "…"
+
+
+def _rest(items: Sequence[object] | Mapping[str, object]) -> list[str]:
+    return [f"{len(items) - _MOST_ITEMS} more"] if len(items) > _MOST_ITEMS else []

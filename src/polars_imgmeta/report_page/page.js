@@ -1,0 +1,518 @@
+"use strict";
+
+// The data are text from anywhere. They reach the page as text nodes and as values of
+// attributes that cannot run, never as markup.
+const data = JSON.parse(document.getElementById("data").textContent);
+const { summary, fields, locators } = data;
+const total = locators.length;
+const PAGE = 24;
+const FAILURES_PAGE = 25;
+const SVG = "http://www.w3.org/2000/svg";
+
+const byId = (id) => document.getElementById(id);
+
+/** Make an element. Strings among the children become text. */
+function element(name, attributes = {}, ...children) {
+  const made = document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) {
+    if (value !== null && value !== undefined) made.setAttribute(key, value);
+  }
+  made.append(...children);
+  return made;
+}
+
+function drawing(name, attributes = {}) {
+  const made = document.createElementNS(SVG, name);
+  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+  return made;
+}
+
+function withText(made, text) {
+  made.textContent = text;
+  return made;
+}
+
+/** Text that keeps its direction to itself. */
+const isolated = (text) => element("bdi", {}, text);
+
+const whole = (number) => number.toLocaleString("en");
+const counted = (number, noun) => `${whole(number)} ${noun}${number === 1 ? "" : "s"}`;
+
+/** A value for reading. Those of a property have as many decimals as each other. */
+function shown(value, field) {
+  if (value === null) return "–";
+  if (typeof value === "string") return value;
+  const size = Math.abs(value);
+  const decimal = field.auto && !field.distribution?.integer;
+  if (Number.isInteger(value) && size <= Number.MAX_SAFE_INTEGER && !decimal) return whole(value);
+  if (size >= 1e9) return value.toExponential(2);
+  if (size > 0 && size < 1e-3) return value.toPrecision(2);
+  return value.toLocaleString("en", decimal ? { minimumFractionDigits: 3, maximumFractionDigits: 3 } : { maximumSignificantDigits: 4 });
+}
+
+/** The same where there is little room. */
+const brief = (value, field) => (Math.abs(value) >= 1e6
+  ? value.toLocaleString("en", { notation: "compact", maximumSignificantDigits: 4 }) : shown(value, field));
+
+const title = (field) => field.name.replaceAll("_", " ");
+const name = (field) => (field.auto ? title(field) : field.name);
+const baseName = (locator) => locator.split(/[\\/]/).filter(Boolean).pop() ?? locator;
+
+const origin = `Auto-extracted from the images in “${data.provenance.locator}” into “${data.provenance.column}”, `
+  + `edition ${data.provenance.edition ?? "unknown"} of the formulas.`;
+const aboutField = (field) => (field.auto
+  ? `${field.about}, in ${field.unit === "share" ? "a share of 1" : field.unit}. ${origin}`
+  : "A column of your own.");
+
+// ---- Filters -------------------------------------------------------------------------
+
+// Each filter keeps a mark for every row that it blocks, and `blocked` counts the marks:
+// a change of one filter costs one pass, and what passes all the others is known.
+const blocked = new Uint16Array(total);
+const filters = [];
+
+function addFilter() {
+  const marks = new Uint8Array(total);
+  filters.push(marks);
+  return {
+    marks,
+    set(passes) {
+      for (let row = 0; row < total; row += 1) {
+        const mark = passes(row) ? 0 : 1;
+        blocked[row] += mark - marks[row];
+        marks[row] = mark;
+      }
+    },
+  };
+}
+
+let pending = 0;
+function changed() {
+  if (!pending) pending = requestAnimationFrame(() => { pending = 0; update(); });
+}
+
+// ---- Histograms ----------------------------------------------------------------------
+
+/** A distribution with its brush and its two fields; the filter of one property or column. */
+class Histogram {
+  constructor(field, index) {
+    this.field = field;
+    this.distribution = field.distribution;
+    this.filter = addFilter();
+    this.range = [null, null];
+    this.bins = this.distribution.counts.length;
+    this.binOf = Int16Array.from(field.values, (value) => this.bin(value));
+    this.build(index);
+  }
+
+  bin(value) {
+    const { edges } = this.distribution;
+    if (typeof value !== "number") return -1;
+    let low = 0;
+    let high = this.bins - 1;
+    while (low < high) {
+      const middle = (low + high + 1) >> 1;
+      if (edges[middle] <= value) low = middle; else high = middle - 1;
+    }
+    return low;
+  }
+
+  build(index) {
+    const { field, distribution } = this;
+    const id = `histogram-${index}`;
+    const heading = element("h3", { id }, isolated(name(field)));
+    const logarithmic = this.bins > 1
+      && distribution.edges[2] - distribution.edges[1] > 1.01 * (distribution.edges[1] - distribution.edges[0]);
+    const median = `median ${brief(distribution.median, field)}`;
+    const missing = distribution.missing ? `, ${whole(distribution.missing)} null` : "";
+    this.svg = drawing("svg", {
+      viewBox: `0 0 ${this.bins} 1`, preserveAspectRatio: "none", role: "img",
+      "aria-label": `Histogram of ${name(field)}: from ${shown(distribution.least, field)} to ${shown(distribution.greatest, field)}, `
+        + `mean ${shown(distribution.mean, field)}, ${median}${missing}`,
+    });
+    this.all = drawing("path", { class: "all" });
+    this.outside = drawing("path", { class: "outside" });
+    this.inside = drawing("path", { class: "inside" });
+    this.brush = drawing("rect", { class: "brush", y: 0, height: 1, width: 0 });
+    this.svg.append(this.all, this.outside, this.inside, this.brush);
+    this.svg.addEventListener("pointerdown", (event) => this.drag(event));
+    this.inputs = ["from", "to"].map((word, end) => {
+      const input = element("input", {
+        type: "number", step: distribution.integer ? 1 : "any", "aria-label": `${name(field)} ${word}`,
+        placeholder: brief(end ? distribution.greatest : distribution.least, field),
+      });
+      input.addEventListener("input", () => {
+        this.range[end] = Number.isNaN(input.valueAsNumber) ? null : input.valueAsNumber;
+        this.apply();
+      });
+      return input;
+    });
+    this.clear = element("button", { type: "button", class: "clear", "aria-label": `Clear the range of ${name(field)}` }, "×");
+    this.clear.addEventListener("click", () => {
+      this.select([null, null]);
+      this.inputs[0].focus();
+    });
+    const biggest = Math.max(...distribution.counts);
+    this.scale = biggest;
+    this.all.setAttribute("d", this.bars(distribution.counts));
+    // Of a sample, as many times fewer rows fill the same bars.
+    const values = distribution.counts.reduce((sum, count) => sum + count, 0);
+    const here = this.binOf.reduce((sum, bin) => sum + (bin >= 0), 0);
+    if (summary.sampled) this.scale = Math.max(biggest * here / values, 1e-9);
+    const root = element("div", { class: field.auto ? "histogram auto" : "histogram", role: "group", "aria-labelledby": id },
+      element("div", { class: "head" }, heading, ...(field.auto ? [aboutButton(field)] : []),
+        element("span", { class: "quiet" }, median + missing)),
+      this.svg,
+      element("div", { class: "range" }, this.inputs[0], element("span", { "aria-hidden": "true" }, "–"), this.inputs[1], this.clear));
+    if (logarithmic) this.svg.append(withText(drawing("title"), "The bins grow with the values."));
+    this.root = root;
+    this.apply();
+  }
+
+  /** The outline of bars, each a bin wide but for a gap. */
+  bars(counts, first = 0, last = this.bins) {
+    let path = "";
+    for (let bin = 0; bin < this.bins; bin += 1) {
+      const left = Math.max(bin + 0.06, first);
+      const right = Math.min(bin + 0.94, last);
+      if (!counts[bin] || left >= right) continue;
+      // A single image among thousands is still to be seen.
+      const height = Math.min(1, Math.max(counts[bin] / this.scale, 0.02));
+      path += `M${left} 1V${1 - height}H${right}V1Z`;
+    }
+    return path;
+  }
+
+  /** Where a value is on the axis, in bins. */
+  place(value) {
+    const { edges } = this.distribution;
+    if (value <= edges[0]) return 0;
+    if (value >= edges[this.bins]) return this.bins;
+    const bin = this.bin(value);
+    return bin + (value - edges[bin]) / (edges[bin + 1] - edges[bin] || 1);
+  }
+
+  valueAt(place) {
+    const { edges, integer } = this.distribution;
+    const bin = Math.min(Math.floor(place), this.bins - 1);
+    const value = edges[bin] + (place - bin) * (edges[bin + 1] - edges[bin]);
+    return integer ? Math.floor(value) : Number(value.toPrecision(3));
+  }
+
+  drag(event) {
+    if (event.button) return;
+    event.preventDefault();
+    const box = this.svg.getBoundingClientRect();
+    const at = (e) => Math.min(1, Math.max(0, (e.clientX - box.left) / box.width)) * this.bins;
+    const start = at(event);
+    const move = (e) => {
+      const [low, high] = [start, at(e)].sort((a, b) => a - b);
+      // To the edge means without a bound; a click without a drag clears.
+      const slack = this.bins / 100;
+      if (high - low < slack) this.select([null, null]);
+      else this.select([low < slack ? null : this.valueAt(low), high > this.bins - slack ? null : this.valueAt(high)]);
+    };
+    const stop = () => {
+      this.svg.removeEventListener("pointermove", move);
+      this.svg.removeEventListener("pointerup", up);
+      this.svg.removeEventListener("pointercancel", stop);
+    };
+    const up = (e) => { move(e); stop(); };
+    this.svg.setPointerCapture(event.pointerId);
+    this.svg.addEventListener("pointermove", move);
+    this.svg.addEventListener("pointerup", up);
+    this.svg.addEventListener("pointercancel", stop);
+  }
+
+  select(range) {
+    this.range = range;
+    this.inputs.forEach((input, end) => { input.value = range[end] ?? ""; });
+    this.apply();
+  }
+
+  apply() {
+    const [low, high] = this.range;
+    const active = low !== null || high !== null;
+    const { values } = this.field;
+    this.filter.set(active
+      ? (row) => typeof values[row] === "number" && (low === null || values[row] >= low) && (high === null || values[row] <= high)
+      : () => true);
+    const impossible = low !== null && high !== null && low > high;
+    for (const input of this.inputs) input.setAttribute("aria-invalid", impossible);
+    this.root.classList.toggle("active", active);
+    this.clear.disabled = !active;
+    const first = low === null ? 0 : this.place(low);
+    // A whole number fills its bin.
+    const last = high === null ? this.bins : this.place(this.distribution.integer ? high + 1 : high);
+    this.brush.setAttribute("x", first);
+    this.brush.setAttribute("width", active ? Math.max(0, last - first) : 0);
+    this.span = [first, last];
+    changed();
+  }
+
+  /** Draw what passes all the other filters. */
+  update() {
+    const counts = new Uint32Array(this.bins);
+    const { marks } = this.filter;
+    for (let row = 0; row < total; row += 1) {
+      if (this.binOf[row] >= 0 && blocked[row] === marks[row]) counts[this.binOf[row]] += 1;
+    }
+    this.outside.setAttribute("d", this.bars(counts));
+    this.inside.setAttribute("d", this.bars(counts, ...this.span));
+  }
+}
+
+const histograms = [];
+
+// ---- Provenance ----------------------------------------------------------------------
+
+/** A button that says, on hover and on focus, where a property comes from. */
+function aboutButton(field) {
+  const button = element("button", {
+    type: "button", class: "about sign", "aria-label": `About ${name(field)}`, "aria-describedby": describe(field),
+  }, "i");
+  button.dataset.tip = aboutField(field);
+  return button;
+}
+
+/** The description of a field for assistive technology, once in the page. */
+function describe(field) {
+  const id = `about-${fields.indexOf(field)}`;
+  if (!byId(id)) byId("abouts").append(element("p", { id }, aboutField(field)));
+  return id;
+}
+
+// A tip closes with Escape, and comes back with the next hover or focus.
+document.addEventListener("keydown", (event) => {
+  if (event.key === "Escape") document.body.classList.add("no-tips");
+});
+for (const kind of ["pointerover", "focusin"]) {
+  document.addEventListener(kind, () => document.body.classList.remove("no-tips"));
+}
+
+// ---- Gallery -------------------------------------------------------------------------
+
+const collator = new Intl.Collator("en", { numeric: true });
+const search = addFilter();
+const lowered = locators.map((locator) => locator.toLowerCase());
+let matches = [];
+let page = 0;
+
+function picture(row, alt) {
+  const uri = data.thumbnails?.[row];
+  if (uri?.startsWith("data:image/webp;base64,")) {
+    return element("img", { src: uri, alt, loading: "lazy", decoding: "async" });
+  }
+  const why = data.errors[row] ? data.errors[row].split(":")[0].replaceAll("_", " ") : "no picture";
+  return element("span", { class: data.errors[row] ? "none failed" : "none" }, why);
+}
+
+function list(row, auto) {
+  const rows = fields.filter((field) => field.auto === auto).map((field) => {
+    const value = field.values[row];
+    const term = element("dt", { title: aboutField(field) }, isolated(name(field)));
+    const about = auto ? { "aria-describedby": describe(field), title: aboutField(field) } : {};
+    return element("div", {}, term, element("dd", about, isolated(shown(value, field))));
+  });
+  return element("dl", { class: auto ? "auto" : "own" }, ...rows);
+}
+
+function card(row) {
+  const base = baseName(locators[row]);
+  const made = element("li", { class: "card" },
+    element("div", { class: "frame" }, picture(row, `Picture ${base}`)),
+    element("p", { class: "locator", title: locators[row] }, isolated(base)));
+  if (data.errors[row]) made.append(element("p", { class: "error" }, isolated(data.errors[row])));
+  if (fields.some((field) => field.auto)) {
+    const about = element("button", { type: "button", class: "about", "aria-describedby": "about-origin" }, "auto-extracted");
+    about.dataset.tip = origin;
+    made.append(about, list(row, true));
+  }
+  if (fields.some((field) => !field.auto)) made.append(list(row, false));
+  return made;
+}
+
+/** Compare rows by a field: numbers and ranks as such, text as people sort it, nothing last. */
+function comparison() {
+  const chosen = byId("sort").value;
+  const direction = Number(byId("order").value);
+  if (chosen === "row") return (a, b) => direction * (a - b);
+  const field = fields[Number(chosen)];
+  const values = chosen === "locator" ? locators : field.order ?? field.values;
+  const missing = (value) => value === null || (field?.distribution !== undefined && typeof value !== "number");
+  return (a, b) => {
+    const [x, y] = [values[a], values[b]];
+    if (missing(x) || missing(y)) return missing(x) - missing(y) || a - b;
+    const order = typeof x === "number" ? x - y : collator.compare(x, y);
+    return direction * order || a - b;
+  };
+}
+
+function pager(root, pages, current, go) {
+  const button = (text, target, enabled) => {
+    const made = element("button", { type: "button" }, text);
+    made.disabled = !enabled;
+    made.addEventListener("click", () => {
+      go(target);
+      // The button was made anew, and may be at its end.
+      const buttons = [...root.querySelectorAll("button")];
+      (buttons.find((other) => other.textContent === text && !other.disabled) ?? buttons.find((other) => !other.disabled))?.focus();
+    });
+    return made;
+  };
+  root.replaceChildren();
+  if (pages < 2) return;
+  root.append(
+    button("First", 0, current > 0), button("Previous", current - 1, current > 0),
+    element("span", {}, `Page ${whole(current + 1)} of ${whole(pages)}`),
+    button("Next", current + 1, current < pages - 1), button("Last", pages - 1, current < pages - 1),
+  );
+}
+
+function turn(target) {
+  page = target;
+  byId("cards").replaceChildren(...matches.slice(page * PAGE, (page + 1) * PAGE).map(card));
+  pager(byId("pages"), Math.ceil(matches.length / PAGE), page, (next) => {
+    turn(next);
+    byId("gallery").scrollIntoView({ block: "start" });
+  });
+}
+
+function update() {
+  for (const histogram of histograms) histogram.update();
+  matches = [];
+  for (let row = 0; row < total; row += 1) if (!blocked[row]) matches.push(row);
+  matches.sort(comparison());
+  byId("count").textContent = `${whole(matches.length)} of ${counted(total, "image")} match`;
+  const filtered = histograms.some((histogram) => histogram.root.classList.contains("active")) || byId("search").value !== "";
+  byId("reset").disabled = !filtered;
+  turn(0);
+}
+
+function buildGallery() {
+  byId("abouts").append(element("p", { id: "about-origin" }, origin));
+  const option = (value, text) => element("option", { value }, text);
+  byId("sort").append(option("row", "row of the frame"), option("locator", data.provenance.locator),
+    ...fields.map((field, index) => option(index, name(field))));
+  for (const id of ["sort", "order"]) byId(id).addEventListener("change", changed);
+  byId("search").addEventListener("input", () => {
+    const wanted = byId("search").value.toLowerCase();
+    search.set((row) => lowered[row].includes(wanted));
+    changed();
+  });
+  byId("reset").addEventListener("click", () => {
+    byId("search").value = "";
+    search.set(() => true);
+    for (const histogram of histograms) histogram.select([null, null]);
+    byId("search").focus();
+  });
+}
+
+// ---- Summary, extremes, failures -----------------------------------------------------
+
+function note(text) {
+  byId("notes").append(element("p", { class: "note" }, text));
+}
+
+function buildSummary() {
+  document.title = data.title;
+  byId("title").textContent = data.title;
+  byId("made").textContent = `polars-imgmeta ${data.version}, ${data.made}`;
+  const tile = (term, value, kind = "") => byId("tiles").append(
+    element("div", { class: kind }, element("dt", {}, term), element("dd", {}, isolated(value))));
+  tile("rows", whole(summary.rows));
+  tile("images", whole(summary.images));
+  tile("failed", whole(summary.failed), summary.failed ? "failed" : "");
+  if (summary.rows > summary.located) tile("rows without a locator", whole(summary.rows - summary.located));
+  if (summary.uncomputed) tile("rows not computed yet", whole(summary.uncomputed));
+  tile("properties", whole(fields.filter((field) => field.auto).length), "auto");
+  byId("notes").append(element("p", { class: "quiet" },
+    element("span", { class: "auto" }, "Purple"), " is auto-extracted, from the images in ",
+    element("code", {}, isolated(data.provenance.locator)), " into ", element("code", {}, isolated(data.provenance.column)),
+    `, edition ${data.provenance.edition ?? "unknown"} of the formulas. The rest is your own.`));
+  if (summary.sampled) {
+    note(`Gallery and filters hold a sample: ${counted(summary.sample, "row")} of ${whole(summary.located)}, drawn at random, `
+      + `and the extremes, ${whole(summary.shown)} in all. Everything else is of all rows, the grey histograms too.`);
+  }
+  if (summary.left_out.length) {
+    note(`Of the other columns the first are shown, and ${counted(summary.left_out.length, "column")} left out.`);
+  }
+}
+
+function figure(row, field) {
+  const value = brief(field.values[row], field);
+  return element("li", {},
+    element("figure", {},
+      element("div", { class: "frame" }, picture(row, `Picture ${baseName(locators[row])}`)),
+      element("figcaption", { title: locators[row] }, element("span", { class: "auto" }, value),
+        ...(data.thumbnails ? [] : [" ", isolated(baseName(locators[row]))]))));
+}
+
+function buildExtremes() {
+  byId("extremes-note").textContent = summary.sampled ? "Of all rows, an image once." : "Each image once.";
+  for (const field of fields.filter((one) => one.auto)) {
+    const root = element("div", { class: "contrast" }, element("h3", { class: "auto" }, title(field)));
+    const sides = data.extremes[field.name];
+    if (!sides[0].length) {
+      const { distribution } = field;
+      root.append(element("p", { class: "quiet" }, distribution
+        ? `The same for all images: ${shown(distribution.least, field)}.` : "No image has a value."));
+    } else {
+      root.append(element("div", { class: "sides" }, ...sides.map((rows, end) => element("div", {},
+        element("h4", {}, field.words[end]),
+        element("ul", {}, ...rows.map((row) => figure(row, field)))))));
+    }
+    byId("contrasts").append(root);
+  }
+}
+
+function buildFailures() {
+  const { kinds, rows, left_out: left } = data.failures;
+  const root = byId("failure-list");
+  if (!kinds.length) {
+    root.append(element("p", { class: "quiet" }, "Every image could be read."));
+    return;
+  }
+  const select = element("select", {}, element("option", { value: "" }, `all kinds (${whole(summary.failed)})`),
+    ...kinds.map(([kind, count]) => element("option", { value: kind }, `${kind} (${whole(count)})`)));
+  const body = element("tbody");
+  const pages = element("nav", { class: "pages", "aria-label": "Pages of the failures" });
+  const show = (current) => {
+    const chosen = rows.filter(([, kind]) => !select.value || kind === select.value);
+    body.replaceChildren(...chosen.slice(current * FAILURES_PAGE, (current + 1) * FAILURES_PAGE).map(
+      ([locator, kind, message]) => element("tr", {},
+        element("th", { scope: "row" }, isolated(locator)), element("td", {}, kind), element("td", {}, isolated(message)))));
+    pager(pages, Math.ceil(chosen.length / FAILURES_PAGE), current, show);
+  };
+  select.addEventListener("change", () => show(0));
+  const most = Math.max(...kinds.map(([, count]) => count));
+  const bars = kinds.map(([kind, count]) => {
+    const bar = drawing("svg", { viewBox: "0 0 100 1", preserveAspectRatio: "none", "aria-hidden": "true" });
+    bar.append(drawing("rect", { width: 100 * count / most, height: 1 }));
+    return element("tr", {}, element("th", { scope: "row" }, kind), element("td", {}, whole(count)), element("td", { class: "bar" }, bar));
+  });
+  root.append(
+    element("table", { class: "kinds" }, element("caption", {}, "By kind"),
+      element("thead", {}, element("tr", {}, element("th", { scope: "col" }, "kind"), element("th", { scope: "col" }, "rows"),
+        element("td", {}))),
+      element("tbody", {}, ...bars)),
+    element("div", { class: "controls" }, element("label", {}, "Kind ", select)),
+    element("table", { class: "failed-rows" }, element("caption", {}, left ? `The first ${whole(rows.length)} rows that failed` : "Rows that failed"),
+      element("thead", {}, element("tr", {}, ...["locator", "kind", "message"].map((word) => element("th", { scope: "col" }, word)))),
+      body),
+    pages);
+  show(0);
+}
+
+buildSummary();
+buildGallery();
+fields.forEach((field, index) => {
+  if (!field.distribution) return;
+  const histogram = new Histogram(field, index);
+  histograms.push(histogram);
+  byId("histograms").append(histogram.root);
+});
+buildExtremes();
+buildFailures();
+byId("footer").textContent = `Written by polars-imgmeta ${data.version}.`;
+update();
