@@ -43,7 +43,7 @@ LAYERS: list[set[str]] = [
     {"tallies"},
     {"quantities", "histograms"},
     {"batches", "thumbnails"},
-    {"structs", "images", "workers"},
+    {"structs", "images", "progress", "workers"},
     {"catalogue"},
     {"stacks"},
     {"budget", "kernels", "pictures", "locators", "turns"},
@@ -153,10 +153,16 @@ def test_namespaces_have_nothing_else() -> None:
         assert methods <= set(VERBS)
 
 
-@pytest.mark.parametrize("namespace", [namespaces.ExprNamespace, namespaces.SeriesNamespace])
-def test_expression_namespaces_take_the_same_options(namespace: Any) -> None:  # noqa: ANN401
-    """`extract` behind an expression or a series takes what `extract_expr` takes."""
-    function = list(inspect.signature(extraction.extract_expr).parameters.values())[1:]
+@pytest.mark.parametrize(
+    ("namespace", "verb"),
+    [
+        (namespaces.ExprNamespace, extraction.extract_expr),
+        (namespaces.SeriesNamespace, extraction.extract_series),
+    ],
+)
+def test_expression_namespaces_take_the_same_options(namespace: Any, verb: Any) -> None:  # noqa: ANN401
+    """`extract` behind an expression or a series takes what the function takes."""
+    function = list(inspect.signature(verb).parameters.values())[1:]
     method = list(inspect.signature(namespace.extract).parameters.values())[1:]
     assert [(p.name, p.kind, p.default) for p in method] == [
         (p.name, p.kind, p.default) for p in function

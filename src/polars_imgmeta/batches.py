@@ -18,6 +18,7 @@ from polars_imgmeta import structs, workers
 from polars_imgmeta.catalogue import CATALOGUE
 from polars_imgmeta.exceptions import locate
 from polars_imgmeta.images import Measurement, measure_all
+from polars_imgmeta.progress import progress_bar
 from polars_imgmeta.typing import OnError, PropertyName
 
 
@@ -36,6 +37,7 @@ class Extraction:
         max_pixels: Pictures of more pixels are not decoded.
         present: The properties that the old values have already.
         retry: Whether to read again the rows that have an error, and no others.
+        progress: Whether to show a bar; None for: where somebody looks.
     """
 
     column: str
@@ -45,6 +47,7 @@ class Extraction:
     max_pixels: int
     present: tuple[PropertyName, ...] = ()
     retry: bool = False
+    progress: bool | None = False
 
     @property
     def dtype(self) -> pl.Struct:
@@ -142,11 +145,14 @@ class Extraction:
                 needed[locator] = tuple(map(operator.or_, known, need))
         names = {need: tuple(compress(self.properties, need)) for need in set(needed.values())}
         requests = [(locator, names[need]) for locator, need in needed.items()]
-        process = partial(measure_all, max_pixels=self.max_pixels)
-        if self.on_error == "null":
-            measurements = workers.run_all(process, requests)
-        else:
-            measurements = workers.run_all(process, requests, stop=_failed)
+        with progress_bar(len(requests), self.progress) as bar:
+            measurements = workers.run_all(
+                partial(measure_all, max_pixels=self.max_pixels),
+                requests,
+                stop=_failed if self.on_error == "raise" else None,
+                watch=bar and (lambda news: bar(map(_failed, news))),
+            )
+        if self.on_error == "raise":
             for (locator, _), measurement in zip(requests, measurements, strict=False):
                 if measurement.error is not None:
                     raise locate(measurement.error, locator)

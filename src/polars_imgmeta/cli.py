@@ -72,6 +72,11 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="write a page of pictures and properties to FILE, which is HTML",
     )
+    parser.add_argument(
+        "--progress",
+        action=argparse.BooleanOptionalAction,
+        help="show a progress bar, or none (on a terminal, for more than a second of work)",
+    )
     return parser
 
 
@@ -86,7 +91,7 @@ def _run(options: argparse.Namespace) -> None:
         print(f"Drew images into {_SAMPLES}/.")
     started = time.perf_counter()
     images = scanning.scan_images(_SAMPLES if options.source is None else options.source)
-    frame = extraction.extract(images, "path", properties).collect()
+    frame = extraction.extract(images.collect(), "path", properties, progress=options.progress)
     seconds = time.perf_counter() - started
     if frame.is_empty():
         msg = f"no images in {options.source}: a folder counts files with the suffix of an image"

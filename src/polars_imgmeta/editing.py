@@ -22,6 +22,7 @@ def add(
     locator: str | None = None,
     on_error: OnError = "null",
     max_pixels: int = DEFAULT_MAX_PIXELS,
+    progress: bool | None = None,
 ) -> FrameT:
     """Add properties to an auto-extracted column; those present are no error.
 
@@ -35,6 +36,7 @@ def add(
         locator: The locator column, where the one on record was renamed.
         on_error: As for `extract`.
         max_pixels: As for `extract`.
+        progress: As for `extract`.
 
     Returns:
         The frame with the properties added, in catalogue order.
@@ -56,7 +58,9 @@ def add(
     wanted = resolve(properties)
     existing = _editable(schema, column)
     source = structs.locator_of(schema, existing, locator)
-    return fill(frame, existing, source, wanted, on_error=on_error, max_pixels=max_pixels)
+    return fill(
+        frame, existing, source, wanted, on_error=on_error, max_pixels=max_pixels, progress=progress
+    )
 
 
 def remove(
@@ -101,6 +105,7 @@ def configure(
     locator: str | None = None,
     on_error: OnError = "null",
     max_pixels: int = DEFAULT_MAX_PIXELS,
+    progress: bool | None = None,
 ) -> FrameT:
     """Give an auto-extracted column exactly these properties.
 
@@ -114,6 +119,7 @@ def configure(
         locator: The locator column, where the one on record was renamed.
         on_error: As for `extract`.
         max_pixels: As for `extract`.
+        progress: As for `extract`.
 
     Returns:
         The frame with the column changed.
@@ -137,7 +143,15 @@ def configure(
     if kept:
         frame = _keep(frame, existing, kept)
     remaining = Provenance(existing.column, kept, existing.locator, existing.edition)
-    return fill(frame, remaining, source, wanted, on_error=on_error, max_pixels=max_pixels)
+    return fill(
+        frame,
+        remaining,
+        source,
+        wanted,
+        on_error=on_error,
+        max_pixels=max_pixels,
+        progress=progress,
+    )
 
 
 def retry(
@@ -147,6 +161,7 @@ def retry(
     locator: str | None = None,
     on_error: OnError = "null",
     max_pixels: int = DEFAULT_MAX_PIXELS,
+    progress: bool | None = None,
 ) -> FrameT:
     """Read the images again whose rows have an error, and no others.
 
@@ -157,6 +172,7 @@ def retry(
         on_error: As for `extract`.
         max_pixels: As for `extract`; a greater one gives `too_large` rows
             another chance.
+        progress: As for `extract`.
 
     Returns:
         The frame with those rows as they are now.
@@ -182,6 +198,7 @@ def retry(
         existing.properties,
         on_error=on_error,
         max_pixels=max_pixels,
+        progress=progress,
         again=True,
     )
 

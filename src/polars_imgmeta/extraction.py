@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import get_args
 
 import polars as pl
@@ -24,6 +25,7 @@ def extract(
     into: str | None = None,
     on_error: OnError = "null",
     max_pixels: int = DEFAULT_MAX_PIXELS,
+    progress: bool | None = None,
 ) -> FrameT:
     """Make sure that properties of the images in a column are present and filled.
 
@@ -42,6 +44,9 @@ def extract(
             and an `error` in its row, `"raise"` ends the extraction.
         max_pixels: Pictures of more pixels are not decoded and become
             `too_large`; their geometry is still told.
+        progress: Whether to show a progress bar, on the standard error stream or in
+            the notebook. Unless told, there is one on a terminal and in a notebook,
+            for work that takes longer than a second. A lazy frame has none.
 
     Returns:
         The frame with the struct column: a field for each property, `error` and
@@ -54,6 +59,8 @@ def extract(
             taken by a column that is not auto-extracted, or that was made from
             another locator column of the frame.
         ImageError: Under `on_error="raise"`, when the frame is computed.
+        ValueError: If an option is out of range, or if a lazy frame shall show
+            progress.
 
     Examples:
         >>> df = pl.DataFrame({"path": ["photos/dusk.png", "photos/gone.png", None]})
@@ -88,6 +95,7 @@ def extract(
         wanted,
         on_error=on_error,
         max_pixels=max_pixels,
+        progress=progress,
     )
 
 
@@ -141,6 +149,7 @@ def extract_series(
     into: str | None = None,
     on_error: OnError = "null",
     max_pixels: int = DEFAULT_MAX_PIXELS,
+    progress: bool | None = None,
 ) -> pl.Series:
     """Extract properties from a series of locators.
 
@@ -151,6 +160,7 @@ def extract_series(
             behind it unless given.
         on_error: As for `extract`.
         max_pixels: As for `extract`.
+        progress: As for `extract`.
 
     Returns:
         The structs, as long as the series.
@@ -165,7 +175,9 @@ def extract_series(
         'path_imgmeta'
     """
     structs.require_locator_dtype(locators.dtype, locators.name)
-    return _anew(locators.name, properties, into, on_error, max_pixels)([locators])
+    _check_progress(progress)
+    extraction = _anew(locators.name, properties, into, on_error, max_pixels)
+    return replace(extraction, progress=progress)([locators])
 
 
 def _anew(
@@ -190,6 +202,7 @@ def fill(
     *,
     on_error: OnError,
     max_pixels: int,
+    progress: bool | None,
     again: bool = False,
 ) -> FrameT:
     """Compute what an auto-extracted column lacks.
@@ -201,6 +214,7 @@ def fill(
         wanted: The properties to have, beside those that exist.
         on_error: As for `extract`.
         max_pixels: As for `extract`.
+        progress: As for `extract`.
         again: Whether to read the rows with an error, and no others.
 
     Raises:
@@ -208,6 +222,14 @@ def fill(
             fields of somebody else's.
     """
     _check_options(on_error, max_pixels)
+    _check_progress(progress)
+    eager = isinstance(frame, pl.DataFrame)
+    if progress and not eager:
+        msg = (
+            "`progress=True` must come with a data frame, got a lazy one, of which nobody knows"
+            " how many rows it will have\n\nHint: collect the locators first, or leave it out"
+        )
+        raise ValueError(msg)
     schema = structs.schema_of(frame)
     _require_same_origin(schema, existing, locator)
     if strangers := structs.strangers(schema, existing):
@@ -224,10 +246,10 @@ def fill(
         on_error=on_error,
         max_pixels=max_pixels,
         retry=again,
+        progress=progress if eager else False,
     )
     # An eager frame has nothing to push down, and may come in many small chunks,
     # each of which Polars would make a batch of.
-    eager = isinstance(frame, pl.DataFrame)
     return frame.with_columns(extraction.expression(pl.col(locator), in_one_batch=eager))
 
 
@@ -253,6 +275,12 @@ def _check_options(on_error: str, max_pixels: object) -> None:
         raise ValueError(msg)
     if not isinstance(max_pixels, int) or isinstance(max_pixels, bool) or max_pixels < 1:
         msg = f"`max_pixels` must be a positive whole number, got {max_pixels!r}"
+        raise ValueError(msg)
+
+
+def _check_progress(progress: object) -> None:
+    if progress not in (True, False, None):
+        msg = f"`progress` must be True, False or None, got {progress!r}"
         raise ValueError(msg)
 
 

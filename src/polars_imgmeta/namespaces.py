@@ -46,10 +46,17 @@ class _FrameNamespace(Generic[FrameT]):
         into: str | None = None,
         on_error: OnError = "null",
         max_pixels: int = DEFAULT_MAX_PIXELS,
+        progress: bool | None = None,
     ) -> FrameT:
         """Make sure that properties are present and filled: `polars_imgmeta.extract`."""
         return extraction.extract(
-            self._frame, locator, properties, into=into, on_error=on_error, max_pixels=max_pixels
+            self._frame,
+            locator,
+            properties,
+            into=into,
+            on_error=on_error,
+            max_pixels=max_pixels,
+            progress=progress,
         )
 
     def add(
@@ -59,6 +66,7 @@ class _FrameNamespace(Generic[FrameT]):
         locator: str | None = None,
         on_error: OnError = "null",
         max_pixels: int = DEFAULT_MAX_PIXELS,
+        progress: bool | None = None,
     ) -> FrameT:
         """Add properties: `polars_imgmeta.add`."""
         return editing.add(
@@ -68,6 +76,7 @@ class _FrameNamespace(Generic[FrameT]):
             locator=locator,
             on_error=on_error,
             max_pixels=max_pixels,
+            progress=progress,
         )
 
     def remove(self, *properties: PropertyName | GroupName, column: str | None = None) -> FrameT:
@@ -82,6 +91,7 @@ class _FrameNamespace(Generic[FrameT]):
         locator: str | None = None,
         on_error: OnError = "null",
         max_pixels: int = DEFAULT_MAX_PIXELS,
+        progress: bool | None = None,
     ) -> FrameT:
         """Have exactly these properties: `polars_imgmeta.configure`."""
         return editing.configure(
@@ -91,6 +101,7 @@ class _FrameNamespace(Generic[FrameT]):
             locator=locator,
             on_error=on_error,
             max_pixels=max_pixels,
+            progress=progress,
         )
 
     def retry(
@@ -100,10 +111,16 @@ class _FrameNamespace(Generic[FrameT]):
         locator: str | None = None,
         on_error: OnError = "null",
         max_pixels: int = DEFAULT_MAX_PIXELS,
+        progress: bool | None = None,
     ) -> FrameT:
         """Read failed rows again: `polars_imgmeta.retry`."""
         return editing.retry(
-            self._frame, column=column, locator=locator, on_error=on_error, max_pixels=max_pixels
+            self._frame,
+            column=column,
+            locator=locator,
+            on_error=on_error,
+            max_pixels=max_pixels,
+            progress=progress,
         )
 
     def columns(self) -> list[str]:
@@ -260,10 +277,16 @@ class SeriesNamespace:
         into: str | None = None,
         on_error: OnError = "null",
         max_pixels: int = DEFAULT_MAX_PIXELS,
+        progress: bool | None = None,
     ) -> pl.Series:
         """Extract from a series: `polars_imgmeta.extract_series`."""
         return extraction.extract_series(
-            self._series, properties, into=into, on_error=on_error, max_pixels=max_pixels
+            self._series,
+            properties,
+            into=into,
+            on_error=on_error,
+            max_pixels=max_pixels,
+            progress=progress,
         )
 
 

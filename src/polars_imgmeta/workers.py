@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import os
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from itertools import count
-from typing import TypeAlias, TypeVar
+from typing import Generic, TypeAlias, TypeVar
 
 import numpy as np
 import polars as pl
@@ -53,7 +54,9 @@ def run(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Resul
 def run_all(
     process: Process[Item, Result],
     items: Sequence[Item],
+    *,
     stop: Callable[[Result], bool] | None = None,
+    watch: Callable[[Iterable[Result]], None] | None = None,
 ) -> list[Result]:
     """Let every worker of the shared pool process a part of the items.
 
@@ -68,6 +71,7 @@ def run_all(
         items: What to process.
         stop: Tells whether a result makes the others needless. Items before it have been
             begun, and are brought to an end.
+        watch: Is told, now and then and in the caller's thread, of the further results.
 
     Returns:
         The results, in the order of the items; of the first ones if it was stopped.
@@ -75,45 +79,71 @@ def run_all(
     Raises:
         Exception: What was raised for the earliest item that failed.
     """
-    results: dict[int, Result] = {}
-    failures: dict[int, Exception] = {}
-    tickets = count()
-    stopped = threading.Event()
-
-    def work() -> None:
-        taken = 0
-
-        def take() -> Iterator[tuple[int, Item]]:
-            nonlocal taken
-            while not stopped.is_set() and (number := next(tickets)) < len(items):
-                taken = number
-                yield number, items[number]
-
-        try:
-            for number, result in process(take()):
-                results[number] = result
-                if stop is not None and stop(result):
-                    stopped.set()
-        except Exception as error:  # noqa: BLE001 - raised below
-            failures[taken] = error
-            stopped.set()
-
+    work = _Run(process, items, stop, watch)
     futures: list[Future[None]] = []
     try:
         pool = _shared_pool()
         workers = min(pl.thread_pool_size(), len(items))
-        futures.extend(pool.submit(work) for _ in range(workers))
+        futures.extend(pool.submit(work.take_part) for _ in range(workers))
         pending = set(futures)
         while pending:
             # In pulses: an endless wait would not let Ctrl-C through.
             pending = wait(pending, timeout=_PULSE_SECONDS).not_done
+            work.tell_news()
     finally:
-        stopped.set()
+        work.stopped.set()
         for future in futures:
             future.cancel()
-    if failures:
-        raise failures[min(failures)]
-    return [results[number] for number in range(len(results))]
+    if work.failures:
+        raise work.failures[min(work.failures)]
+    return [work.results[number] for number in range(len(work.results))]
+
+
+class _Run(Generic[Item, Result]):
+    """What the workers of one run share."""
+
+    def __init__(
+        self,
+        process: Process[Item, Result],
+        items: Sequence[Item],
+        stop: Callable[[Result], bool] | None,
+        watch: Callable[[Iterable[Result]], None] | None,
+    ) -> None:
+        self.process = process
+        self.items = items
+        self.stop = stop
+        self.watch = watch
+        self.tickets = count()
+        self.stopped = threading.Event()
+        self.results: dict[int, Result] = {}
+        self.news: deque[Result] = deque()
+        self.failures: dict[int, Exception] = {}
+
+    def take_part(self) -> None:
+        """Process items until there are no more."""
+        taken = 0
+
+        def take() -> Iterator[tuple[int, Item]]:
+            nonlocal taken
+            while not self.stopped.is_set() and (number := next(self.tickets)) < len(self.items):
+                taken = number
+                yield number, self.items[number]
+
+        try:
+            for number, result in self.process(take()):
+                self.results[number] = result
+                if self.watch is not None:
+                    self.news.append(result)
+                if self.stop is not None and self.stop(result):
+                    self.stopped.set()
+        except Exception as error:  # noqa: BLE001 - raised by the caller
+            self.failures[taken] = error
+            self.stopped.set()
+
+    def tell_news(self) -> None:
+        """Hand what is new to whoever watches."""
+        if self.watch is not None:
+            self.watch([self.news.popleft() for _ in range(len(self.news))])
 
 
 def _shared_pool() -> ThreadPoolExecutor:
