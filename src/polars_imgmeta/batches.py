@@ -7,7 +7,7 @@ and new values together.
 from __future__ import annotations
 
 import operator
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import compress
@@ -17,7 +17,7 @@ import polars as pl
 from polars_imgmeta import structs, workers
 from polars_imgmeta.catalogue import CATALOGUE
 from polars_imgmeta.exceptions import locate
-from polars_imgmeta.images import Measurement, measure_all
+from polars_imgmeta.images import Measurement, Request, measure_all
 from polars_imgmeta.progress import progress_bar
 from polars_imgmeta.typing import OnError, PropertyName
 
@@ -95,11 +95,9 @@ class Extraction:
         del return_dtype
         structs.require_locator_dtype(batch[0].dtype, self.locator)
         locators = batch[0].cast(pl.String)
-        if self.present:
-            old = batch[1]
-        else:
-            old = pl.Series([None], dtype=structs.struct_dtype((), self.locator))
-            old = old.new_from_index(0, len(locators))
+        if not self.present:
+            return self._read_all(locators)
+        old = batch[1]
         needs = self._needs(locators, old)
         read = needs.select(pl.any_horizontal(pl.all())).to_series()
         if not read.any() and structs.same_but_for_marker(old.dtype, self.dtype):
@@ -136,6 +134,15 @@ class Extraction:
         """Which rows keep their old values; without a locator nothing can be added."""
         return old.is_not_null() & locators.is_not_null() if self.missing else old.is_not_null()
 
+    def _read_all(self, locators: pl.Series) -> pl.Series:
+        """Measure every row: a locator once, however often it repeats."""
+        place = _places(locators.drop_nulls())
+        table = self._measure([(locator, self.properties) for locator in place])
+        marker = pl.Series(structs.MARKER, [True]).new_from_index(0, len(table))
+        marked = table.with_columns(marker.ext.to(structs.Imgmeta(self.locator)))
+        index = [None if locator is None else place[locator] for locator in locators]
+        return marked.to_struct(self.column).gather(pl.Series(index, dtype=pl.UInt32))
+
     def _read(self, locators: pl.Series, needs: pl.DataFrame, read: pl.Series) -> pl.DataFrame:
         """Measure what the rows need: a locator once, however often it repeats."""
         needed: dict[str, tuple[bool, ...]] = {}
@@ -144,7 +151,16 @@ class Extraction:
             if known != need:
                 needed[locator] = tuple(map(operator.or_, known, need))
         names = {need: tuple(compress(self.properties, need)) for need in set(needed.values())}
-        requests = [(locator, names[need]) for locator, need in needed.items()]
+        table = self._measure([(locator, names[need]) for locator, need in needed.items()])
+        place = _places(needed)
+        index = [
+            place[locator] if wanted else None
+            for locator, wanted in zip(locators, read, strict=True)
+        ]
+        return table.select(pl.all().gather(pl.Series(index, dtype=pl.UInt32)))
+
+    def _measure(self, requests: Sequence[Request]) -> pl.DataFrame:
+        """The properties and the error of each request."""
         with progress_bar(len(requests), self.progress) as bar:
             measurements = workers.run_all(
                 partial(measure_all, max_pixels=self.max_pixels),
@@ -156,21 +172,12 @@ class Extraction:
             for (locator, _), measurement in zip(requests, measurements, strict=False):
                 if measurement.error is not None:
                     raise locate(measurement.error, locator)
-        place = {locator: index for index, locator in enumerate(needed)}
-        index = pl.Series(
-            [
-                place[locator] if wanted else None
-                for locator, wanted in zip(locators, read, strict=True)
-            ],
-            dtype=pl.UInt32,
-        )
         values = [
             pl.Series(name, [m.values.get(name) for m in measurements], CATALOGUE[name].dtype)
             for name in self.properties
         ]
         messages = [m.error and f"{m.error.kind}: {m.error}" for m in measurements]
-        error = pl.Series(structs.ERROR, messages, pl.String)
-        return pl.DataFrame([series.gather(index) for series in (*values, error)])
+        return pl.DataFrame([*values, pl.Series(structs.ERROR, messages, pl.String)])
 
     def _merge(
         self,
@@ -197,6 +204,11 @@ class Extraction:
         explained = pl.when(~complete).then(structs.ERROR).alias(structs.ERROR)
         struct = pl.when(pl.lit(valid)).then(pl.struct(pl.all())).alias(self.column)
         return table.with_columns(explained).select(struct).to_series()
+
+
+def _places(locators: Iterable[str]) -> dict[str, int]:
+    """Number locators, each once, in the order in which they come first."""
+    return {locator: place for place, locator in enumerate(dict.fromkeys(locators))}
 
 
 def _failed(measurement: Measurement) -> bool:
