@@ -11,7 +11,7 @@ import polars as pl
 from polars_imgmeta import structs
 from polars_imgmeta.batches import Extraction
 from polars_imgmeta.catalogue import EDITION, resolve
-from polars_imgmeta.exceptions import ColumnError, hint
+from polars_imgmeta.exceptions import ColumnError, hint, require_positive
 from polars_imgmeta.pictures import DEFAULT_MAX_PIXELS
 from polars_imgmeta.structs import Provenance
 from polars_imgmeta.typing import FrameT, OnError, PropertiesLike, PropertyName
@@ -273,9 +273,7 @@ def _check_options(on_error: str, max_pixels: object) -> None:
         listing = ", ".join(map(repr, choices))
         msg = f"`on_error` must be one of {listing}, got {on_error!r}{hint(on_error, choices)}"
         raise ValueError(msg)
-    if not isinstance(max_pixels, int) or isinstance(max_pixels, bool) or max_pixels < 1:
-        msg = f"`max_pixels` must be a positive whole number, got {max_pixels!r}"
-        raise ValueError(msg)
+    require_positive("max_pixels", max_pixels)
 
 
 def _check_progress(progress: object) -> None:
