@@ -245,6 +245,14 @@ def test_flat_columns_are_cut_too() -> None:
     ]
 
 
+def test_counts_of_numpy() -> None:
+    """A count may come from NumPy."""
+    frame = bright([0.1, 0.4, 0.9])
+    for bins, like in [(np.int64(3), 3), (im.Quantiles(np.uint8(2)), im.Quantiles(2))]:  # type: ignore[arg-type]
+        cut = im.test_cases(frame, "brightness", bins)  # type: ignore[arg-type]
+        assert cut.equals(im.test_cases(frame, "brightness", like))
+
+
 def test_lazy_frames_stay_lazy() -> None:
     """Given edges nothing is computed before `collect`."""
     frame = im.extract(pl.LazyFrame({"path": ["gone.png"]}), "path", on_error="raise")
@@ -280,7 +288,23 @@ MISTAKES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
     "edges of another scale": (
         lambda: im.test_cases(FRAME, "brightness", [64, 128]),
         im.PropertyError,
-        "`bins` of 'brightness' must be edges within 0 and 1, got [64, 128]",
+        (
+            "`bins` of 'brightness' must be edges within 0 and 1, got [64, 128]"
+            "\n\nHint: the outer cases reach to the limits; give the edges between"
+        ),
+    ),
+    "bins as a mapping": (
+        lambda: im.test_cases(FRAME, "brightness", {"brightness": [0.5]}),  # type: ignore[dict-item]
+        im.PropertyError,
+        (
+            "`bins` of 'brightness' must be a count above 0 or finite edges that rise,"
+            " got {'brightness': [0.5]}\n\nHint: give a mapping of names and bins as `by`"
+        ),
+    ),
+    "a number": (
+        lambda: im.test_cases(FRAME, ["brightness", 1], 3),  # type: ignore[list-item]
+        im.ColumnError,
+        "`by` must name properties or columns, got 1",
     ),
     "count for a lazy frame": (
         lambda: im.test_cases(FRAME.lazy(), "brightness", 4),
@@ -358,7 +382,10 @@ MISTAKES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
     "shares beyond 1": (
         lambda: im.Quantiles([25, 50]),
         im.PropertyError,
-        "`Quantiles` must be shares within 0 and 1, got [25, 50]",
+        (
+            "`Quantiles` must be shares within 0 and 1, got [25, 50]"
+            "\n\nHint: the outer cases reach to the limits; give the edges between"
+        ),
     ),
 }
 

@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 
 import polars_imgmeta as im
+from polars_imgmeta import extraction
 from polars_imgmeta.cli import main
 
 
@@ -75,8 +76,8 @@ def test_many_failures_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture
         (["-p", "widht"], "Hint: did you mean 'width'?"),
         ([""], "imgmeta: an empty string"),
         (["-o", "nowhere/a.csv"], "imgmeta: --output must be in a folder that exists"),
-        (["-r", "nowhere/a.html"], "imgmeta: `file` must be in a folder that exists"),
-        (["-r", "."], "imgmeta: `file` must name a file to write, got '.', which is a folder"),
+        (["-r", "nowhere/a.html"], "imgmeta: --report must be in a folder that exists"),
+        (["-r", "a.txt"], "imgmeta: --report must end in .html or .htm, got a.txt"),
         (["-o", "a.txt"], "imgmeta: --output must end in .parquet or .csv, got a.txt"),
     ],
 )
@@ -87,6 +88,19 @@ def test_mistakes_are_named(
     assert main(arguments) == 2
     assert message in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_interrupt_ends_it_with_a_word(
+    sample_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Ctrl-C is no traceback, and the status is the one that shells give."""
+
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(extraction, "extract", interrupt)
+    assert main([str(sample_folder / "photos")]) == 130
+    assert capsys.readouterr().err == "imgmeta: interrupted\n"
 
 
 def test_one_image(sample_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -52,7 +52,7 @@ class Quantiles:
     def shares(self) -> tuple[float, ...]:
         """The share of rows below each edge."""
         if _is_count(self.at):
-            return tuple(part / self.at for part in range(1, self.at))
+            return tuple(part / int(self.at) for part in range(1, int(self.at)))
         return tuple(float(share) for share in self.at if 0 < share < 1)  # type: ignore[union-attr] # no count
 
 
@@ -157,7 +157,11 @@ def _pairs(by: object, bins: object) -> dict[object, object]:
         # A generator of edges must serve each of several names.
         once = isinstance(bins, Iterable) and not isinstance(bins, _NO_LISTS)
         bins = list(bins) if once else bins  # type: ignore[call-overload] # iterable if once
-        pairs = dict.fromkeys(by if isinstance(by, list) else [by], bins)
+        names = by if isinstance(by, list) else [by]
+        if strangers := [name for name in names if not isinstance(name, str)]:
+            msg = f"`by` must name properties or columns, got {strangers[0]!r}"
+            raise ColumnError(msg)
+        pairs = dict.fromkeys(names, bins)
     if not pairs:
         msg = "`by` must name at least one property or column, got none"
         raise PropertyError(msg)
@@ -179,7 +183,8 @@ def _edges(frame: pl.DataFrame | pl.LazyFrame, quantity: Quantity, bins: object)
         raise PropertyError(msg)
     values = frame.select(quantity.values.cast(pl.Float64)).to_series()
     values = values.filter(values.is_finite()).sort()
-    return _computed(values, bins, whole=quantity.dtype.is_integer())
+    count_or_shares = int(bins) if _is_count(bins) else bins
+    return _computed(values, count_or_shares, whole=quantity.dtype.is_integer())
 
 
 def _computed(values: pl.Series, bins: int | Quantiles, *, whole: bool) -> list[float]:
@@ -257,7 +262,9 @@ def _require_edges(
     real = all(isinstance(edge, Real) and not isinstance(edge, bool) for edge in edges)
     if not edges or not real or not all(map(math.isfinite, edges)):
         msg = f"{label} must be a count above 0 or finite {what} that rise, got {given!r}"
-        if what == "edges":
+        if isinstance(given, Mapping):
+            msg += "\n\nHint: give a mapping of names and bins as `by`"
+        elif what == "edges":
             msg += "\n\nHint: 4, [0.25, 0.5, 0.75], or `Quantiles(4)`"
         raise PropertyError(msg)
     if any(after <= before for before, after in pairwise(edges)):
@@ -266,6 +273,7 @@ def _require_edges(
     least, most = within
     if edges[0] < least or edges[-1] > most:
         msg = f"{label} must be {what} within {_number(least)} and {_number(most)}, got {edges}"
+        msg += "\n\nHint: the outer cases reach to the limits; give the edges between"
         raise PropertyError(msg)
     return [float(edge) for edge in edges]
 

@@ -18,6 +18,7 @@ from polars_imgmeta.samples import make_samples
 
 _SAMPLES = Path("imgmeta-samples")
 _SHOWN_ERRORS = 10
+_INTERRUPTED = 130  # as shells say it
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -27,13 +28,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: The words behind its name; those of the process unless given.
 
     Returns:
-        The exit status: 0 also where images were broken, 2 where the call was.
+        The exit status: 0 also where images were broken, 2 where the call was, 130
+        where it was interrupted.
     """
     try:
         _run(_parser().parse_args(arguments))
     except (ImgmetaError, OSError) as error:
         print(f"imgmeta: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("imgmeta: interrupted", file=sys.stderr)
+        return _INTERRUPTED
     return 0
 
 
@@ -82,8 +87,9 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run(options: argparse.Namespace) -> None:
     if options.output:
-        _require_writable(options.output)
+        _require_writable("--output", options.output, (".parquet", ".csv"))
     if options.report:
+        _require_writable("--report", options.report, (".html", ".htm"))
         reporting.writable_page(options.report)
     properties = resolve(options.properties.split(","))
     if options.source is None:
@@ -109,13 +115,13 @@ def _run(options: argparse.Namespace) -> None:
         print(f"Wrote {reporting.report(frame, options.report, title=title)}.")
 
 
-def _require_writable(output: Path) -> None:
+def _require_writable(option: str, file: Path, suffixes: Sequence[str]) -> None:
     """Find out before the work is done."""
-    if output.suffix.lower() not in {".parquet", ".csv"}:
-        msg = f"--output must end in .parquet or .csv, got {output}"
+    if file.suffix.lower() not in suffixes:
+        msg = f"{option} must end in {' or '.join(suffixes)}, got {file}"
         raise OSError(msg)
-    if not output.parent.is_dir():
-        msg = f"--output must be in a folder that exists, got {output}"
+    if not file.parent.is_dir():
+        msg = f"{option} must be in a folder that exists, got {file}"
         raise OSError(msg)
 
 
