@@ -250,7 +250,7 @@ def test_counts_of_numpy() -> None:
     frame = bright([0.1, 0.4, 0.9])
     for bins, like in [(np.int64(3), 3), (im.Quantiles(np.uint8(2)), im.Quantiles(2))]:  # type: ignore[arg-type]
         cut = im.test_cases(frame, "brightness", bins)  # type: ignore[arg-type]
-        assert cut.equals(im.test_cases(frame, "brightness", like))
+        assert cut.equals(im.test_cases(frame, "brightness", like))  # type: ignore[arg-type]
 
 
 def test_lazy_frames_stay_lazy() -> None:
