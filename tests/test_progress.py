@@ -135,6 +135,27 @@ def test_the_command_has_it(
     assert bool(capsys.readouterr().err) == (word == "--progress")
 
 
+class Closed:
+    """A stream that raises whatever is done with it."""
+
+    def __getattr__(self, name: str) -> object:
+        """Have nothing but `write`, which fails."""
+        if name == "write":
+            raise ValueError
+        raise AttributeError(name)
+
+
+@pytest.mark.parametrize("stream", [None, Closed()])
+@pytest.mark.parametrize("wanted", [None, True])
+def test_a_stream_that_cannot_show_it_ends_nothing(
+    stream: object, *, wanted: bool | None, paths: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Programs replace the error stream, close it, or have none."""
+    monkeypatch.setattr(sys, "stderr", stream)
+    result = im.extract(pl.DataFrame({"path": paths}), "path", "width", progress=wanted)
+    assert im.unnest(result)["width"].to_list() == [320, 320, 320, 320, None]
+
+
 def test_a_notebook_is_recognised(monkeypatch: pytest.MonkeyPatch) -> None:
     """A shell with a kernel is a notebook; a terminal's IPython is none."""
 

@@ -126,10 +126,15 @@ XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/" tiff:Orientation="6"/>'
         png_with(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + XMP),
         png_with(b"zTXt", b"Raw profile type exif\0\0" + zlib.compress(b"\nexif\n1\n00")),
         png_with(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + XMP, behind=True),
+        png_with(b"tEXt", b"exif\0" + exif_of(6)),
+        png_with(b"tEXt", b"exif\0" + exif_of(6), behind=True),
+        png_with(b"iTXt", b"xmp\0\0\0\0\0" + XMP),
         png_with(b"prVt", b"of somebody's own"),
         write(PICTURE, "PNG", save_all=True, append_images=[PICTURE.rotate(90)]),
         write(PICTURE, "WEBP", save_all=True, append_images=[PICTURE.rotate(180)]),
         write(PICTURE, "WEBP", xmp=XMP),
+        jpeg_with(b"\xff\xdb" + bytes(64)),
+        write(PICTURE, "JPEG").partition(b"\xff\xda")[0] + b"\xff\xda\x00\x0c\x03",
         write(PICTURE, "PNG")[:-12],
         write(PICTURE, "WEBP")[:-1],
     ],
@@ -140,10 +145,15 @@ XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/" tiff:Orientation="6"/>'
         "png-xmp",
         "png-raw-exif",
         "png-xmp-behind",
+        "png-exif-as-text",
+        "png-exif-as-text-behind",
+        "png-xmp-as-text",
         "png-private",
         "png-animated",
         "webp-animated",
         "webp-xmp",
+        "jpeg-short-table",
+        "jpeg-cut-in-scan",
         "png-without-end",
         "webp-cut",
     ],
@@ -151,6 +161,12 @@ XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/" tiff:Orientation="6"/>'
 def test_the_unusual_is_left_to_pillow(data: bytes) -> None:
     """What may change the geometry in a rare way is not judged here."""
     assert read_quick_header(BytesSource(data)) is None
+
+
+def test_exif_in_a_text_of_a_png() -> None:
+    """Pillow obeys it, and so does a header."""
+    data = png_with(b"tEXt", b"exif\0" + exif_of(6))
+    assert read_header(BytesSource(data)).shape == shown_by_pillow(data).shape[:2] == (20, 30)
 
 
 @pytest.mark.parametrize(

@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import cv2
+import numpy as np
+import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from polars_imgmeta import sources
+import polars_imgmeta as im
+from polars_imgmeta import exceptions, sources
 from polars_imgmeta.sources import BytesSource, FileSource, Source
 
 
@@ -59,13 +63,47 @@ def test_without_pread(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         assert source.whole() == file.read_bytes()
 
 
-def test_a_size_that_the_system_does_not_know(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def without_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file system that tells no sizes."""
+    genuine = os.fstat
+
+    def fstat(descriptor: int) -> os.stat_result:
+        fields = list(genuine(descriptor))
+        fields[6] = 0
+        return os.stat_result(fields)
+
+    monkeypatch.setattr(os, "fstat", fstat)
+
+
+@pytest.mark.usefixtures("without_sizes")
+@pytest.mark.parametrize("size", [1, 4000, 4096, 9000, 3_000_000])
+def test_a_size_that_the_system_does_not_know(file: Path, size: int) -> None:
     """Where a file claims to be empty, what is there counts."""
-    file.write_bytes(b"x" * 9000)
-    monkeypatch.setattr(sources, "_seek_end", lambda _: 0)
+    file.write_bytes(b"x" * size)
     with FileSource(str(file)) as source:
-        assert source.size == 9000
-        assert source.whole() == b"x" * 9000
+        assert source.size == size or (size >= 4096 and source.size > 1 << 40)
+        assert source.read(1, 5) == b"x" * min(5, size - 1)
+        assert source.whole() == b"x" * size
+
+
+@pytest.mark.usefixtures("without_sizes")
+def test_a_file_of_unknown_size_is_no_trap(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its header is judged before it is read, and there is a limit to that."""
+    monkeypatch.setattr(sources, "_MOST_UNKNOWN_BYTES", 2_000_000)
+    file.write_bytes(b"x" * 3_000_000)
+    with FileSource(str(file)) as source, pytest.raises(exceptions.TooLargeError):
+        source.whole()
+    frame = pl.DataFrame({"path": [str(file)]})
+    assert im.errors(im.extract(frame, "path", "width"))["kind"].to_list() == ["unsupported"]
+    file.write_bytes(cv2.imencode(".png", np.zeros((900, 800, 3), np.uint8))[1].tobytes())
+    assert im.errors(im.extract(frame, "path")).is_empty()
+
+
+def test_an_endless_file_is_not_read() -> None:
+    """The kernel's map of a process claims to be empty, and is enormous."""
+    frame = pl.DataFrame({"path": ["/proc/self/pagemap"]})
+    assert im.errors(im.extract(frame, "path"))["kind"].to_list() == ["unsupported"]
 
 
 def test_a_file_that_becomes_shorter(file: Path) -> None:

@@ -81,3 +81,28 @@ def test_tiny_pictures_in_a_frame(tmp_path: Path, count: int) -> None:
     assert len(im.errors(together)) == len(range(7, count, 50))
     backwards = im.extract(frame.reverse(), "path", ["symmetry", "sharpness"]).reverse()
     assert im.unnest(backwards)["sharpness"].equals(im.unnest(together)["sharpness"])
+
+
+def test_without_memory_for_many_they_are_measured_singly(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stack that does not fit into memory is no loss; a picture that does not is an error."""
+    for number in range(6):
+        noise = np.random.default_rng(number).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(tmp_path / f"{number}.png")
+    frame = im.scan_images(tmp_path).collect()
+    expected = im.extract(frame, "path")
+    genuine = np.stack
+
+    def stack(pictures: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+        if len(pictures) > most:
+            raise MemoryError
+        return genuine(pictures)
+
+    monkeypatch.setattr(np, "stack", stack)
+    most = 1
+    assert im.extract(frame, "path").equals(expected)
+    most = 0
+    failed = im.extract(frame, "path")
+    assert im.errors(failed)["kind"].to_list() == ["too_large"] * 6
+    assert im.unnest(failed)["width"].to_list() == [8] * 6

@@ -35,6 +35,21 @@ def test_the_earliest_failure_is_raised(failing: set[int]) -> None:
         workers.run(fail, range(50))
 
 
+def test_what_is_no_ordinary_exception_comes_through() -> None:
+    """Such as the panics of compiled code."""
+
+    class Panic(BaseException):
+        pass
+
+    def fail(item: int) -> int:
+        if item == 9:
+            raise Panic
+        return item
+
+    with pytest.raises(Panic):
+        workers.run(fail, range(10))
+
+
 def test_of_two_failures_at_once_the_earlier_is_raised() -> None:
     """Even where the later one came first."""
     later_failed = threading.Event()

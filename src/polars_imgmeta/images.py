@@ -36,7 +36,7 @@ _turns = Turns()
 _SMALL_PIXELS = 1 << 16
 _SMALL_BYTES = 1 << 18
 _SMALLEST_PIXELS = 1 << 12
-_MOST_WAITING_PIXELS = 1 << 18
+_MOST_WAITING_COST = 1 << 18  # in pixels and bytes
 _MOST_WAITING = 256
 
 Request: TypeAlias = tuple[str, tuple[PropertyName, ...]]
@@ -52,7 +52,7 @@ class Measurement(NamedTuple):
     """
 
     values: dict[PropertyName, float]
-    error: exceptions.ImageError | None = None
+    error: exceptions.ImageError | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -96,7 +96,7 @@ def measure_all(
         that an image or its place does wrong is raised.
     """
     waiting: list[_Waiting] = []
-    pixels = 0
+    cost = 0
     with isolated(), Turn(_turns) as turn:
         turn.step()
         for number, (locator, names) in requests:
@@ -110,10 +110,10 @@ def measure_all(
                 yield number, Measurement(values, error)
             else:
                 waiting.append(_Waiting(number, values, small))
-                pixels += small.header.width * small.header.height
-            if pixels >= _MOST_WAITING_PIXELS or len(waiting) >= _MOST_WAITING:
+                cost += small.header.width * small.header.height + len(small.data)
+            if cost >= _MOST_WAITING_COST or len(waiting) >= _MOST_WAITING:
                 yield from _measure_waiting(waiting, turn)
-                waiting, pixels = [], 0
+                waiting, cost = [], 0
             turn.step()
         yield from _measure_waiting(waiting, turn)
 
@@ -208,6 +208,7 @@ def _count_pixels(header: Header, max_pixels: int) -> int:
 def _decode(small: _Small) -> Picture:
     if small.picture is None:
         small.picture = pictures.read_picture(small.data, small.header)
+        small.data = b""
     return small.picture
 
 
@@ -223,10 +224,32 @@ def _measure_waiting(waiting: list[_Waiting], turn: Turn) -> Iterator[tuple[int,
         else:
             stacks.setdefault((one.small.plan, picture.shape), []).append((one, picture))
     for (plan, _), stack in stacks.items():
-        colours = np.stack([picture for _, picture in stack])
-        intensities = pictures.intensity_of(colours)
-        for row in plan.of_pixels:
-            pixels = intensities if row.need == "intensity" else colours
-            for (one, _), value in zip(stack, row.measure_stack(pixels), strict=True):
-                one.values[row.name] = value
-        yield from ((one.number, Measurement(one.values)) for one, _ in stack)
+        try:
+            _fill(plan, stack)
+        except MemoryError:
+            yield from _measure_singly(plan, stack)
+        else:
+            yield from ((one.number, Measurement(one.values, None)) for one, _ in stack)
+
+
+def _fill(plan: _Plan, stack: Sequence[tuple[_Waiting, Picture]]) -> None:
+    """Measure the pixels of pictures of one size."""
+    colours = np.stack([picture for _, picture in stack])
+    intensities = pictures.intensity_of(colours)
+    for row in plan.of_pixels:
+        pixels = intensities if row.need == "intensity" else colours
+        for (one, _), value in zip(stack, row.measure_stack(pixels), strict=True):
+            one.values[row.name] = value
+
+
+def _measure_singly(
+    plan: _Plan, stack: Sequence[tuple[_Waiting, Picture]]
+) -> Iterator[tuple[int, Measurement]]:
+    """Measure pictures for which there is too little memory together."""
+    for one, picture in stack:
+        error = None
+        try:
+            _fill(plan, [(one, picture)])
+        except MemoryError as failure:
+            error = _error_of(failure)
+        yield one.number, Measurement(one.values, error)

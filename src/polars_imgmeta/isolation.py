@@ -11,7 +11,8 @@ ones that ask which thread it is: a decoding thread is not heard and sees our
 rules, every other is heard and sees what the user set. OpenCV's log alone knows
 no threads; its level is lowered and put back, and so is the number of its own
 threads: those of the shared pool have a picture each, and threads within them take
-from each other. Nothing touches `sys.stderr` or file descriptor 2.
+from each other. Who sets either meanwhile to what it is lowered to finds it put back
+all the same. Nothing touches `sys.stderr` or file descriptor 2.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from typing import Any, TypeAlias
 
@@ -16,6 +16,8 @@ Watch: TypeAlias = Callable[[Iterable[bool]], None]
 
 # Shorter work needs no bar, unless it is asked for.
 _PATIENCE_SECONDS = 1.0
+# What a stream that is closed, gone or somebody's own may raise: no reason to end the work.
+_UNSHOWABLE = (AttributeError, OSError, ValueError)
 _USUAL_SHAPE = {"ncols": 80, "nrows": 24}
 
 
@@ -35,22 +37,32 @@ def progress_bar(total: int, wanted: bool | None) -> Iterator[Watch | None]:  # 
     if not total or wanted is False or (wanted is None and not (notebook or _on_terminal())):
         yield None
         return
-    delay = 0.0 if wanted else _PATIENCE_SECONDS
+    bar: Any = None
     failed = 0
-    bar = _kind(notebook=notebook)(
-        total=total, unit=" images", delay=delay, mininterval=0, **_shape()
-    )
-    with bar:
 
-        def watch(news: Iterable[bool]) -> None:
-            nonlocal failed
-            done = list(news)
-            failed += sum(done)
+    def watch(news: Iterable[bool]) -> None:
+        nonlocal failed
+        done = list(news)
+        failed += sum(done)
+        with suppress(*_UNSHOWABLE):
             if failed:
                 bar.set_postfix(failed=failed, refresh=False)
             bar.update(len(done))
 
-        yield watch
+    with suppress(*_UNSHOWABLE):
+        bar = _kind(notebook=notebook)(
+            total=total,
+            unit=" images",
+            delay=0.0 if wanted else _PATIENCE_SECONDS,
+            mininterval=0,
+            **_shape(),
+        )
+    try:
+        yield None if bar is None else watch
+    finally:
+        with suppress(*_UNSHOWABLE):
+            if bar is not None:
+                bar.close()
 
 
 class _Bar(tqdm):  # type: ignore[misc]  # it has no types
@@ -68,14 +80,17 @@ def _kind(*, notebook: bool) -> Any:  # noqa: ANN401 - tqdm has no types
 
 
 def _on_terminal() -> bool:
-    return sys.stderr is not None and sys.stderr.isatty()
+    try:
+        return bool(sys.stderr.isatty())
+    except _UNSHOWABLE:
+        return False
 
 
 def _shape() -> dict[str, int]:
     """Columns and rows of a terminal that does not tell its own; else let the bar find out."""
     try:
         told = os.get_terminal_size(sys.stderr.fileno()).columns
-    except (AttributeError, OSError, ValueError):  # no terminal
+    except _UNSHOWABLE:  # no terminal
         return {}
     return {} if told else _USUAL_SHAPE
 
@@ -83,5 +98,5 @@ def _shape() -> dict[str, int]:
 def _in_notebook() -> bool:
     """Whether this is a process that serves a notebook, of Jupyter or a kin of it."""
     ipython = sys.modules.get("IPython")
-    shell = ipython.get_ipython() if ipython else None
+    shell = getattr(ipython, "get_ipython", lambda: None)()
     return shell is not None and getattr(shell, "kernel", None) is not None

@@ -2,7 +2,7 @@
 
 Pillow takes several times as long to open an image as it takes to read these few
 bytes. Whatever is not as these formats are usually written, damaged or merely
-rare, is left to Pillow: here either the same is found, or nothing.
+rare, is left to Pillow: of what it opens, either the same is found here or nothing.
 
 Sources:
     ITU-T T.81, annex B, for JPEG; ISO/IEC 15948, "Portable Network Graphics";
@@ -29,7 +29,7 @@ _JPEG = b"\xff\xd8\xff"
 # Frames whose pixels have 8 bits, as nearly all do: baseline, extended, progressive.
 _FRAMES = frozenset({0xC0, 0xC1, 0xC2})
 _CHANNELS = frozenset({1, 3, 4})
-_SCAN, _EXIF_OR_XMP = 0xDA, 0xE1
+_SCAN, _EXIF_OR_XMP, _QUANTIZATION = 0xDA, 0xE1, 0xDB
 # Tables, comments, and what applications add.
 _SKIPPED = frozenset({0xC4, 0xDB, 0xDD, 0xFE, *range(0xE0, 0xF0)})
 
@@ -41,7 +41,7 @@ _SKIPPED_CHUNKS = frozenset(
         b"PLTE tRNS cHRM gAMA iCCP sBIT sRGB cICP mDCV cLLI bKGD hIST pHYs sPLT tIME tEXt zTXt iTXt"
     ).split()
 )
-_TEXTS_WITH_ORIENTATION = (b"XML:com.adobe.xmp", b"Raw profile type ")
+_TEXTS_WITH_ORIENTATION = (b"XML:com.adobe.xmp\0", b"Raw profile type ", b"exif\0", b"xmp\0")
 _MOST_CHUNK_BYTES = 1 << 16
 
 _ANIMATION, _XMP, _EXIF = 0x02, 0x04, 0x08
@@ -106,10 +106,10 @@ def _read_jpeg(source: Source) -> StoredHeader:
                 orientation = _orientation_of(content[6:], length - 8)
             else:
                 has_xmp = True
-        elif marker not in _SKIPPED:
-            raise _UnusualError
+        elif marker not in _SKIPPED or (marker == _QUANTIZATION and (length - 2) % 65):
+            raise _UnusualError  # these tables are of 65 bytes each
         position += 2 + length
-    if size is None or (has_xmp and not orientation):
+    if size is None or (has_xmp and not orientation) or begin + position + length > source.size:
         raise _UnusualError
     return StoredHeader("JPEG", size, orientation or 1)
 

@@ -19,6 +19,10 @@ _START_BYTES = 4096
 # Without waiting, where a named pipe would wait for its writer; and no text.
 _FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 _MOST_BYTES_AT_ONCE = 1 << 30
+# Files that claim to be empty and are not: how much is read of them.
+_UNKNOWN_BYTES = 1 << 62
+_PIECE_BYTES = 1 << 20
+_MOST_UNKNOWN_BYTES = 1 << 30
 
 
 def _seek_and_read(descriptor: int, length: int, position: int) -> bytes:
@@ -34,7 +38,7 @@ class Source(ABC):
 
     Attributes:
         start: The first bytes: 4,096, or all that there are.
-        size: The number of all bytes.
+        size: The number of all bytes; a huge one where nobody knows it.
     """
 
     __slots__ = ("size", "start")
@@ -101,33 +105,35 @@ class FileSource(Source):
     def __init__(self, path: str) -> None:
         self._descriptor = descriptor = os.open(path, _FLAGS)
         try:
-            self.size = _seek_end(descriptor)
-            if self.size == 0:
-                _require_file(os.fstat(descriptor).st_mode)
+            status = os.fstat(descriptor)
+            _require_file(status.st_mode)
             self.start = _read_at(descriptor, _START_BYTES, 0)
-            if self.size == 0:
-                self.size = self._count_bytes()
+            self.size = status.st_size or self._guess_size()
         except BaseException:
             self.close()
             raise
 
-    def _count_bytes(self) -> int:
-        """The size where the file system does not know it, as some over a network."""
-        size = len(self.start)
-        while part := _read_at(self._descriptor, _MOST_BYTES_AT_ONCE, size):
-            size += len(part)
-        return size
+    def _guess_size(self) -> int:
+        """The size where the file system does not tell it, as some over a network."""
+        told = len(self.start)
+        return _UNKNOWN_BYTES if _read_at(self._descriptor, _START_BYTES, told) else told
 
     def read(self, position: int, length: int) -> bytes:
         """Read that part of the file."""
-        data = _read_at(self._descriptor, min(length, _MOST_BYTES_AT_ONCE), position)
+        known = self.size < _UNKNOWN_BYTES
+        piece = _MOST_BYTES_AT_ONCE if known else _PIECE_BYTES
+        data = _read_at(self._descriptor, min(length, piece), position)
         if len(data) == length or not data:
             return data
         parts = [data]  # it is more than one call gives, or the file has become shorter
-        while data and (missing := length - sum(map(len, parts))):
-            place = position + length - missing
-            data = _read_at(self._descriptor, min(missing, _MOST_BYTES_AT_ONCE), place)
+        done = len(data)
+        while data and done < length:
+            data = _read_at(self._descriptor, min(length - done, piece), position + done)
             parts.append(data)
+            done += len(data)
+            if not known and done > _MOST_UNKNOWN_BYTES:
+                msg = "a file of unknown size that does not end"
+                raise exceptions.TooLargeError(msg)
         return b"".join(parts)
 
     def stream(self) -> BinaryIO:
@@ -138,14 +144,6 @@ class FileSource(Source):
     def close(self) -> None:
         """Close the file."""
         os.close(self._descriptor)
-
-
-def _seek_end(descriptor: int) -> int:
-    """The size of a file, faster than by its status; 0 where that does not tell."""
-    try:
-        return os.lseek(descriptor, 0, os.SEEK_END)
-    except OSError:
-        return 0
 
 
 def _require_file(mode: int) -> None:

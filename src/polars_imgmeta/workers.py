@@ -77,7 +77,7 @@ def run_all(
         The results, in the order of the items; of the first ones if it was stopped.
 
     Raises:
-        Exception: What was raised for the earliest item that failed.
+        BaseException: What was raised for the earliest item that failed.
     """
     work = _Run(process, items, stop, watch)
     futures: list[Future[None]] = []
@@ -117,7 +117,7 @@ class _Run(Generic[Item, Result]):
         self.stopped = threading.Event()
         self.results: dict[int, Result] = {}
         self.news: deque[Result] = deque()
-        self.failures: dict[int, Exception] = {}
+        self.failures: dict[int, BaseException] = {}
 
     def take_part(self) -> None:
         """Process items until there are no more."""
@@ -136,7 +136,7 @@ class _Run(Generic[Item, Result]):
                     self.news.append(result)
                 if self.stop is not None and self.stop(result):
                     self.stopped.set()
-        except Exception as error:  # noqa: BLE001 - raised by the caller
+        except BaseException as error:  # noqa: BLE001 - raised by the caller
             self.failures[taken] = error
             self.stopped.set()
 
