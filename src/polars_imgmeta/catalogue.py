@@ -18,8 +18,8 @@ from polars_imgmeta.typing import GroupName, PropertyName
 Need: TypeAlias = Literal["shape", "intensity", "colours"]
 
 EDITION = 1
-"""The edition of the formulas. It grows whenever a value of any image changes,
-so that values of two editions are never mixed in one column."""
+"""The edition of the formulas. It grows whenever a value of any image changes by more
+than rounding, so that values of two editions are never mixed in one column."""
 
 
 @dataclass(frozen=True, slots=True)
