@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -377,11 +378,52 @@ def test_columns_cannot_pass_for_pictures() -> None:
 
 
 def test_hostile_names_are_titles() -> None:
-    """And nothing else: the fields are ours."""
+    """And nothing else: the fields are ours, and a tag is none any more."""
     encoding = im.plot(ODD, "sharpness", HOSTILE).to_dict()["encoding"]
+    disarmed = HOSTILE.replace("<img", "<\N{WORD JOINER}img")
     assert encoding["y"]["field"] == "y"
-    assert encoding["y"]["title"] == HOSTILE
-    assert tooltips(im.plot(ODD, "sharpness", HOSTILE))["y"] == HOSTILE
+    assert encoding["y"]["title"] == disarmed
+    assert tooltips(im.plot(ODD, "sharpness", HOSTILE))["y"] == disarmed
+
+
+SCRIPT = "xss/</sCript><img src=x onerror=alert(7)><!--<script>.jpg"
+SCRIPTED = SMALL.select(
+    pl.lit(SCRIPT).alias(SCRIPT + "path"),
+    pl.lit(SCRIPT).alias(SCRIPT),
+    pl.col("when").alias("<!-- when"),
+    "path_imgmeta",
+)
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda f: im.plot(f, "brightness", SCRIPT, color=SCRIPT, locator=SCRIPT + "path"),
+        lambda f: im.plot(f, "brightness", "<!-- when", locator=SCRIPT + "path"),
+        lambda f: im.plot(f, SCRIPT, SCRIPT, color="<!-- when", locator=SCRIPT + "path"),
+        lambda f: im.plot(f, ["brightness", "<!-- when", SCRIPT], color=SCRIPT),
+        lambda f: im.plot(f, [SCRIPT, "brightness"], against=f, names=(SCRIPT, "<!--")),
+        lambda f: im.plot(f, SCRIPT, against=f, names=(SCRIPT, "<!--")),
+    ],
+)
+def test_no_text_of_a_chart_is_a_tag(draw: Callable[[pl.DataFrame], Any]) -> None:
+    """Charts are saved within `<script>`, which no name of a file may close."""
+    chart = draw(SCRIPTED)
+    text = chart.to_json(ensure_ascii=False)
+    assert "onerror" in text
+    assert not re.search("<[/!a-z]", text, re.IGNORECASE)
+    assert pixels(chart).min() < 255
+    ours, bare = (one.to_html().lower() for one in (chart, alt.Chart().mark_bar()))
+    for mark in ("</script", "<!--", "<script", "<img"):
+        assert ours.count(mark) == bare.count(mark)
+
+
+def test_text_that_is_no_tag_stays() -> None:
+    """Only what a tag begins with is broken."""
+    frame = SMALL.with_columns(label=pl.lit("1 < 2 <3> & 'a' > \"b\" <")).rename({"label": "a<=b"})
+    chart = im.plot(frame, "a<=b")
+    assert rows(chart)["bin"].to_list() == ["1 < 2 <3> & 'a' > \"b\" <"]
+    assert chart.to_dict()["encoding"]["x"]["title"] == "a<=b"
 
 
 def test_what_is_extracted_is_purple() -> None:

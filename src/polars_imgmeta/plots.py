@@ -154,7 +154,7 @@ def _distributions(
         counts, axis = tallies.count(rows.select(x=key, group=group), quantity, groups or [""])
         above = title if alone else None
         drawn.append(charts.distribution(counts, axis, groups, pair=pair, heading=above))
-    return drawn[0] if alone else charts.grid(drawn, *title)
+    return charts.disarm(drawn[0] if alone else charts.grid(drawn, *title))
 
 
 def _relation(
@@ -191,7 +191,7 @@ def _relation(
         spread = pl.int_range(pl.len()) * 0.618_033_988_75 % 1
         rows = tallies.spell_times(rows.with_columns(spread=spread), {"x": x, "y": y})
         chart = charts.points(_pictured(rows, source, pictures), x, y, color, source)
-    return chart.properties(title=charts.title(text, left_out))
+    return charts.disarm(chart.properties(title=charts.title(text, left_out)))
 
 
 def _find(

@@ -63,6 +63,18 @@ def count(
     return spell_times(counts, {"start": axis, "end": axis}), axis
 
 
+def in_common(counts: pl.DataFrame) -> list[str]:
+    """Which part two distributions share, as drawn."""
+    common = counts.group_by("bin").agg(pl.col("share").min())["share"].sum()
+    return [f"{common:.0%} in common"]
+
+
+def greatest(values: pl.Series) -> float:
+    """The greatest number, or 0 without any."""
+    most = values.max()
+    return float(most) if isinstance(most, int | float) else 0
+
+
 def count_cells(rows: pl.DataFrame, x: Axis, y: Axis) -> pl.DataFrame:
     """A row for each pair of bins that has any: how many, and the first of them."""
     for key, axis in (("x", x), ("y", y)):
