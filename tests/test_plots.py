@@ -249,6 +249,35 @@ def test_comparisons_are_of_shares() -> None:
     ]
 
 
+def test_comparisons_are_of_what_both_have() -> None:
+    """Without names, of the properties of both; the title has the others."""
+    dull = im.remove(LARGE, "sharpness")
+    for frame, other in ((LARGE, dull), (dull, LARGE), (LARGE, im.unnest(dull))):
+        chart = im.plot(frame, against=other)
+        drawn = [part.to_dict()["title"]["text"] for part in parts(chart)]
+        assert drawn == ["width", "brightness"]
+        assert subtitle(chart)[-1] == "not in both: sharpness"
+    assert not any("both" in line for line in subtitle(im.plot(LARGE, against=LARGE)))
+
+
+def test_comparisons_find_a_renamed_column() -> None:
+    """The only one of the other frame, or among several that of the same name."""
+    renamed = SMALL.rename({"path_imgmeta": "props"})
+    several = SMALL.with_columns(props="path_imgmeta", brightness=0.5)
+    expected = im.plot(SMALL, "brightness", against=SMALL).to_dict()
+    for other in (renamed, several):
+        for column in (None, "path_imgmeta"):
+            chart = im.plot(SMALL, "brightness", against=other, column=column)
+            assert chart.to_dict() == expected
+
+
+def test_properties_are_drawn_beside_columns_of_their_name() -> None:
+    """Nothing but the frame asks for the properties, whatever the user's columns are."""
+    owned = SMALL.with_columns(brightness=pl.lit(7.0))
+    assert im.plot(owned).to_dict() == im.plot(SMALL).to_dict()
+    assert im.plot(owned, against=owned).to_dict() == im.plot(SMALL, against=SMALL).to_dict()
+
+
 def test_words_are_counted() -> None:
     """The most frequent first; an Enum in its order; beyond twenty, the rest is one."""
     frame = SMALL.with_columns(many=pl.format("word {}", pl.int_range(pl.len()) // 2))
@@ -484,6 +513,9 @@ def _no_more_rows() -> Iterator[None]:
     assert alt.data_transformers.active == "default"
 
 
+OWNED = SMALL.with_columns(brightness=1)
+DULL = im.remove(SMALL, "sharpness")
+TWICE = SMALL.select("path", a="path_imgmeta", b="path_imgmeta")
 LISTS = SMALL.with_columns(list=pl.lit([1]))
 MISTAKES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
     "y alone": (
@@ -522,7 +554,70 @@ MISTAKES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
     "lists": (
         lambda: im.plot(LISTS, "list"),
         im.ColumnError,
-        "`x` must name numbers, times or words, got 'list', which is of dtype List(Int64)",
+        (
+            "`x` must name numbers, times or words, got 'list', which is of dtype List(Int64)"
+            "\n\nHint: draw a column made with `pl.col('list').list.len()`"
+        ),
+    ),
+    "durations": (
+        lambda: im.plot(SMALL.with_columns(age=pl.duration(days=1)), "brightness", "age"),
+        im.ColumnError,
+        (
+            "`y` must name numbers, times or words, got 'age', which is of dtype"
+            " Duration(time_unit='us')"
+            "\n\nHint: draw a column made with `pl.col('age').dt.total_seconds()`"
+        ),
+    ),
+    "a number as x": (
+        lambda: im.plot(SMALL, 3),  # type: ignore[arg-type]
+        im.ColumnError,
+        "`x` must be the name of a property or column, or several names, got 3",
+    ),
+    "an expression as x": (
+        lambda: im.plot(SMALL, pl.col("width")),  # type: ignore[arg-type]
+        im.ColumnError,
+        '`x` must be the name of a property or column, or several names, got col("width")',
+    ),
+    "an expression as color": (
+        lambda: im.plot(SMALL, "width", color=pl.col("label")),  # type: ignore[arg-type]
+        im.ColumnError,
+        '`color` must be the name of a property or column, got col("label")',
+    ),
+    "ambiguous": (
+        lambda: im.plot(OWNED, "brightness"),
+        im.ColumnError,
+        (
+            "`x` must say what is meant by 'brightness': it is the column 'brightness' and a"
+            " property of 'path_imgmeta'"
+            "\n\nHint: `column='path_imgmeta'` means that column's property; rename the column"
+            " 'brightness' to draw that"
+        ),
+    ),
+    "not in the other": (
+        lambda: im.plot(SMALL, ["width", "sharpness"], against=DULL),
+        im.ColumnError,
+        (
+            "'sharpness' is not in the frame given as `against`, which has: 'width',"
+            " 'brightness', 'path', 'label', 'when'"
+        ),
+    ),
+    "nothing in common": (
+        lambda: im.plot(SMALL, against=SMALL.select("path")),
+        im.ColumnError,
+        "'width' is not in the frame given as `against`, which has: 'path'",
+    ),
+    "no other frame": (
+        lambda: im.plot(SMALL, against="x"),  # type: ignore[arg-type]
+        TypeError,
+        "`against` must be a polars DataFrame or LazyFrame, got str",
+    ),
+    "several in the other": (
+        lambda: im.plot(SMALL, against=TWICE, column="path_imgmeta"),
+        im.ColumnError,
+        (
+            "the frame given as `against` must have the auto-extracted column 'path_imgmeta',"
+            " as it has several others\n\nAuto-extracted: 'a', 'b'"
+        ),
     ),
     "misspelled": (
         lambda: im.plot(SMALL, "brightness", "lable"),
