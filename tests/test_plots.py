@@ -296,6 +296,59 @@ def test_words_are_counted() -> None:
     assert data["images"][-1] == 50 - 19 * 2
 
 
+def grouped(values: pl.Series) -> dict[str, int]:
+    """How many of some values are in each group of a colour, in their order."""
+    frame = pl.DataFrame({"color": values, "x": 1})
+    data = rows(im.plot(frame, "x", color="color"))
+    counts = data.group_by("group", maintain_order=True).agg(pl.col("images").sum())
+    return dict(counts.iter_rows())
+
+
+def test_groups_of_numbers_and_times_are_ranges() -> None:
+    """About as many rows in each, with names that read well."""
+    days = pl.date_range(datetime(2020, 1, 1), datetime(2020, 4, 9), eager=True)  # noqa: DTZ001 - days
+    assert grouped(days) == {
+        "below 2020-01-21": 20,
+        "2020-01-21 to 2020-02-10": 20,
+        "2020-02-10 to 2020-03-01": 20,
+        "2020-03-01 to 2020-03-21": 20,
+        "from 2020-03-21": 20,
+    }
+    assert grouped(days[:2].append(pl.Series([None], dtype=pl.Date))) == {
+        "2020-01-01": 1,
+        "2020-01-02": 1,
+        "(none)": 1,
+    }
+    assert next(iter(grouped(SMALL["when"]))) == "below 2026-01-01 10:00"
+    assert grouped(pl.Series([3, 1, 3, 2000])) == {"1": 1, "3": 2, "2,000": 1}
+    assert grouped(pl.Series([0.1, 0.25, None, math.nan], dtype=pl.Float32)) == {
+        "0.1": 1,
+        "0.25": 1,
+        "(none)": 2,
+    }
+    assert list(grouped(pl.Series([0] * 90 + list(range(10))))) == [
+        "below 2",
+        "2 to 4",
+        "4 to 6",
+        "6 to 8",
+        "from 8",
+    ]
+    assert im.plot(SMALL, "label", color="brightness").to_dict()["encoding"]["color"]
+
+
+@given(
+    values=st.lists(finite | st.none(), min_size=1, max_size=40)
+    | st.lists(st.integers(-(10**6), 10**6), min_size=1)
+)
+def test_groups_hold_every_row(values: list[float | None]) -> None:
+    """At most five ranges, none of them empty, and one for those without a value."""
+    counts = grouped(pl.Series(values, dtype=pl.Float64))
+    assert sum(counts.values()) == len(values)
+    assert 0 not in counts.values()
+    assert counts.get("(none)", 0) == values.count(None)
+    assert len(counts) <= 5 + ("(none)" in counts)
+
+
 @pytest.mark.parametrize("lazy", [False, True])
 def test_heat_maps_are_those_of_numpy(*, lazy: bool) -> None:
     """Counts of pairs, and means of a third."""

@@ -91,9 +91,8 @@ def distribution(
     else:
         above = title(axis.quantity.name, common, color=colour, frame="group", offset=8)
         width, height, x_title = 210, 110, axis.unit or ""
-    sides = alt.Axis(
-        tickCount=4, format="%" if groups else "~s", titleColor=_QUIET, titleFontWeight="normal"
-    )
+    form: dict[str, Any] = {"format": "%"} if groups else {"format": "~s", "tickMinStep": 1}
+    sides = alt.Axis(tickCount=4, titleColor=_QUIET, titleFontWeight="normal", **form)
     field = "share" if groups else "images"
     # With room above: a label at the very top would push the title up.
     top = alt.Scale(domain=[0, 1.08 * (greatest(counts[field]) or 1)], nice=False)
@@ -167,7 +166,7 @@ def points(
     if y.words:
         encoding["yOffset"] = alt.YOffset("spread:Q", scale=spread)
     encoding["color"] = alt.value(PURPLE if extracted else _GREY)
-    if color:
+    if color and len(rows):  # A scale of no times would be of NaN.
         encoding["color"] = _coloured(color, color.title, _POINTS)
         told.append(_told("color", color))
     size = next(size for most, size in _DOTS.items() if len(rows) <= most)
@@ -203,7 +202,8 @@ def heat(cells: pl.DataFrame, x: Axis, y: Axis, color: Axis | None) -> alt.Chart
     else:
         skewed = greatest(cells["images"]) > _SKEWED
         scale = alt.Scale(range=_CELLS, type="log" if skewed else "linear")
-        encoding["color"] = alt.Color("images:Q", scale=scale, title="images")
+        whole = alt.Legend(title="images", tickMinStep=1)
+        encoding["color"] = alt.Color("images:Q", scale=scale, legend=whole)
     marks = _square(cells).mark_rect()
     chart: alt.Chart = marks.encode(**encoding, tooltip=[*told, *_image(cells)])
     return chart

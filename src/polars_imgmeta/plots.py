@@ -57,7 +57,8 @@ def plot(
         x: A property or a column of your own: numbers, times or words. Of words,
             the 20 most frequent are told apart.
         y: A second one.
-        color: A third one. Of words, the 9 most frequent are told apart. A heat
+        color: A third one. Of words, the 9 most frequent are told apart. Groups of
+            numbers or times are up to 5 ranges of about as many rows each. A heat
             map has the mean of numbers; words are drawn as points of a random
             sample of 5,000 rows, always the same.
         against: Another frame to compare distributions with; of what both have, unless
@@ -114,7 +115,7 @@ def plot(
     rows, left_out = tallies.collect(frame, {**found, **groups}, None)
     words: Sequence[str] = ()
     if groups:
-        rows, words = tallies.tell_apart(rows, "group", groups["group"], _MOST_GROUPS)
+        rows, words = tallies.group(rows, "group", groups["group"], _MOST_GROUPS)
     title = (_images(len(rows)), left_out)
     return _distributions(rows, found, title, words, alone=isinstance(x, str))
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 import polars as pl
@@ -16,6 +18,10 @@ from polars_imgmeta.typing import Frame
 _MOST_WORDS: Final = 20
 _OTHERS: Final = "(others)"
 _NONE: Final = "(none)"
+_MOST_RANGES: Final = 5
+_DIGITS: Final = (3, 6, 9, 12, 15, 17)
+# In milliseconds.
+_TIMES: Final = ((86_400_000, "%Y-%m-%d"), (60_000, "%Y-%m-%d %H:%M"), (1, "%Y-%m-%d %H:%M:%S%.3f"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +161,70 @@ def tell_apart(
     rest = [_OTHERS] if len(kept) < len(counted) else []
     told = pl.when(words.is_in(kept)).then(words).otherwise(pl.lit(_OTHERS)).alias(key)
     return rows.with_columns(told), (*kept, *rest)
+
+
+def group(
+    rows: pl.DataFrame, key: str, quantity: Quantity, most: int
+) -> tuple[pl.DataFrame, tuple[str, ...]]:
+    """Make groups: the most frequent words, or ranges of numbers or times."""
+    if quantity.kind == "word":
+        return tell_apart(rows, key, quantity, most)
+    return _cut(rows, key, quantity)
+
+
+def _cut(rows: pl.DataFrame, key: str, quantity: Quantity) -> tuple[pl.DataFrame, tuple[str, ...]]:
+    """Make words of numbers or times: each value, or ranges of about as many rows."""
+    known = rows[key].drop_nulls()
+    values = known.unique().sort()
+    if len(values) <= _MOST_RANGES:
+        edges = values[1:].to_list()
+        _, names = _spelled(values.to_list(), quantity, values, exact=True)
+    else:
+        # Where most rows have the least value, the ranges are of what there is.
+        spread = _quantiles(known, values) or _quantiles(values, values)
+        edges, texts = _spelled(spread, quantity, values, exact=False)
+        inner = [f"{start} to {end}" for start, end in pairwise(texts)]
+        names = [f"below {texts[0]}", *inner, f"from {texts[-1]}"]
+    places = pl.Series(edges, dtype=pl.Float64).search_sorted(rows[key], side="right")
+    words = places.replace_strict(range(len(names)), names, default=_NONE, return_dtype=pl.String)
+    missing = rows[key].is_null()
+    rows = rows.with_columns(pl.when(missing).then(pl.lit(_NONE)).otherwise(words).alias(key))
+    return rows, (*names, *([_NONE] if missing.any() else []))
+
+
+def _quantiles(known: pl.Series, values: pl.Series) -> list[float]:
+    """Where ranges of as many values begin, but for the first."""
+    shares = (place / _MOST_RANGES for place in range(1, _MOST_RANGES))
+    found = {known.quantile(share, "higher") for share in shares}
+    return sorted(edge for edge in found if edge is not None and edge > values[0])
+
+
+def _spelled(
+    edges: Sequence[float], quantity: Quantity, values: pl.Series, *, exact: bool
+) -> tuple[list[float], list[str]]:
+    """Round numbers or times as far as they stay apart, and spell them."""
+    rounded, texts = list(edges), [repr(edge) for edge in edges]
+    for precision in _TIMES if quantity.kind == "time" else _DIGITS:
+        if isinstance(precision, int):
+            rounded = [float(f"{edge:.{precision}g}") for edge in edges]
+            texts = [f"{edge:,.{max(precision, 15)}g}" for edge in rounded]
+        else:
+            step, form = precision
+            rounded = [edge // step * step for edge in edges]
+            times = pl.Series(rounded, dtype=pl.Float64).cast(pl.Int64).cast(pl.Datetime("ms"))
+            texts = times.dt.to_string(form).to_list()
+        same = 1e-6 if quantity.dtype.is_float() else 0
+        if exact:
+            true = all(
+                math.isclose(*pair, rel_tol=same) for pair in zip(rounded, edges, strict=True)
+            )
+        else:
+            # No range may have become empty.
+            starts = pl.Series(rounded, dtype=pl.Float64)
+            true = starts.search_sorted(values, side="right").n_unique() == len(edges) + 1
+        if true and len(set(texts)) == len(edges):
+            break
+    return rounded, texts
 
 
 def spell_times(rows: pl.DataFrame, axes: Mapping[str, Axis]) -> pl.DataFrame:
