@@ -296,6 +296,24 @@ def test_words_are_counted() -> None:
     assert data["images"][-1] == 50 - 19 * 2
 
 
+@pytest.mark.parametrize("count", [1, 2, 3, 5, 8, 40])
+def test_images_are_counted_in_whole_numbers(count: int) -> None:
+    """No axis or legend has half an image."""
+    words = ["a"] * count + ["b"]
+    frame = pl.DataFrame({"one": words, "two": words})
+    for chart in (im.plot(frame, "one"), im.plot(frame, "one", "two")):
+        drawn = vl_convert.vegalite_to_svg(chart.to_json())
+        labels = re.findall(r">([\d.]+)</text>", drawn)
+        assert labels
+        assert all(float(label).is_integer() for label in labels)
+
+
+def test_no_times_have_no_legend() -> None:
+    """Rather than one of NaN."""
+    chart = im.plot(SMALL.head(0), "brightness", "width", color="when")
+    assert "NaN" not in vl_convert.vegalite_to_svg(chart.to_json())
+
+
 def grouped(values: pl.Series) -> dict[str, int]:
     """How many of some values are in each group of a colour, in their order."""
     frame = pl.DataFrame({"color": values, "x": 1})

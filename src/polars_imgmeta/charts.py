@@ -16,7 +16,7 @@ import polars as pl
 
 from polars_imgmeta.cells import AUTO_EXTRACTED_COLOURS
 from polars_imgmeta.histograms import Bins
-from polars_imgmeta.tallies import Axis, greatest, in_common
+from polars_imgmeta.tallies import Axis, greatest, in_common, whole_ticks
 
 Distribution: TypeAlias = alt.Chart | alt.LayerChart
 _Part = TypeVar("_Part")
@@ -91,7 +91,7 @@ def distribution(
     else:
         above = title(axis.quantity.name, common, color=colour, frame="group", offset=8)
         width, height, x_title = 210, 110, axis.unit or ""
-    form: dict[str, Any] = {"format": "%"} if groups else {"format": "~s", "tickMinStep": 1}
+    form = {"format": "%"} if groups else {"format": "~s", **whole_ticks(counts["images"], 0)}
     sides = alt.Axis(tickCount=4, titleColor=_QUIET, titleFontWeight="normal", **form)
     field = "share" if groups else "images"
     # With room above: a label at the very top would push the title up.
@@ -202,7 +202,7 @@ def heat(cells: pl.DataFrame, x: Axis, y: Axis, color: Axis | None) -> alt.Chart
     else:
         skewed = greatest(cells["images"]) > _SKEWED
         scale = alt.Scale(range=_CELLS, type="log" if skewed else "linear")
-        whole = alt.Legend(title="images", tickMinStep=1)
+        whole = alt.Legend(title="images", **whole_ticks(cells["images"], 1))
         encoding["color"] = alt.Color("images:Q", scale=scale, legend=whole)
     marks = _square(cells).mark_rect()
     chart: alt.Chart = marks.encode(**encoding, tooltip=[*told, *_image(cells)])

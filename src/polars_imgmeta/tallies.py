@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Final
+from typing import Any, Final
 
 import polars as pl
 
@@ -19,6 +19,7 @@ _MOST_WORDS: Final = 20
 _OTHERS: Final = "(others)"
 _NONE: Final = "(none)"
 _MOST_RANGES: Final = 5
+_FEW: Final = 5
 _DIGITS: Final = (3, 6, 9, 12, 15, 17)
 # In milliseconds.
 _TIMES: Final = ((86_400_000, "%Y-%m-%d"), (60_000, "%Y-%m-%d %H:%M"), (1, "%Y-%m-%d %H:%M:%S%.3f"))
@@ -79,6 +80,12 @@ def greatest(values: pl.Series) -> float:
     """The greatest number, or 0 without any."""
     most = values.max()
     return float(most) if isinstance(most, int | float) else 0
+
+
+def whole_ticks(images: pl.Series, first: int) -> dict[str, Any]:
+    """An option for ticks of few images, between which Vega would put halves."""
+    most = int(greatest(images))
+    return {"values": list(range(first, most + 1))} if 0 < most <= _FEW else {}
 
 
 def count_cells(rows: pl.DataFrame, x: Axis, y: Axis) -> pl.DataFrame:
