@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -248,6 +249,35 @@ def test_comparisons_are_of_shares() -> None:
     ]
 
 
+def test_comparisons_are_of_what_both_have() -> None:
+    """Without names, of the properties of both; the title has the others."""
+    dull = im.remove(LARGE, "sharpness")
+    for frame, other in ((LARGE, dull), (dull, LARGE), (LARGE, im.unnest(dull))):
+        chart = im.plot(frame, against=other)
+        drawn = [part.to_dict()["title"]["text"] for part in parts(chart)]
+        assert drawn == ["width", "brightness"]
+        assert subtitle(chart)[-1] == "not in both: sharpness"
+    assert not any("both" in line for line in subtitle(im.plot(LARGE, against=LARGE)))
+
+
+def test_comparisons_find_a_renamed_column() -> None:
+    """The only one of the other frame, or among several that of the same name."""
+    renamed = SMALL.rename({"path_imgmeta": "props"})
+    several = SMALL.with_columns(props="path_imgmeta", brightness=0.5)
+    expected = im.plot(SMALL, "brightness", against=SMALL).to_dict()
+    for other in (renamed, several):
+        for column in (None, "path_imgmeta"):
+            chart = im.plot(SMALL, "brightness", against=other, column=column)
+            assert chart.to_dict() == expected
+
+
+def test_properties_are_drawn_beside_columns_of_their_name() -> None:
+    """Nothing but the frame asks for the properties, whatever the user's columns are."""
+    owned = SMALL.with_columns(brightness=pl.lit(7.0))
+    assert im.plot(owned).to_dict() == im.plot(SMALL).to_dict()
+    assert im.plot(owned, against=owned).to_dict() == im.plot(SMALL, against=SMALL).to_dict()
+
+
 def test_words_are_counted() -> None:
     """The most frequent first; an Enum in its order; beyond twenty, the rest is one."""
     frame = SMALL.with_columns(many=pl.format("word {}", pl.int_range(pl.len()) // 2))
@@ -264,6 +294,77 @@ def test_words_are_counted() -> None:
     assert len(data) == 20
     assert data["bin"][-1] == "(others)"
     assert data["images"][-1] == 50 - 19 * 2
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5, 8, 40])
+def test_images_are_counted_in_whole_numbers(count: int) -> None:
+    """No axis or legend has half an image."""
+    words = ["a"] * count + ["b"]
+    frame = pl.DataFrame({"one": words, "two": words})
+    for chart in (im.plot(frame, "one"), im.plot(frame, "one", "two")):
+        drawn = vl_convert.vegalite_to_svg(chart.to_json())
+        labels = re.findall(r">([\d.]+)</text>", drawn)
+        assert labels
+        assert all(float(label).is_integer() for label in labels)
+
+
+def test_no_times_have_no_legend() -> None:
+    """Rather than one of NaN."""
+    chart = im.plot(SMALL.head(0), "brightness", "width", color="when")
+    assert "NaN" not in vl_convert.vegalite_to_svg(chart.to_json())
+
+
+def grouped(values: pl.Series) -> dict[str, int]:
+    """How many of some values are in each group of a colour, in their order."""
+    frame = pl.DataFrame({"color": values, "x": 1})
+    data = rows(im.plot(frame, "x", color="color"))
+    counts = data.group_by("group", maintain_order=True).agg(pl.col("images").sum())
+    return dict(counts.iter_rows())
+
+
+def test_groups_of_numbers_and_times_are_ranges() -> None:
+    """About as many rows in each, with names that read well."""
+    days = pl.date_range(datetime(2020, 1, 1), datetime(2020, 4, 9), eager=True)  # noqa: DTZ001 - days
+    assert grouped(days) == {
+        "below 2020-01-21": 20,
+        "2020-01-21 to 2020-02-10": 20,
+        "2020-02-10 to 2020-03-01": 20,
+        "2020-03-01 to 2020-03-21": 20,
+        "from 2020-03-21": 20,
+    }
+    assert grouped(days[:2].append(pl.Series([None], dtype=pl.Date))) == {
+        "2020-01-01": 1,
+        "2020-01-02": 1,
+        "(none)": 1,
+    }
+    assert next(iter(grouped(SMALL["when"]))) == "below 2026-01-01 10:00"
+    assert grouped(pl.Series([3, 1, 3, 2000])) == {"1": 1, "3": 2, "2,000": 1}
+    assert grouped(pl.Series([0.1, 0.25, None, math.nan], dtype=pl.Float32)) == {
+        "0.1": 1,
+        "0.25": 1,
+        "(none)": 2,
+    }
+    assert list(grouped(pl.Series([0] * 90 + list(range(10))))) == [
+        "below 2",
+        "2 to 4",
+        "4 to 6",
+        "6 to 8",
+        "from 8",
+    ]
+    assert im.plot(SMALL, "label", color="brightness").to_dict()["encoding"]["color"]
+
+
+@given(
+    values=st.lists(finite | st.none(), min_size=1, max_size=40)
+    | st.lists(st.integers(-(10**6), 10**6), min_size=1)
+)
+def test_groups_hold_every_row(values: list[float | None]) -> None:
+    """At most five ranges, none of them empty, and one for those without a value."""
+    counts = grouped(pl.Series(values, dtype=pl.Float64))
+    assert sum(counts.values()) == len(values)
+    assert 0 not in counts.values()
+    assert counts.get("(none)", 0) == values.count(None)
+    assert len(counts) <= 5 + ("(none)" in counts)
 
 
 @pytest.mark.parametrize("lazy", [False, True])
@@ -377,11 +478,52 @@ def test_columns_cannot_pass_for_pictures() -> None:
 
 
 def test_hostile_names_are_titles() -> None:
-    """And nothing else: the fields are ours."""
+    """And nothing else: the fields are ours, and a tag is none any more."""
     encoding = im.plot(ODD, "sharpness", HOSTILE).to_dict()["encoding"]
+    disarmed = HOSTILE.replace("<img", "<\N{WORD JOINER}img")
     assert encoding["y"]["field"] == "y"
-    assert encoding["y"]["title"] == HOSTILE
-    assert tooltips(im.plot(ODD, "sharpness", HOSTILE))["y"] == HOSTILE
+    assert encoding["y"]["title"] == disarmed
+    assert tooltips(im.plot(ODD, "sharpness", HOSTILE))["y"] == disarmed
+
+
+SCRIPT = "xss/</sCript><img src=x onerror=alert(7)><!--<script>.jpg"
+SCRIPTED = SMALL.select(
+    pl.lit(SCRIPT).alias(SCRIPT + "path"),
+    pl.lit(SCRIPT).alias(SCRIPT),
+    pl.col("when").alias("<!-- when"),
+    "path_imgmeta",
+)
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda f: im.plot(f, "brightness", SCRIPT, color=SCRIPT, locator=SCRIPT + "path"),
+        lambda f: im.plot(f, "brightness", "<!-- when", locator=SCRIPT + "path"),
+        lambda f: im.plot(f, SCRIPT, SCRIPT, color="<!-- when", locator=SCRIPT + "path"),
+        lambda f: im.plot(f, ["brightness", "<!-- when", SCRIPT], color=SCRIPT),
+        lambda f: im.plot(f, [SCRIPT, "brightness"], against=f, names=(SCRIPT, "<!--")),
+        lambda f: im.plot(f, SCRIPT, against=f, names=(SCRIPT, "<!--")),
+    ],
+)
+def test_no_text_of_a_chart_is_a_tag(draw: Callable[[pl.DataFrame], Any]) -> None:
+    """Charts are saved within `<script>`, which no name of a file may close."""
+    chart = draw(SCRIPTED)
+    text = chart.to_json(ensure_ascii=False)
+    assert "onerror" in text
+    assert not re.search("<[/!a-z]", text, re.IGNORECASE)
+    assert pixels(chart).min() < 255
+    ours, bare = (one.to_html().lower() for one in (chart, alt.Chart().mark_bar()))
+    for mark in ("</script", "<!--", "<script", "<img"):
+        assert ours.count(mark) == bare.count(mark)
+
+
+def test_text_that_is_no_tag_stays() -> None:
+    """Only what a tag begins with is broken."""
+    frame = SMALL.with_columns(label=pl.lit("1 < 2 <3> & 'a' > \"b\" <")).rename({"label": "a<=b"})
+    chart = im.plot(frame, "a<=b")
+    assert rows(chart)["bin"].to_list() == ["1 < 2 <3> & 'a' > \"b\" <"]
+    assert chart.to_dict()["encoding"]["x"]["title"] == "a<=b"
 
 
 def test_what_is_extracted_is_purple() -> None:
@@ -442,6 +584,9 @@ def _no_more_rows() -> Iterator[None]:
     assert alt.data_transformers.active == "default"
 
 
+OWNED = SMALL.with_columns(brightness=1)
+DULL = im.remove(SMALL, "sharpness")
+TWICE = SMALL.select("path", a="path_imgmeta", b="path_imgmeta")
 LISTS = SMALL.with_columns(list=pl.lit([1]))
 MISTAKES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
     "y alone": (
@@ -480,7 +625,70 @@ MISTAKES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
     "lists": (
         lambda: im.plot(LISTS, "list"),
         im.ColumnError,
-        "`x` must name numbers, times or words, got 'list', which is of dtype List(Int64)",
+        (
+            "`x` must name numbers, times or words, got 'list', which is of dtype List(Int64)"
+            "\n\nHint: draw a column made with `pl.col('list').list.len()`"
+        ),
+    ),
+    "durations": (
+        lambda: im.plot(SMALL.with_columns(age=pl.duration(days=1)), "brightness", "age"),
+        im.ColumnError,
+        (
+            "`y` must name numbers, times or words, got 'age', which is of dtype"
+            " Duration(time_unit='us')"
+            "\n\nHint: draw a column made with `pl.col('age').dt.total_seconds()`"
+        ),
+    ),
+    "a number as x": (
+        lambda: im.plot(SMALL, 3),  # type: ignore[arg-type]
+        im.ColumnError,
+        "`x` must be the name of a property or column, or several names, got 3",
+    ),
+    "an expression as x": (
+        lambda: im.plot(SMALL, pl.col("width")),  # type: ignore[arg-type]
+        im.ColumnError,
+        '`x` must be the name of a property or column, or several names, got col("width")',
+    ),
+    "an expression as color": (
+        lambda: im.plot(SMALL, "width", color=pl.col("label")),  # type: ignore[arg-type]
+        im.ColumnError,
+        '`color` must be the name of a property or column, got col("label")',
+    ),
+    "ambiguous": (
+        lambda: im.plot(OWNED, "brightness"),
+        im.ColumnError,
+        (
+            "`x` must say what is meant by 'brightness': it is the column 'brightness' and a"
+            " property of 'path_imgmeta'"
+            "\n\nHint: `column='path_imgmeta'` means that column's property; rename the column"
+            " 'brightness' to draw that"
+        ),
+    ),
+    "not in the other": (
+        lambda: im.plot(SMALL, ["width", "sharpness"], against=DULL),
+        im.ColumnError,
+        (
+            "'sharpness' is not in the frame given as `against`, which has: 'width',"
+            " 'brightness', 'path', 'label', 'when'"
+        ),
+    ),
+    "nothing in common": (
+        lambda: im.plot(SMALL, against=SMALL.select("path")),
+        im.ColumnError,
+        "'width' is not in the frame given as `against`, which has: 'path'",
+    ),
+    "no other frame": (
+        lambda: im.plot(SMALL, against="x"),  # type: ignore[arg-type]
+        TypeError,
+        "`against` must be a polars DataFrame or LazyFrame, got str",
+    ),
+    "several in the other": (
+        lambda: im.plot(SMALL, against=TWICE, column="path_imgmeta"),
+        im.ColumnError,
+        (
+            "the frame given as `against` must have the auto-extracted column 'path_imgmeta',"
+            " as it has several others\n\nAuto-extracted: 'a', 'b'"
+        ),
     ),
     "misspelled": (
         lambda: im.plot(SMALL, "brightness", "lable"),

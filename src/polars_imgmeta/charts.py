@@ -7,17 +7,19 @@ with `configure`, because charts that are configured cannot be joined to others.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, TypeVar, cast
 
 import altair as alt
 import polars as pl
 
 from polars_imgmeta.cells import AUTO_EXTRACTED_COLOURS
 from polars_imgmeta.histograms import Bins
-from polars_imgmeta.tallies import Axis
+from polars_imgmeta.tallies import Axis, greatest, in_common, whole_ticks
 
 Distribution: TypeAlias = alt.Chart | alt.LayerChart
+_Part = TypeVar("_Part")
 
 PURPLE: Final = AUTO_EXTRACTED_COLOURS[0]
 """What is auto-extracted. Its contrast is 5.7 on white and 3.3 on near-black."""
@@ -32,6 +34,28 @@ _LARGE: Final = 10_000
 _SKEWED: Final = 100
 # How many points there may be for them to be this large, in square pixels.
 _DOTS: Final = {300: 60, 2_000: 30, 10_000: 14}
+
+_TAG: Final = r"<([/!?A-Za-z])"
+_NO_TAG: Final = "<\N{WORD JOINER}"
+
+
+def disarm(part: _Part) -> _Part:
+    """Break what reads as a tag, in every text of a chart, with an unseen character.
+
+    Altair saves a chart as it is within `<script>`, which a file's name could close.
+    """
+    value: Any = part
+    if isinstance(value, str):
+        value = re.sub(_TAG, rf"{_NO_TAG}\1", value)
+    elif isinstance(value, pl.DataFrame):
+        value = value.with_columns(pl.col(pl.String).str.replace_all(_TAG, f"{_NO_TAG}$1"))
+    elif isinstance(value, list | tuple):
+        value = [disarm(one) for one in value]
+    elif isinstance(value, dict):
+        value = {key: disarm(one) for key, one in value.items()}
+    elif isinstance(value, alt.SchemaBase):
+        value._kwds.update(disarm(value._kwds))  # noqa: SLF001 - the only way to all of it
+    return cast("_Part", value)
 
 
 def title(text: str, lines: Sequence[str] = (), **options: Any) -> alt.TitleParams:  # noqa: ANN401 - Altair's
@@ -59,7 +83,7 @@ def distribution(
         pair: Whether the groups are two data sets that are compared.
         heading: The title of a chart that stands alone, and lines below it.
     """
-    common = _in_common(counts) if pair else []
+    common = in_common(counts) if pair else []
     colour = _colour_of(axis)
     if heading:
         above = title(heading[0], [*heading[1], *common])
@@ -67,12 +91,11 @@ def distribution(
     else:
         above = title(axis.quantity.name, common, color=colour, frame="group", offset=8)
         width, height, x_title = 210, 110, axis.unit or ""
-    sides = alt.Axis(
-        tickCount=4, format="%" if groups else "~s", titleColor=_QUIET, titleFontWeight="normal"
-    )
+    form = {"format": "%"} if groups else {"format": "~s", **whole_ticks(counts["images"], 0)}
+    sides = alt.Axis(tickCount=4, titleColor=_QUIET, titleFontWeight="normal", **form)
     field = "share" if groups else "images"
     # With room above: a label at the very top would push the title up.
-    top = alt.Scale(domain=[0, 1.08 * (_greatest(counts[field]) or 1)], nice=False)
+    top = alt.Scale(domain=[0, 1.08 * (greatest(counts[field]) or 1)], nice=False)
     label = "share of images" if groups else "images"
     y = alt.Y(f"{field}:Q", title=label, stack=None, axis=sides, scale=top)
     told = [_tooltip("images", "images", ",d"), _tooltip("share", "share", ".1%")]
@@ -143,7 +166,7 @@ def points(
     if y.words:
         encoding["yOffset"] = alt.YOffset("spread:Q", scale=spread)
     encoding["color"] = alt.value(PURPLE if extracted else _GREY)
-    if color:
+    if color and len(rows):  # A scale of no times would be of NaN.
         encoding["color"] = _coloured(color, color.title, _POINTS)
         told.append(_told("color", color))
     size = next(size for most, size in _DOTS.items() if len(rows) <= most)
@@ -177,9 +200,10 @@ def heat(cells: pl.DataFrame, x: Axis, y: Axis, color: Axis | None) -> alt.Chart
         encoding["color"] = _coloured(color, f"mean {color.title}", _CELLS)
         told.append(_told("color", color, f"mean {color.title}"))
     else:
-        skewed = _greatest(cells["images"]) > _SKEWED
+        skewed = greatest(cells["images"]) > _SKEWED
         scale = alt.Scale(range=_CELLS, type="log" if skewed else "linear")
-        encoding["color"] = alt.Color("images:Q", scale=scale, title="images")
+        whole = alt.Legend(title="images", **whole_ticks(cells["images"], 1))
+        encoding["color"] = alt.Color("images:Q", scale=scale, legend=whole)
     marks = _square(cells).mark_rect()
     chart: alt.Chart = marks.encode(**encoding, tooltip=[*told, *_image(cells)])
     return chart
@@ -191,17 +215,6 @@ def _square(rows: pl.DataFrame) -> alt.Chart:
 
 def _colour_of(axis: Axis) -> str:
     return PURPLE if axis.quantity.row else _GREY
-
-
-def _greatest(values: pl.Series) -> float:
-    most = values.max()
-    return float(most) if isinstance(most, int | float) else 0
-
-
-def _in_common(counts: pl.DataFrame) -> list[str]:
-    """Which part two distributions share, as drawn."""
-    common = counts.group_by("bin").agg(pl.col("share").min())["share"].sum()
-    return [f"{common:.0%} in common"]
 
 
 def _groups(groups: Sequence[str], *, pair: bool) -> alt.Color:

@@ -10,7 +10,7 @@ import polars as pl
 
 from polars_imgmeta import structs, tallies, thumbnails
 from polars_imgmeta.exceptions import ColumnError
-from polars_imgmeta.quantities import Quantity, find_quantity
+from polars_imgmeta.quantities import Quantity, find_drawable, match_quantities
 from polars_imgmeta.tallies import Axis
 from polars_imgmeta.typing import Frame
 
@@ -57,10 +57,12 @@ def plot(
         x: A property or a column of your own: numbers, times or words. Of words,
             the 20 most frequent are told apart.
         y: A second one.
-        color: A third one. Of words, the 9 most frequent are told apart. A heat
+        color: A third one. Of words, the 9 most frequent are told apart. Groups of
+            numbers or times are up to 5 ranges of about as many rows each. A heat
             map has the mean of numbers; words are drawn as points of a random
             sample of 5,000 rows, always the same.
-        against: Another frame to compare distributions with.
+        against: Another frame to compare distributions with; of what both have, unless
+            `x` says of what.
         names: What the frame and the other one are called.
         pictures: How many pictures a chart holds at most; of more points, every
             second, third and so on has one. They take about 3 kB each.
@@ -85,26 +87,35 @@ def plot(
     _require_options((x, y, color, against), names, pictures)
     _require_altair()
     if isinstance(x, str) and y is not None:
-        drawn = {"x": _find(schema, x, column, "x"), "y": _find(schema, y, column, "y")}
+        drawn = {
+            "x": find_drawable(schema, x, column, "x"),
+            "y": find_drawable(schema, y, column, "y"),
+        }
         if color is not None:
-            drawn["color"] = _find(schema, color, column, "color")
+            drawn["color"] = find_drawable(schema, color, column, "color")
         source = _source(schema, drawn, column, locator) if pictures else None
         rows, left_out = tallies.collect(frame, drawn, source)
         return _relation(rows, drawn, left_out, source, pictures)
+    every = x is None
     if x is None:
-        x = structs.choose(schema, column).properties
+        chosen = structs.choose(schema, column)
+        x, column = chosen.properties, chosen.column
     wanted = [x] if isinstance(x, str) else list(x)
-    found = {f"v{place}": _find(schema, name, column, "x") for place, name in enumerate(wanted)}
+    found = {
+        f"v{place}": find_drawable(schema, name, column, "x") for place, name in enumerate(wanted)
+    }
     if not found:
         msg = "`x` must name at least one property or column, got none"
         raise ColumnError(msg)
     if against is not None:
-        return _comparison(frame, against, found, names, column, alone=isinstance(x, str))
-    groups = {} if color is None else {"group": _find(schema, color, column, "color")}
+        return _comparison(
+            frame, against, found, names, column, alone=isinstance(x, str), every=every
+        )
+    groups = {} if color is None else {"group": find_drawable(schema, color, column, "color")}
     rows, left_out = tallies.collect(frame, {**found, **groups}, None)
     words: Sequence[str] = ()
     if groups:
-        rows, words = tallies.tell_apart(rows, "group", groups["group"], _MOST_GROUPS)
+        rows, words = tallies.group(rows, "group", groups["group"], _MOST_GROUPS)
     title = (_images(len(rows)), left_out)
     return _distributions(rows, found, title, words, alone=isinstance(x, str))
 
@@ -117,22 +128,17 @@ def _comparison(
     column: str | None,
     *,
     alone: bool,
+    every: bool,
 ) -> alt.Chart | alt.LayerChart | alt.ConcatChart:
     """The distributions of two frames over each other."""
-    schema = structs.schema_of(against)
-    others = {key: _find(schema, one.name, column, "against") for key, one in found.items()}
-    for key, one in found.items():
-        if one.kind != others[key].kind:
-            msg = (
-                f"{one.name!r} must be of like dtypes in both frames, got {one.dtype} and"
-                f" {others[key].dtype}"
-            )
-            raise ColumnError(msg)
+    schema = against.collect_schema()
+    found, others, single = match_quantities(schema, found, column, every=every)
     parts, lines = [], []
     for name, part, quantities in zip(names, (frame, against), (found, others), strict=True):
         rows, left_out = tallies.collect(part, quantities, None)
         parts.append(rows.with_columns(group=pl.lit(name)))
         lines.append(", ".join([f"{name}: {_images(len(rows))}", *left_out]))
+    lines += [f"not in both: {', '.join(single)}"] if single else []
     title = (" against ".join(names), lines)
     return _distributions(pl.concat(parts), found, title, names, alone=alone, pair=True)
 
@@ -154,7 +160,7 @@ def _distributions(
         counts, axis = tallies.count(rows.select(x=key, group=group), quantity, groups or [""])
         above = title if alone else None
         drawn.append(charts.distribution(counts, axis, groups, pair=pair, heading=above))
-    return drawn[0] if alone else charts.grid(drawn, *title)
+    return charts.disarm(drawn[0] if alone else charts.grid(drawn, *title))
 
 
 def _relation(
@@ -191,21 +197,7 @@ def _relation(
         spread = pl.int_range(pl.len()) * 0.618_033_988_75 % 1
         rows = tallies.spell_times(rows.with_columns(spread=spread), {"x": x, "y": y})
         chart = charts.points(_pictured(rows, source, pictures), x, y, color, source)
-    return chart.properties(title=charts.title(text, left_out))
-
-
-def _find(
-    schema: Mapping[str, pl.DataType], name: object, column: str | None, argument: str
-) -> Quantity:
-    """Return what a name means, if it can be drawn."""
-    quantity = find_quantity(schema, name, column, argument=argument)
-    if quantity.kind is None:
-        msg = (
-            f"`{argument}` must name numbers, times or words, got {name!r}, which is of dtype"
-            f" {quantity.dtype}"
-        )
-        raise ColumnError(msg)
-    return quantity
+    return charts.disarm(chart.properties(title=charts.title(text, left_out)))
 
 
 def _source(
@@ -252,9 +244,17 @@ def _require_options(drawn: tuple[object, ...], names: object, pictures: object)
     """Check what goes with what.
 
     Raises:
+        ColumnError: If `x` names nothing.
+        TypeError: If `against` is no frame.
         ValueError: If something does not.
     """
     x, y, color, against = drawn
+    if not isinstance(x, Iterable | None):
+        msg = f"`x` must be the name of a property or column, or several names, got {x!s}"
+        raise ColumnError(msg)
+    if not isinstance(against, pl.DataFrame | pl.LazyFrame | None):
+        msg = f"`against` must be a polars DataFrame or LazyFrame, got {type(against).__name__}"
+        raise TypeError(msg)
     if y is not None and not isinstance(x, str):
         msg = f"`x` must be the name of one property or column where `y` is given, got {x!r}"
         raise ValueError(msg)

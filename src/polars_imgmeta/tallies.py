@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from itertools import pairwise
+from typing import Any, Final
 
 import polars as pl
 
@@ -16,6 +18,11 @@ from polars_imgmeta.typing import Frame
 _MOST_WORDS: Final = 20
 _OTHERS: Final = "(others)"
 _NONE: Final = "(none)"
+_MOST_RANGES: Final = 5
+_FEW: Final = 5
+_DIGITS: Final = (3, 6, 9, 12, 15, 17)
+# In milliseconds.
+_TIMES: Final = ((86_400_000, "%Y-%m-%d"), (60_000, "%Y-%m-%d %H:%M"), (1, "%Y-%m-%d %H:%M:%S%.3f"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +68,24 @@ def count(
     share = (images / images.sum().over("group")).fill_nan(0)
     counts = counts.with_columns(images=images, share=share)
     return spell_times(counts, {"start": axis, "end": axis}), axis
+
+
+def in_common(counts: pl.DataFrame) -> list[str]:
+    """Which part two distributions share, as drawn."""
+    common = counts.group_by("bin").agg(pl.col("share").min())["share"].sum()
+    return [f"{common:.0%} in common"]
+
+
+def greatest(values: pl.Series) -> float:
+    """The greatest number, or 0 without any."""
+    most = values.max()
+    return float(most) if isinstance(most, int | float) else 0
+
+
+def whole_ticks(images: pl.Series, first: int) -> dict[str, Any]:
+    """An option for ticks of few images, between which Vega would put halves."""
+    most = int(greatest(images))
+    return {"values": list(range(first, most + 1))} if 0 < most <= _FEW else {}
 
 
 def count_cells(rows: pl.DataFrame, x: Axis, y: Axis) -> pl.DataFrame:
@@ -143,6 +168,70 @@ def tell_apart(
     rest = [_OTHERS] if len(kept) < len(counted) else []
     told = pl.when(words.is_in(kept)).then(words).otherwise(pl.lit(_OTHERS)).alias(key)
     return rows.with_columns(told), (*kept, *rest)
+
+
+def group(
+    rows: pl.DataFrame, key: str, quantity: Quantity, most: int
+) -> tuple[pl.DataFrame, tuple[str, ...]]:
+    """Make groups: the most frequent words, or ranges of numbers or times."""
+    if quantity.kind == "word":
+        return tell_apart(rows, key, quantity, most)
+    return _cut(rows, key, quantity)
+
+
+def _cut(rows: pl.DataFrame, key: str, quantity: Quantity) -> tuple[pl.DataFrame, tuple[str, ...]]:
+    """Make words of numbers or times: each value, or ranges of about as many rows."""
+    known = rows[key].drop_nulls()
+    values = known.unique().sort()
+    if len(values) <= _MOST_RANGES:
+        edges = values[1:].to_list()
+        _, names = _spelled(values.to_list(), quantity, values, exact=True)
+    else:
+        # Where most rows have the least value, the ranges are of what there is.
+        spread = _quantiles(known, values) or _quantiles(values, values)
+        edges, texts = _spelled(spread, quantity, values, exact=False)
+        inner = [f"{start} to {end}" for start, end in pairwise(texts)]
+        names = [f"below {texts[0]}", *inner, f"from {texts[-1]}"]
+    places = pl.Series(edges, dtype=pl.Float64).search_sorted(rows[key], side="right")
+    words = places.replace_strict(range(len(names)), names, default=_NONE, return_dtype=pl.String)
+    missing = rows[key].is_null()
+    rows = rows.with_columns(pl.when(missing).then(pl.lit(_NONE)).otherwise(words).alias(key))
+    return rows, (*names, *([_NONE] if missing.any() else []))
+
+
+def _quantiles(known: pl.Series, values: pl.Series) -> list[float]:
+    """Where ranges of as many values begin, but for the first."""
+    shares = (place / _MOST_RANGES for place in range(1, _MOST_RANGES))
+    found = {known.quantile(share, "higher") for share in shares}
+    return sorted(edge for edge in found if edge is not None and edge > values[0])
+
+
+def _spelled(
+    edges: Sequence[float], quantity: Quantity, values: pl.Series, *, exact: bool
+) -> tuple[list[float], list[str]]:
+    """Round numbers or times as far as they stay apart, and spell them."""
+    rounded, texts = list(edges), [repr(edge) for edge in edges]
+    for precision in _TIMES if quantity.kind == "time" else _DIGITS:
+        if isinstance(precision, int):
+            rounded = [float(f"{edge:.{precision}g}") for edge in edges]
+            texts = [f"{edge:,.{max(precision, 15)}g}" for edge in rounded]
+        else:
+            step, form = precision
+            rounded = [edge // step * step for edge in edges]
+            times = pl.Series(rounded, dtype=pl.Float64).cast(pl.Int64).cast(pl.Datetime("ms"))
+            texts = times.dt.to_string(form).to_list()
+        same = 1e-6 if quantity.dtype.is_float() else 0
+        if exact:
+            true = all(
+                math.isclose(*pair, rel_tol=same) for pair in zip(rounded, edges, strict=True)
+            )
+        else:
+            # No range may have become empty.
+            starts = pl.Series(rounded, dtype=pl.Float64)
+            true = starts.search_sorted(values, side="right").n_unique() == len(edges) + 1
+        if true and len(set(texts)) == len(edges):
+            break
+    return rounded, texts
 
 
 def spell_times(rows: pl.DataFrame, axes: Mapping[str, Axis]) -> pl.DataFrame:
