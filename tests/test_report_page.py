@@ -228,6 +228,36 @@ def test_a_whole_number_fills_its_bin(browser: Browser, tmp_path: Path) -> None:
     assert browser.console() == []
 
 
+@pytest.mark.parametrize(
+    ("start", "step"),
+    [(1_000_000, 0.01), (1.7e9, 1.5), (-5e-9, 1e-11), (0.0, 1e30), (1e300, 1e297)],
+)
+def test_a_brush_is_as_fine_as_the_bins(
+    browser: Browser, tmp_path: Path, start: float, step: float
+) -> None:
+    """Values that are large and close together are told apart, in the filter and in words."""
+    rows = 600
+    values = start + step * np.arange(rows)
+    own = pl.DataFrame({"path": [f"{row}.png" for row in range(rows)], "x": values})
+    page = im.report(im.extract(own, "path", "width"), tmp_path / "page.html", thumbnails=False)
+    browser.open(page)
+    drag(browser, "x", 0.25, 0.75)
+    low, high = (float(value(browser, f"x {word}")) for word in ("from", "to"))
+    passing = int(((values >= low) & (values <= high)).sum())
+    assert abs(passing - rows / 2) < 12
+    assert count(browser).startswith(f"{passing} of 600 ")
+    ends = [find(browser, f"x {word}").get_attribute("placeholder") for word in ("from", "to")]
+    assert ends[0] != ends[1]
+    cells = browser.run(
+        "return [...document.querySelectorAll('#cards dl.own dd')].map((node) => node.textContent)"
+    )
+    assert len(set(cells)) == PAGE
+    known = [float(cell.replace(",", "")) for cell in cells]
+    shown = values[(values >= low) & (values <= high)][:PAGE]
+    assert known == pytest.approx(shown, abs=step * 0.6, rel=0)
+    assert browser.console() == []
+
+
 def test_numbers_sort_and_nothing_goes_last(shown: Browser, flat: pl.DataFrame) -> None:
     """Properties and the user's columns sort both ways; rows without a value come behind."""
     for field in ("sharpness", "width", "score"):

@@ -38,6 +38,13 @@ const isolated = (text) => element("bdi", {}, text);
 const whole = (number) => number.toLocaleString("en");
 const counted = (number, noun) => `${whole(number)} ${noun}${number === 1 ? "" : "s"}`;
 
+/** How many digits tell a value from others of its field: four, or more in a narrow range. */
+function digits(value, { distribution }) {
+  const spread = distribution.greatest - distribution.least || 1;
+  const magnitude = (number) => Math.floor(Math.log10(Math.abs(number)));
+  return Math.min(17, Math.max(4, magnitude(value) - magnitude(spread) + 4));
+}
+
 /** A value for reading. Those of a property have as many decimals as each other. */
 function shown(value, field) {
   if (value === null) return "–";
@@ -45,14 +52,15 @@ function shown(value, field) {
   const size = Math.abs(value);
   const decimal = field.auto && !field.distribution?.integer;
   if (Number.isInteger(value) && size <= Number.MAX_SAFE_INTEGER && !decimal) return whole(value);
-  if (size >= 1e9) return value.toExponential(2);
-  if (size > 0 && size < 1e-3) return value.toPrecision(2);
-  return value.toLocaleString("en", decimal ? { minimumFractionDigits: 3, maximumFractionDigits: 3 } : { maximumSignificantDigits: 4 });
+  if (size > Number.MAX_SAFE_INTEGER) return value.toExponential(digits(value, field) - 1);
+  if (size > 0 && size < 1e-3) return decimal ? value.toPrecision(2) : String(Number(value.toPrecision(digits(value, field))));
+  return value.toLocaleString("en", decimal
+    ? { minimumFractionDigits: 3, maximumFractionDigits: 3 } : { maximumSignificantDigits: digits(value, field) });
 }
 
-/** The same where there is little room. */
-const brief = (value, field) => (Math.abs(value) >= 1e6
-  ? value.toLocaleString("en", { notation: "compact", maximumSignificantDigits: 4 }) : shown(value, field));
+/** The same where there is little room, as far as a few digits tell values apart. */
+const brief = (value, field) => (Math.abs(value) >= 1e6 && digits(value, field) <= 6
+  ? value.toLocaleString("en", { notation: "compact", maximumSignificantDigits: digits(value, field) }) : shown(value, field));
 
 const title = (field) => field.name.replaceAll("_", " ");
 const name = (field) => (field.auto ? title(field) : field.name);
@@ -195,8 +203,13 @@ class Histogram {
   valueAt(place) {
     const { edges, integer } = this.distribution;
     const bin = Math.min(Math.floor(place), this.bins - 1);
-    const value = edges[bin] + (place - bin) * (edges[bin + 1] - edges[bin]);
-    return integer ? Math.floor(value) : Number(value.toPrecision(3));
+    const width = edges[bin + 1] - edges[bin];
+    const value = edges[bin] + (place - bin) * width;
+    if (integer) return Math.floor(value);
+    // To a hundredth of the bin, however large the value.
+    const decimals = 2 - Math.floor(Math.log10(width));
+    if (!(decimals <= 100)) return value;
+    return decimals > 0 ? Number(value.toFixed(decimals)) : Number(`${Math.round(value / 10 ** -decimals)}e${-decimals}`);
   }
 
   drag(event) {
