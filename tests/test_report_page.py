@@ -488,6 +488,27 @@ def test_hostile_text_stays_text(browser: Browser, frame: pl.DataFrame, tmp_path
     assert browser.console() == []
 
 
+def test_names_are_whole(browser: Browser, tmp_path: Path) -> None:
+    """What is spelled out in a name, or belongs to it, does not divide it."""
+    locators = {
+        "photos/rtl\u202egpj.exe.jpg": "rtl\\u202egpj.exe.jpg",
+        "photos/a\x01b.jpg": "a\\u0001b.jpg",
+        "photos/a\\b.jpg": "a\\b.jpg",
+        "C:\\photos\\c.jpg": "c.jpg",
+        "\\\\server\\photos/d.jpg": "d.jpg",
+        "https://example.invalid/e.jpg": "e.jpg",
+        "folder/": "folder",
+        "/": "/",
+        "": "",
+    }
+    values = pl.DataFrame({"width": pl.Series([1] * len(locators), dtype=pl.Int32)}).with_columns(
+        error=pl.lit(None, pl.String), auto_extracted=pl.lit(value=True)
+    )
+    frame = pl.DataFrame([pl.Series("path", [*locators]), values.to_struct("path_imgmeta")])
+    browser.open(im.report(frame, tmp_path / "page.html", thumbnails=False))
+    assert names(browser) == [*locators.values()]
+
+
 def test_the_policy_holds(browser: Browser, page: Path) -> None:
     """What got in all the same would neither run nor load."""
     browser.open(page)

@@ -107,6 +107,7 @@ def test_a_report_tells_all(frame: pl.DataFrame, tmp_path: Path) -> None:
         assert distribution["median"] == pytest.approx(known.median())
         assert distribution["mean"] == pytest.approx(known.mean())
     assert data["locators"] == frame["path"].to_list()
+    assert data["names"] == frame["path"].str.split("/").list.last().to_list()
     assert data["errors"] == flat["error"].to_list()
     readable = [uri is not None for uri in data["thumbnails"]]
     assert readable == flat["error"].is_null().to_list()

@@ -3,7 +3,7 @@
 // The data are text from anywhere. They reach the page as text nodes and as values of
 // attributes that cannot run, never as markup.
 const data = JSON.parse(document.getElementById("data").textContent);
-const { summary, fields, locators } = data;
+const { summary, fields, locators, names } = data;
 const total = locators.length;
 const PAGE = 24;
 const FAILURES_PAGE = 25;
@@ -64,7 +64,6 @@ const brief = (value, field) => (Math.abs(value) >= 1e6 && digits(value, field) 
 
 const title = (field) => field.name.replaceAll("_", " ");
 const name = (field) => (field.auto ? title(field) : field.name);
-const baseName = (locator) => locator.split(/[\\/]/).filter(Boolean).pop() ?? locator;
 
 const origin = `Auto-extracted from the images in “${data.provenance.locator}” into “${data.provenance.column}”, `
   + `edition ${data.provenance.edition ?? "unknown"} of the formulas.`;
@@ -331,7 +330,7 @@ function list(row, auto) {
 }
 
 function card(row) {
-  const base = baseName(locators[row]);
+  const base = names[row];
   const made = element("li", { class: "card" },
     element("div", { class: "frame" }, picture(row, `Picture ${base}`)),
     element("p", { class: "locator", title: locators[row] }, isolated(base)));
@@ -456,9 +455,9 @@ function figure(row, field) {
   const value = brief(field.values[row], field);
   return element("li", {},
     element("figure", {},
-      element("div", { class: "frame" }, picture(row, `Picture ${baseName(locators[row])}`)),
+      element("div", { class: "frame" }, picture(row, `Picture ${names[row]}`)),
       element("figcaption", { title: locators[row] }, element("span", { class: "auto" }, value),
-        ...(data.thumbnails ? [] : [" ", isolated(baseName(locators[row]))]))));
+        ...(data.thumbnails ? [] : [" ", isolated(names[row])]))));
 }
 
 function buildExtremes() {
