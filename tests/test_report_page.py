@@ -143,7 +143,7 @@ def test_the_page_opens_quietly(
     browser.open(page, width=width, scheme=scheme)
     assert browser.requests() == [page.as_uri()]
     assert browser.driver.title == "All sorts"
-    assert count(browser) == "90 of 90 images match"
+    assert count(browser) == "90 of 90 rows match"
     assert browser.run("return document.documentElement.scrollWidth") <= width
     ground = browser.run("return getComputedStyle(document.body).backgroundColor")
     assert (ground == "rgb(255, 255, 255)") == (scheme == "light")
@@ -189,7 +189,7 @@ def test_a_brush_filters_all_but_its_own(shown: Browser, flat: pl.DataFrame) -> 
     low, high = (float(value(shown, f"brightness {word}")) for word in ("from", "to"))
     passing = flat.filter(pl.col("brightness").is_between(low, high))
     assert 0 < len(passing) < IMAGES
-    assert count(shown) == f"{len(passing)} of 90 images match"
+    assert count(shown) == f"{len(passing)} of 90 rows match"
     assert names(shown) == passing["name"].head(PAGE).to_list()
     assert drawn("width", "all") == before["all"]
     assert drawn("width", "inside") != before["inside"]
@@ -199,11 +199,11 @@ def test_a_brush_filters_all_but_its_own(shown: Browser, flat: pl.DataFrame) -> 
     assert value(shown, "sharpness to") == ""
     sharpest = passing.filter(pl.col("sharpness") >= float(value(shown, "sharpness from")))
     assert 0 < len(sharpest) < len(passing)
-    assert count(shown) == f"{len(sharpest)} of 90 images match"
+    assert count(shown) == f"{len(sharpest)} of 90 rows match"
     drag(shown, "sharpness", 0.5, 0.5)
-    assert count(shown) == f"{len(passing)} of 90 images match"
+    assert count(shown) == f"{len(passing)} of 90 rows match"
     find(shown, "Clear the range of brightness").click()
-    assert count(shown) == "90 of 90 images match"
+    assert count(shown) == "90 of 90 rows match"
 
 
 def test_a_whole_number_fills_its_bin(browser: Browser, tmp_path: Path) -> None:
@@ -217,7 +217,7 @@ def test_a_whole_number_fills_its_bin(browser: Browser, tmp_path: Path) -> None:
     histogram = find(browser, "Histogram of width:")
     for label in ("width from", "width to"):
         find(browser, label).send_keys("4")
-    assert count(browser) == "2 of 11 images match"
+    assert count(browser) == "2 of 11 rows match"
     brush = histogram.find_element(By.CSS_SELECTOR, ".brush")
     assert (brush.get_attribute("x"), brush.get_attribute("width")) == ("3", "1")
     bar = str(histogram.find_element(By.CSS_SELECTOR, ".inside").get_attribute("d"))
@@ -284,12 +284,12 @@ def test_names_are_searched_and_reset_undoes_all(shown: Browser) -> None:
     """Text filters names, whatever their case, together with the ranges."""
     assert find(shown, "Reset").get_property("disabled")
     find(shown, "Name contains").send_keys("IMAGE1")
-    assert count(shown) == "11 of 90 images match"
+    assert count(shown) == "11 of 90 rows match"
     find(shown, "width to").send_keys("1")
-    assert count(shown) == "0 of 90 images match"
+    assert count(shown) == "0 of 90 rows match"
     assert names(shown) == []
     find(shown, "Reset").click()
-    assert count(shown) == "90 of 90 images match"
+    assert count(shown) == "90 of 90 rows match"
     assert (value(shown, "Name contains"), value(shown, "width to")) == ("", "")
     assert shown.driver.switch_to.active_element.accessible_name == "Name contains"
     assert find(shown, "Reset").get_property("disabled")
@@ -336,7 +336,7 @@ def test_any_ranges_filter_as_polars_does(
         """,
         typed,
     )
-    assert count(browser) == f"{len(expected)} of 90 images match"
+    assert count(browser) == f"{len(expected)} of 90 rows match"
     assert names(browser) == expected["name"].head(PAGE).to_list()
 
 
@@ -376,7 +376,7 @@ def test_the_keyboard_reaches_everything(shown: Browser, flat: pl.DataFrame) -> 
     # Typed and stepped with keys alone.
     half = flat.filter(pl.col("brightness") >= pl.col("brightness").median())
     find(shown, "brightness from").send_keys(str(half["brightness"].min()))
-    assert count(shown) == f"{len(half)} of 90 images match"
+    assert count(shown) == f"{len(half)} of 90 rows match"
     find(shown, "width from").send_keys("50", Keys.ARROW_UP)
     assert value(shown, "width from") == "51"
 
@@ -458,7 +458,7 @@ def test_hostile_text_stays_text(browser: Browser, frame: pl.DataFrame, tmp_path
     assert browser.run("return document.documentElement.scrollWidth") <= 360
     browser.open(page)
     assert browser.requests() == [page.as_uri()]
-    assert count(browser) == "24 of 24 images match"
+    assert count(browser) == "24 of 24 rows match"
     assert browser.driver.title == title
     assert browser.driver.find_element(By.TAG_NAME, "h1").text == title
     assert len(browser.driver.find_elements(By.TAG_NAME, "script")) == 2
@@ -509,6 +509,22 @@ def test_names_are_whole(browser: Browser, tmp_path: Path) -> None:
     assert names(browser) == [*locators.values()]
 
 
+def test_fields_are_told_apart(browser: Browser, frame: pl.DataFrame, tmp_path: Path) -> None:
+    """A column of the user's may have the name of a property, or none."""
+    own = frame.with_columns(pl.lit(1.5).alias("brightness"), pl.lit(2.5).alias(""))
+    own = own.with_columns(pl.lit(3).alias("pixel entropy")).rename({"label": "<b>"})
+    browser.open(im.report(own, tmp_path / "page.html", thumbnails=False))
+    options = [option.text for option in Select(find(browser, "Sort by")).options]
+    assert len(set(options)) == len(options)
+    assert {"brightness", "brightness (own column)", "pixel entropy (own column)"} <= set(options)
+    assert {"(no name)", "score", "<b>"} <= set(options)
+    empty = (
+        "return [...document.querySelectorAll('h2, h3, dt')].filter((node) => !node.textContent)"
+    )
+    assert browser.run(empty) == []
+    assert browser.console() == []
+
+
 def test_the_policy_holds(browser: Browser, page: Path) -> None:
     """What got in all the same would neither run nor load."""
     browser.open(page)
@@ -538,7 +554,7 @@ def test_a_sample_says_so(browser: Browser, frame: pl.DataFrame, tmp_path: Path)
     browser.open(im.report(wide, tmp_path / "page.html", sample=20, thumbnails=False))
     notes = browser.driver.find_element(By.ID, "notes").text
     assert "a sample: 20 rows of 90, drawn at random, and the extremes" in notes
-    assert "12 columns left out" in notes
+    assert "Of your own columns the first 30 are shown. Left out: 12 columns." in notes
     assert browser.run("return document.images.length") == 0
     assert browser.console() == []
 
@@ -554,7 +570,7 @@ def test_many_rows_stay_light(browser: Browser, tmp_path: Path) -> None:
     browser.open(page)
     drag(browser, "brightness", 0.5, 1.0)
     passing = values.filter(pl.col("brightness") >= float(value(browser, "brightness from")))
-    assert count(browser) == f"{len(passing):,} of 10,000 images match"
+    assert count(browser) == f"{len(passing):,} of 10,000 rows match"
     assert browser.run("return document.querySelectorAll('*').length") < 1_000
     assert json.loads(str(browser.run("return document.getElementById('data').textContent")))
 
@@ -576,6 +592,13 @@ def test_small_reports_open(
     """Also of no image, and of broken ones alone."""
     for index, part in enumerate((frame.head(rows), frame.tail(rows))):
         browser.open(im.report(part, tmp_path / f"{index}.html"))
-        noun = "image" if rows == 1 else "images"
+        noun = "row" if rows == 1 else "rows"
         assert count(browser) == f"{rows} of {rows} {noun} match"
+        links = [link.text for link in browser.driver.find_elements(By.CSS_SELECTOR, ".top nav a")]
+        numbers = im.unnest(part).select(pl.selectors.numeric())
+        known = any(column.count() for column in numbers)
+        assert ("Distributions" in links) == known
+        assert ("Distributions</h2>" in browser.driver.page_source) == known
+        said = browser.driver.find_element(By.ID, "failures").text
+        assert ("No images." in said) == (not rows)
         assert browser.console() == []

@@ -63,7 +63,10 @@ const brief = (value, field) => (Math.abs(value) >= 1e6 && digits(value, field) 
   ? value.toLocaleString("en", { notation: "compact", maximumSignificantDigits: digits(value, field) }) : shown(value, field));
 
 const title = (field) => field.name.replaceAll("_", " ");
-const name = (field) => (field.auto ? title(field) : field.name);
+const named = (text) => text || "(no name)";
+const taken = new Set(fields.filter((field) => field.auto).map(title));
+/** What a field is called: a column of the user's may have the name of a property, or none. */
+const name = (field) => (field.auto ? title(field) : named(field.name) + (taken.has(title(field)) ? " (own column)" : ""));
 
 const origin = `Auto-extracted from the images in “${data.provenance.locator}” into “${data.provenance.column}”, `
   + `edition ${data.provenance.edition ?? "unknown"} of the formulas.`;
@@ -395,7 +398,7 @@ function update() {
   matches = [];
   for (let row = 0; row < total; row += 1) if (!blocked[row]) matches.push(row);
   matches.sort(comparison());
-  byId("count").textContent = `${whole(matches.length)} of ${counted(total, "image")} match`;
+  byId("count").textContent = `${whole(matches.length)} of ${counted(total, "row")} match`;
   const filtered = histograms.some((histogram) => histogram.root.classList.contains("active")) || byId("search").value !== "";
   byId("reset").disabled = !filtered;
   turn(0);
@@ -404,7 +407,7 @@ function update() {
 function buildGallery() {
   byId("abouts").append(element("p", { id: "about-origin" }, origin));
   const option = (value, text) => element("option", { value }, text);
-  byId("sort").append(option("row", "row of the frame"), option("locator", data.provenance.locator),
+  byId("sort").append(option("row", "row of the frame"), option("locator", named(data.provenance.locator)),
     ...fields.map((field, index) => option(index, name(field))));
   for (const id of ["sort", "order"]) byId(id).addEventListener("change", changed);
   byId("search").addEventListener("input", () => {
@@ -447,7 +450,8 @@ function buildSummary() {
       + `and the extremes, ${whole(summary.shown)} in all. Everything else is of all rows, the grey histograms too.`);
   }
   if (summary.left_out.length) {
-    note(`Of the other columns the first are shown, and ${counted(summary.left_out.length, "column")} left out.`);
+    const kept = fields.filter((field) => !field.auto).length;
+    note(`Of your own columns the first ${kept} are shown. Left out: ${counted(summary.left_out.length, "column")}.`);
   }
 }
 
@@ -461,8 +465,8 @@ function figure(row, field) {
 }
 
 function buildExtremes() {
-  byId("extremes-note").textContent = summary.sampled ? "Of all rows, an image once." : "Each image once.";
-  for (const field of fields.filter((one) => one.auto)) {
+  byId("extremes-note").textContent = !summary.images ? "No images." : summary.sampled ? "Of all rows, an image once." : "Each image once.";
+  for (const field of fields.filter((one) => one.auto && summary.images)) {
     const root = element("div", { class: "contrast" }, element("h3", { class: "auto" }, title(field)));
     const sides = data.extremes[field.name];
     if (!sides[0].length) {
@@ -482,7 +486,7 @@ function buildFailures() {
   const { kinds, rows, left_out: left } = data.failures;
   const root = byId("failure-list");
   if (!kinds.length) {
-    root.append(element("p", { class: "quiet" }, "Every image could be read."));
+    root.append(element("p", { class: "quiet" }, summary.images ? "Every image could be read." : "No images."));
     return;
   }
   const select = element("select", {}, element("option", { value: "" }, `all kinds (${whole(summary.failed)})`),
@@ -524,6 +528,10 @@ fields.forEach((field, index) => {
   histograms.push(histogram);
   byId("histograms").append(histogram.root);
 });
+if (!histograms.length) {
+  byId("distributions").remove();
+  document.querySelector('nav a[href="#distributions"]').remove();
+}
 buildExtremes();
 buildFailures();
 byId("footer").textContent = `Written by polars-imgmeta ${data.version}.`;
