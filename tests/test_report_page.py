@@ -404,6 +404,14 @@ def test_provenance_is_told_on_hover_and_on_focus(shown: Browser) -> None:
     assert focused.get_attribute("data-tip") == said
     described = shown.driver.find_element(By.ID, str(focused.get_attribute("aria-describedby")))
     assert described.get_property("textContent") == said
+    # In the gallery it is told once to the keyboard, not on each card.
+    once = find(shown, "auto-extracted values")
+    shown.run("arguments[0].focus({focusVisible: true})", once)
+    assert tip(once) == "block"
+    assert once.get_attribute("data-tip") == said.partition("share of 1. ")[2]
+    assert (
+        shown.run("return document.querySelectorAll('#cards :is(button, [tabindex])').length") == 0
+    )
     value_of_card = shown.driver.find_element(By.CSS_SELECTOR, ".card dl.auto dd")
     assert "Auto-extracted from" in str(value_of_card.get_attribute("title"))
     purple = shown.driver.find_element(By.CSS_SELECTOR, ".card dl.auto dd")
@@ -573,6 +581,33 @@ def test_many_rows_stay_light(browser: Browser, tmp_path: Path) -> None:
     assert count(browser) == f"{len(passing):,} of 10,000 rows match"
     assert browser.run("return document.querySelectorAll('*').length") < 1_000
     assert json.loads(str(browser.run("return document.getElementById('data').textContent")))
+
+
+def test_long_values_are_whole(browser: Browser, frame: pl.DataFrame, tmp_path: Path) -> None:
+    """A number of many digits is on one line, below its label where there is no room beside."""
+    own = frame.with_columns(pl.lit(-(2**63) + 1).alias("a key of many digits"))
+    page = im.report(own.head(2), tmp_path / "page.html", thumbnails=False)
+    for width in (360, 1280):
+        browser.open(page, width=width)
+        lines = browser.run(
+            "return [...document.querySelectorAll('#cards dl.own bdi')]"
+            ".filter((node) => node.textContent.startsWith('-9'))"
+            ".map((node) => node.getClientRects().length)"
+        )
+        assert lines == [1, 1]
+
+
+def test_a_printed_gallery_says_that_it_is_a_part(
+    browser: Browser, page: Path, frame: pl.DataFrame, tmp_path: Path
+) -> None:
+    """One page of the gallery is printed, and its heading is beside it."""
+    said = "Only the page of the gallery that was on screen is printed."
+    browser.open(page, media="print")
+    assert browser.driver.find_element(By.ID, "printed").text == said
+    browser.open(im.report(frame.head(3), tmp_path / "page.html"), media="print")
+    assert not browser.driver.find_element(By.ID, "printed").is_displayed()
+    browser.open(page)
+    assert not browser.driver.find_element(By.ID, "printed").is_displayed()
 
 
 def test_print_leaves_out_the_controls(browser: Browser, page: Path) -> None:

@@ -339,9 +339,7 @@ function card(row) {
     element("p", { class: "locator", title: locators[row] }, isolated(base)));
   if (data.errors[row]) made.append(element("p", { class: "error" }, isolated(data.errors[row])));
   if (fields.some((field) => field.auto)) {
-    const about = element("button", { type: "button", class: "about", "aria-describedby": "about-origin" }, "auto-extracted");
-    about.dataset.tip = origin;
-    made.append(about, list(row, true));
+    made.append(element("p", { class: "auto origin", title: origin }, "auto-extracted"), list(row, true));
   }
   if (fields.some((field) => !field.auto)) made.append(list(row, false));
   return made;
@@ -387,6 +385,7 @@ function pager(root, pages, current, go) {
 function turn(target) {
   page = target;
   byId("cards").replaceChildren(...matches.slice(page * PAGE, (page + 1) * PAGE).map(card));
+  byId("printed").hidden = matches.length <= PAGE;
   pager(byId("pages"), Math.ceil(matches.length / PAGE), page, (next) => {
     turn(next);
     byId("gallery").scrollIntoView({ block: "start" });
@@ -406,6 +405,7 @@ function update() {
 
 function buildGallery() {
   byId("abouts").append(element("p", { id: "about-origin" }, origin));
+  byId("origin").dataset.tip = origin;
   const option = (value, text) => element("option", { value }, text);
   byId("sort").append(option("row", "row of the frame"), option("locator", named(data.provenance.locator)),
     ...fields.map((field, index) => option(index, name(field))));
