@@ -143,7 +143,7 @@ def test_the_page_opens_quietly(
     browser.open(page, width=width, scheme=scheme)
     assert browser.requests() == [page.as_uri()]
     assert browser.driver.title == "All sorts"
-    assert count(browser) == "90 of 90 images match"
+    assert count(browser) == "90 of 90 rows match"
     assert browser.run("return document.documentElement.scrollWidth") <= width
     ground = browser.run("return getComputedStyle(document.body).backgroundColor")
     assert (ground == "rgb(255, 255, 255)") == (scheme == "light")
@@ -189,7 +189,7 @@ def test_a_brush_filters_all_but_its_own(shown: Browser, flat: pl.DataFrame) -> 
     low, high = (float(value(shown, f"brightness {word}")) for word in ("from", "to"))
     passing = flat.filter(pl.col("brightness").is_between(low, high))
     assert 0 < len(passing) < IMAGES
-    assert count(shown) == f"{len(passing)} of 90 images match"
+    assert count(shown) == f"{len(passing)} of 90 rows match"
     assert names(shown) == passing["name"].head(PAGE).to_list()
     assert drawn("width", "all") == before["all"]
     assert drawn("width", "inside") != before["inside"]
@@ -199,11 +199,11 @@ def test_a_brush_filters_all_but_its_own(shown: Browser, flat: pl.DataFrame) -> 
     assert value(shown, "sharpness to") == ""
     sharpest = passing.filter(pl.col("sharpness") >= float(value(shown, "sharpness from")))
     assert 0 < len(sharpest) < len(passing)
-    assert count(shown) == f"{len(sharpest)} of 90 images match"
+    assert count(shown) == f"{len(sharpest)} of 90 rows match"
     drag(shown, "sharpness", 0.5, 0.5)
-    assert count(shown) == f"{len(passing)} of 90 images match"
+    assert count(shown) == f"{len(passing)} of 90 rows match"
     find(shown, "Clear the range of brightness").click()
-    assert count(shown) == "90 of 90 images match"
+    assert count(shown) == "90 of 90 rows match"
 
 
 def test_a_whole_number_fills_its_bin(browser: Browser, tmp_path: Path) -> None:
@@ -217,7 +217,7 @@ def test_a_whole_number_fills_its_bin(browser: Browser, tmp_path: Path) -> None:
     histogram = find(browser, "Histogram of width:")
     for label in ("width from", "width to"):
         find(browser, label).send_keys("4")
-    assert count(browser) == "2 of 11 images match"
+    assert count(browser) == "2 of 11 rows match"
     brush = histogram.find_element(By.CSS_SELECTOR, ".brush")
     assert (brush.get_attribute("x"), brush.get_attribute("width")) == ("3", "1")
     bar = str(histogram.find_element(By.CSS_SELECTOR, ".inside").get_attribute("d"))
@@ -225,6 +225,36 @@ def test_a_whole_number_fills_its_bin(browser: Browser, tmp_path: Path) -> None:
     # And the drag that draws it selects it.
     drag(browser, "width", 0.31, 0.39)
     assert (value(browser, "width from"), value(browser, "width to")) == ("4", "4")
+    assert browser.console() == []
+
+
+@pytest.mark.parametrize(
+    ("start", "step"),
+    [(1_000_000, 0.01), (1.7e9, 1.5), (-5e-9, 1e-11), (0.0, 1e30), (1e300, 1e297)],
+)
+def test_a_brush_is_as_fine_as_the_bins(
+    browser: Browser, tmp_path: Path, start: float, step: float
+) -> None:
+    """Values that are large and close together are told apart, in the filter and in words."""
+    rows = 600
+    values = start + step * np.arange(rows)
+    own = pl.DataFrame({"path": [f"{row}.png" for row in range(rows)], "x": values})
+    page = im.report(im.extract(own, "path", "width"), tmp_path / "page.html", thumbnails=False)
+    browser.open(page)
+    drag(browser, "x", 0.25, 0.75)
+    low, high = (float(value(browser, f"x {word}")) for word in ("from", "to"))
+    passing = int(((values >= low) & (values <= high)).sum())
+    assert abs(passing - rows / 2) < 12
+    assert count(browser).startswith(f"{passing} of 600 ")
+    ends = [find(browser, f"x {word}").get_attribute("placeholder") for word in ("from", "to")]
+    assert ends[0] != ends[1]
+    cells = browser.run(
+        "return [...document.querySelectorAll('#cards dl.own dd')].map((node) => node.textContent)"
+    )
+    assert len(set(cells)) == PAGE
+    known = [float(cell.replace(",", "")) for cell in cells]
+    shown = values[(values >= low) & (values <= high)][:PAGE]
+    assert known == pytest.approx(shown, abs=step * 0.6, rel=0)
     assert browser.console() == []
 
 
@@ -254,12 +284,12 @@ def test_names_are_searched_and_reset_undoes_all(shown: Browser) -> None:
     """Text filters names, whatever their case, together with the ranges."""
     assert find(shown, "Reset").get_property("disabled")
     find(shown, "Name contains").send_keys("IMAGE1")
-    assert count(shown) == "11 of 90 images match"
+    assert count(shown) == "11 of 90 rows match"
     find(shown, "width to").send_keys("1")
-    assert count(shown) == "0 of 90 images match"
+    assert count(shown) == "0 of 90 rows match"
     assert names(shown) == []
     find(shown, "Reset").click()
-    assert count(shown) == "90 of 90 images match"
+    assert count(shown) == "90 of 90 rows match"
     assert (value(shown, "Name contains"), value(shown, "width to")) == ("", "")
     assert shown.driver.switch_to.active_element.accessible_name == "Name contains"
     assert find(shown, "Reset").get_property("disabled")
@@ -306,7 +336,7 @@ def test_any_ranges_filter_as_polars_does(
         """,
         typed,
     )
-    assert count(browser) == f"{len(expected)} of 90 images match"
+    assert count(browser) == f"{len(expected)} of 90 rows match"
     assert names(browser) == expected["name"].head(PAGE).to_list()
 
 
@@ -346,7 +376,7 @@ def test_the_keyboard_reaches_everything(shown: Browser, flat: pl.DataFrame) -> 
     # Typed and stepped with keys alone.
     half = flat.filter(pl.col("brightness") >= pl.col("brightness").median())
     find(shown, "brightness from").send_keys(str(half["brightness"].min()))
-    assert count(shown) == f"{len(half)} of 90 images match"
+    assert count(shown) == f"{len(half)} of 90 rows match"
     find(shown, "width from").send_keys("50", Keys.ARROW_UP)
     assert value(shown, "width from") == "51"
 
@@ -374,6 +404,14 @@ def test_provenance_is_told_on_hover_and_on_focus(shown: Browser) -> None:
     assert focused.get_attribute("data-tip") == said
     described = shown.driver.find_element(By.ID, str(focused.get_attribute("aria-describedby")))
     assert described.get_property("textContent") == said
+    # In the gallery it is told once to the keyboard, not on each card.
+    once = find(shown, "auto-extracted values")
+    shown.run("arguments[0].focus({focusVisible: true})", once)
+    assert tip(once) == "block"
+    assert once.get_attribute("data-tip") == said.partition("share of 1. ")[2]
+    assert (
+        shown.run("return document.querySelectorAll('#cards :is(button, [tabindex])').length") == 0
+    )
     value_of_card = shown.driver.find_element(By.CSS_SELECTOR, ".card dl.auto dd")
     assert "Auto-extracted from" in str(value_of_card.get_attribute("title"))
     purple = shown.driver.find_element(By.CSS_SELECTOR, ".card dl.auto dd")
@@ -428,7 +466,7 @@ def test_hostile_text_stays_text(browser: Browser, frame: pl.DataFrame, tmp_path
     assert browser.run("return document.documentElement.scrollWidth") <= 360
     browser.open(page)
     assert browser.requests() == [page.as_uri()]
-    assert count(browser) == "24 of 24 images match"
+    assert count(browser) == "24 of 24 rows match"
     assert browser.driver.title == title
     assert browser.driver.find_element(By.TAG_NAME, "h1").text == title
     assert len(browser.driver.find_elements(By.TAG_NAME, "script")) == 2
@@ -455,6 +493,43 @@ def test_hostile_text_stays_text(browser: Browser, frame: pl.DataFrame, tmp_path
         option.click()
     browser.settle()
     assert browser.run("return window.harm") is None
+    assert browser.console() == []
+
+
+def test_names_are_whole(browser: Browser, tmp_path: Path) -> None:
+    """What is spelled out in a name, or belongs to it, does not divide it."""
+    locators = {
+        "photos/rtl\u202egpj.exe.jpg": "rtl\\u202egpj.exe.jpg",
+        "photos/a\x01b.jpg": "a\\u0001b.jpg",
+        "photos/a\\b.jpg": "a\\b.jpg",
+        "C:\\photos\\c.jpg": "c.jpg",
+        "\\\\server\\photos/d.jpg": "d.jpg",
+        "https://example.invalid/e.jpg": "e.jpg",
+        "folder/": "folder",
+        "/": "/",
+        "": "",
+    }
+    values = pl.DataFrame({"width": pl.Series([1] * len(locators), dtype=pl.Int32)}).with_columns(
+        error=pl.lit(None, pl.String), auto_extracted=pl.lit(value=True)
+    )
+    frame = pl.DataFrame([pl.Series("path", [*locators]), values.to_struct("path_imgmeta")])
+    browser.open(im.report(frame, tmp_path / "page.html", thumbnails=False))
+    assert names(browser) == [*locators.values()]
+
+
+def test_fields_are_told_apart(browser: Browser, frame: pl.DataFrame, tmp_path: Path) -> None:
+    """A column of the user's may have the name of a property, or none."""
+    own = frame.with_columns(pl.lit(1.5).alias("brightness"), pl.lit(2.5).alias(""))
+    own = own.with_columns(pl.lit(3).alias("pixel entropy")).rename({"label": "<b>"})
+    browser.open(im.report(own, tmp_path / "page.html", thumbnails=False))
+    options = [option.text for option in Select(find(browser, "Sort by")).options]
+    assert len(set(options)) == len(options)
+    assert {"brightness", "brightness (own column)", "pixel entropy (own column)"} <= set(options)
+    assert {"(no name)", "score", "<b>"} <= set(options)
+    empty = (
+        "return [...document.querySelectorAll('h2, h3, dt')].filter((node) => !node.textContent)"
+    )
+    assert browser.run(empty) == []
     assert browser.console() == []
 
 
@@ -487,7 +562,7 @@ def test_a_sample_says_so(browser: Browser, frame: pl.DataFrame, tmp_path: Path)
     browser.open(im.report(wide, tmp_path / "page.html", sample=20, thumbnails=False))
     notes = browser.driver.find_element(By.ID, "notes").text
     assert "a sample: 20 rows of 90, drawn at random, and the extremes" in notes
-    assert "12 columns left out" in notes
+    assert "Of your own columns the first 30 are shown. Left out: 12 columns." in notes
     assert browser.run("return document.images.length") == 0
     assert browser.console() == []
 
@@ -503,9 +578,36 @@ def test_many_rows_stay_light(browser: Browser, tmp_path: Path) -> None:
     browser.open(page)
     drag(browser, "brightness", 0.5, 1.0)
     passing = values.filter(pl.col("brightness") >= float(value(browser, "brightness from")))
-    assert count(browser) == f"{len(passing):,} of 10,000 images match"
+    assert count(browser) == f"{len(passing):,} of 10,000 rows match"
     assert browser.run("return document.querySelectorAll('*').length") < 1_000
     assert json.loads(str(browser.run("return document.getElementById('data').textContent")))
+
+
+def test_long_values_are_whole(browser: Browser, frame: pl.DataFrame, tmp_path: Path) -> None:
+    """A number of many digits is on one line, below its label where there is no room beside."""
+    own = frame.with_columns(pl.lit(-(2**63) + 1).alias("a key of many digits"))
+    page = im.report(own.head(2), tmp_path / "page.html", thumbnails=False)
+    for width in (360, 1280):
+        browser.open(page, width=width)
+        lines = browser.run(
+            "return [...document.querySelectorAll('#cards dl.own bdi')]"
+            ".filter((node) => node.textContent.startsWith('-9'))"
+            ".map((node) => node.getClientRects().length)"
+        )
+        assert lines == [1, 1]
+
+
+def test_a_printed_gallery_says_that_it_is_a_part(
+    browser: Browser, page: Path, frame: pl.DataFrame, tmp_path: Path
+) -> None:
+    """One page of the gallery is printed, and its heading is beside it."""
+    said = "Only the page of the gallery that was on screen is printed."
+    browser.open(page, media="print")
+    assert browser.driver.find_element(By.ID, "printed").text == said
+    browser.open(im.report(frame.head(3), tmp_path / "page.html"), media="print")
+    assert not browser.driver.find_element(By.ID, "printed").is_displayed()
+    browser.open(page)
+    assert not browser.driver.find_element(By.ID, "printed").is_displayed()
 
 
 def test_print_leaves_out_the_controls(browser: Browser, page: Path) -> None:
@@ -525,6 +627,13 @@ def test_small_reports_open(
     """Also of no image, and of broken ones alone."""
     for index, part in enumerate((frame.head(rows), frame.tail(rows))):
         browser.open(im.report(part, tmp_path / f"{index}.html"))
-        noun = "image" if rows == 1 else "images"
+        noun = "row" if rows == 1 else "rows"
         assert count(browser) == f"{rows} of {rows} {noun} match"
+        links = [link.text for link in browser.driver.find_elements(By.CSS_SELECTOR, ".top nav a")]
+        numbers = im.unnest(part).select(pl.selectors.numeric())
+        known = any(column.count() for column in numbers)
+        assert ("Distributions" in links) == known
+        assert ("Distributions</h2>" in browser.driver.page_source) == known
+        said = browser.driver.find_element(By.ID, "failures").text
+        assert ("No images." in said) == (not rows)
         assert browser.console() == []

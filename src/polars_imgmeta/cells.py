@@ -20,6 +20,8 @@ _SHOWN_BYTES = 8
 _DEEPEST = 4
 # What has no glyph, and what turns the direction of the text around it.
 _UNSEEN = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\u061c\\u200e\\u200f\\u2028-\\u202e\\u2066-\\u2069]")
+# With a drive, or of a server.
+_WINDOWS_PATH = re.compile(r"[A-Za-z]:[\\/]|\\\\")
 
 
 def text_of(value: object) -> str:
@@ -36,6 +38,20 @@ def text_of(value: object) -> str:
     """
     text = _UNSEEN.sub(_spell, _plain(value, 0))
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+
+
+def base_name(locator: str) -> str:
+    r"""Return the name of the file that a locator ends in, as one short line.
+
+    A backslash divides only what is a path of Windows; elsewhere names may hold it.
+
+    Examples:
+        >>> base_name(r"photos/a\b.jpg"), base_name(r"C:\photos\a.jpg")
+        ('a\\b.jpg', 'a.jpg')
+    """
+    separators = r"[\\/]" if _WINDOWS_PATH.match(locator) else "/"
+    parts = [part for part in re.split(separators, locator) if part]
+    return text_of(parts[-1] if parts else locator)
 
 
 def _spell(unseen: re.Match[str]) -> str:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from polars_imgmeta import inspection, structs, thumbnails
 from polars_imgmeta.catalogue import CATALOGUE
-from polars_imgmeta.cells import text_of
+from polars_imgmeta.cells import base_name, text_of
 from polars_imgmeta.structs import Provenance
 from polars_imgmeta.typing import PropertyName
 
@@ -105,6 +105,7 @@ def tell(frame: pl.DataFrame, existing: Provenance, locator: str, selection: Sel
         },
         "fields": fields,
         "locators": [text_of(value) for value in chosen[locator].to_list()],
+        "names": [base_name(value) for value in chosen[locator].to_list()],
         "errors": [
             error and text_of(error) for error in properties[structs.ERROR].gather(rows).to_list()
         ],

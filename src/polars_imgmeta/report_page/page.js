@@ -3,7 +3,7 @@
 // The data are text from anywhere. They reach the page as text nodes and as values of
 // attributes that cannot run, never as markup.
 const data = JSON.parse(document.getElementById("data").textContent);
-const { summary, fields, locators } = data;
+const { summary, fields, locators, names } = data;
 const total = locators.length;
 const PAGE = 24;
 const FAILURES_PAGE = 25;
@@ -38,6 +38,13 @@ const isolated = (text) => element("bdi", {}, text);
 const whole = (number) => number.toLocaleString("en");
 const counted = (number, noun) => `${whole(number)} ${noun}${number === 1 ? "" : "s"}`;
 
+/** How many digits tell a value from others of its field: four, or more in a narrow range. */
+function digits(value, { distribution }) {
+  const spread = distribution.greatest - distribution.least || 1;
+  const magnitude = (number) => Math.floor(Math.log10(Math.abs(number)));
+  return Math.min(17, Math.max(4, magnitude(value) - magnitude(spread) + 4));
+}
+
 /** A value for reading. Those of a property have as many decimals as each other. */
 function shown(value, field) {
   if (value === null) return "–";
@@ -45,18 +52,21 @@ function shown(value, field) {
   const size = Math.abs(value);
   const decimal = field.auto && !field.distribution?.integer;
   if (Number.isInteger(value) && size <= Number.MAX_SAFE_INTEGER && !decimal) return whole(value);
-  if (size >= 1e9) return value.toExponential(2);
-  if (size > 0 && size < 1e-3) return value.toPrecision(2);
-  return value.toLocaleString("en", decimal ? { minimumFractionDigits: 3, maximumFractionDigits: 3 } : { maximumSignificantDigits: 4 });
+  if (size > Number.MAX_SAFE_INTEGER) return value.toExponential(digits(value, field) - 1);
+  if (size > 0 && size < 1e-3) return decimal ? value.toPrecision(2) : String(Number(value.toPrecision(digits(value, field))));
+  return value.toLocaleString("en", decimal
+    ? { minimumFractionDigits: 3, maximumFractionDigits: 3 } : { maximumSignificantDigits: digits(value, field) });
 }
 
-/** The same where there is little room. */
-const brief = (value, field) => (Math.abs(value) >= 1e6
-  ? value.toLocaleString("en", { notation: "compact", maximumSignificantDigits: 4 }) : shown(value, field));
+/** The same where there is little room, as far as a few digits tell values apart. */
+const brief = (value, field) => (Math.abs(value) >= 1e6 && digits(value, field) <= 6
+  ? value.toLocaleString("en", { notation: "compact", maximumSignificantDigits: digits(value, field) }) : shown(value, field));
 
 const title = (field) => field.name.replaceAll("_", " ");
-const name = (field) => (field.auto ? title(field) : field.name);
-const baseName = (locator) => locator.split(/[\\/]/).filter(Boolean).pop() ?? locator;
+const named = (text) => text || "(no name)";
+const taken = new Set(fields.filter((field) => field.auto).map(title));
+/** What a field is called: a column of the user's may have the name of a property, or none. */
+const name = (field) => (field.auto ? title(field) : named(field.name) + (taken.has(title(field)) ? " (own column)" : ""));
 
 const origin = `Auto-extracted from the images in “${data.provenance.locator}” into “${data.provenance.column}”, `
   + `edition ${data.provenance.edition ?? "unknown"} of the formulas.`;
@@ -195,8 +205,13 @@ class Histogram {
   valueAt(place) {
     const { edges, integer } = this.distribution;
     const bin = Math.min(Math.floor(place), this.bins - 1);
-    const value = edges[bin] + (place - bin) * (edges[bin + 1] - edges[bin]);
-    return integer ? Math.floor(value) : Number(value.toPrecision(3));
+    const width = edges[bin + 1] - edges[bin];
+    const value = edges[bin] + (place - bin) * width;
+    if (integer) return Math.floor(value);
+    // To a hundredth of the bin, however large the value.
+    const decimals = 2 - Math.floor(Math.log10(width));
+    if (!(decimals <= 100)) return value;
+    return decimals > 0 ? Number(value.toFixed(decimals)) : Number(`${Math.round(value / 10 ** -decimals)}e${-decimals}`);
   }
 
   drag(event) {
@@ -318,15 +333,13 @@ function list(row, auto) {
 }
 
 function card(row) {
-  const base = baseName(locators[row]);
+  const base = names[row];
   const made = element("li", { class: "card" },
     element("div", { class: "frame" }, picture(row, `Picture ${base}`)),
     element("p", { class: "locator", title: locators[row] }, isolated(base)));
   if (data.errors[row]) made.append(element("p", { class: "error" }, isolated(data.errors[row])));
   if (fields.some((field) => field.auto)) {
-    const about = element("button", { type: "button", class: "about", "aria-describedby": "about-origin" }, "auto-extracted");
-    about.dataset.tip = origin;
-    made.append(about, list(row, true));
+    made.append(element("p", { class: "auto origin", title: origin }, "auto-extracted"), list(row, true));
   }
   if (fields.some((field) => !field.auto)) made.append(list(row, false));
   return made;
@@ -372,6 +385,7 @@ function pager(root, pages, current, go) {
 function turn(target) {
   page = target;
   byId("cards").replaceChildren(...matches.slice(page * PAGE, (page + 1) * PAGE).map(card));
+  byId("printed").hidden = matches.length <= PAGE;
   pager(byId("pages"), Math.ceil(matches.length / PAGE), page, (next) => {
     turn(next);
     byId("gallery").scrollIntoView({ block: "start" });
@@ -383,7 +397,7 @@ function update() {
   matches = [];
   for (let row = 0; row < total; row += 1) if (!blocked[row]) matches.push(row);
   matches.sort(comparison());
-  byId("count").textContent = `${whole(matches.length)} of ${counted(total, "image")} match`;
+  byId("count").textContent = `${whole(matches.length)} of ${counted(total, "row")} match`;
   const filtered = histograms.some((histogram) => histogram.root.classList.contains("active")) || byId("search").value !== "";
   byId("reset").disabled = !filtered;
   turn(0);
@@ -391,8 +405,9 @@ function update() {
 
 function buildGallery() {
   byId("abouts").append(element("p", { id: "about-origin" }, origin));
+  byId("origin").dataset.tip = origin;
   const option = (value, text) => element("option", { value }, text);
-  byId("sort").append(option("row", "row of the frame"), option("locator", data.provenance.locator),
+  byId("sort").append(option("row", "row of the frame"), option("locator", named(data.provenance.locator)),
     ...fields.map((field, index) => option(index, name(field))));
   for (const id of ["sort", "order"]) byId(id).addEventListener("change", changed);
   byId("search").addEventListener("input", () => {
@@ -435,7 +450,8 @@ function buildSummary() {
       + `and the extremes, ${whole(summary.shown)} in all. Everything else is of all rows, the grey histograms too.`);
   }
   if (summary.left_out.length) {
-    note(`Of the other columns the first are shown, and ${counted(summary.left_out.length, "column")} left out.`);
+    const kept = fields.filter((field) => !field.auto).length;
+    note(`Of your own columns the first ${kept} are shown. Left out: ${counted(summary.left_out.length, "column")}.`);
   }
 }
 
@@ -443,14 +459,14 @@ function figure(row, field) {
   const value = brief(field.values[row], field);
   return element("li", {},
     element("figure", {},
-      element("div", { class: "frame" }, picture(row, `Picture ${baseName(locators[row])}`)),
+      element("div", { class: "frame" }, picture(row, `Picture ${names[row]}`)),
       element("figcaption", { title: locators[row] }, element("span", { class: "auto" }, value),
-        ...(data.thumbnails ? [] : [" ", isolated(baseName(locators[row]))]))));
+        ...(data.thumbnails ? [] : [" ", isolated(names[row])]))));
 }
 
 function buildExtremes() {
-  byId("extremes-note").textContent = summary.sampled ? "Of all rows, an image once." : "Each image once.";
-  for (const field of fields.filter((one) => one.auto)) {
+  byId("extremes-note").textContent = !summary.images ? "No images." : summary.sampled ? "Of all rows, an image once." : "Each image once.";
+  for (const field of fields.filter((one) => one.auto && summary.images)) {
     const root = element("div", { class: "contrast" }, element("h3", { class: "auto" }, title(field)));
     const sides = data.extremes[field.name];
     if (!sides[0].length) {
@@ -470,7 +486,7 @@ function buildFailures() {
   const { kinds, rows, left_out: left } = data.failures;
   const root = byId("failure-list");
   if (!kinds.length) {
-    root.append(element("p", { class: "quiet" }, "Every image could be read."));
+    root.append(element("p", { class: "quiet" }, summary.images ? "Every image could be read." : "No images."));
     return;
   }
   const select = element("select", {}, element("option", { value: "" }, `all kinds (${whole(summary.failed)})`),
@@ -512,6 +528,10 @@ fields.forEach((field, index) => {
   histograms.push(histogram);
   byId("histograms").append(histogram.root);
 });
+if (!histograms.length) {
+  byId("distributions").remove();
+  document.querySelector('nav a[href="#distributions"]').remove();
+}
 buildExtremes();
 buildFailures();
 byId("footer").textContent = `Written by polars-imgmeta ${data.version}.`;
