@@ -456,7 +456,12 @@ def test_tooltips_have_pictures(sample_folder: Path) -> None:
 def test_pictures_need_the_locator() -> None:
     """A frame without that column does without; a renamed one is named."""
     without = SMALL.drop("path")
-    assert "image" not in rows(im.plot(without, "brightness", "sharpness")).columns
+    chart = im.plot(without, "brightness", "sharpness")
+    assert "image" not in rows(chart).columns
+    assert subtitle(chart)[-1] == "no pictures: the column 'path' is not in the frame"
+    assert len(subtitle(im.plot(without, "brightness", "sharpness", pictures=0))) == 1
+    numbered = im.plot(SMALL.with_columns(path=1), "brightness", "sharpness")
+    assert subtitle(numbered)[-1] == "no pictures: the column 'path' is of dtype Int32"
     renamed = SMALL.rename({"path": "file"})
     chart = im.plot(renamed, "brightness", "sharpness", locator="file")
     assert tooltips(chart)["locator"] == "file"

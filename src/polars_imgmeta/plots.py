@@ -93,8 +93,9 @@ def plot(
         }
         if color is not None:
             drawn["color"] = find_drawable(schema, color, column, "color")
-        source = _source(schema, drawn, column, locator) if pictures else None
+        source, lacking = _source(schema, drawn, column, locator) if pictures else (None, [])
         rows, left_out = tallies.collect(frame, drawn, source)
+        left_out += lacking
         return _relation(rows, drawn, left_out, source, pictures)
     every = x is None
     if x is None:
@@ -205,19 +206,23 @@ def _source(
     drawn: Mapping[str, Quantity],
     column: str | None,
     locator: str | None,
-) -> str | None:
-    """The column that locates the pictures, if the frame has one."""
+) -> tuple[str | None, list[str]]:
+    """The column that locates the pictures, or why there is none."""
     if locator is not None:
         structs.require_locator(schema, locator)
-        return locator
+        return locator, []
     found = structs.find(schema)
     holders = [column, *(quantity.column for quantity in drawn.values()), *found]
-    holder = found[next(holder for holder in holders if holder)] if found else None
+    if not found:
+        return None, []
+    holder = found[next(holder for holder in holders if holder)]
     try:
-        return structs.locator_of(schema, holder, None) if holder else None
+        return structs.locator_of(schema, holder, None), []
     except ColumnError:
         # Pictures are an extra: without the column the chart does without.
-        return None
+        name = holder.locator or holder.column.removesuffix(structs.SUFFIX)
+        reason = f"is of dtype {schema[name]}" if name in schema else "is not in the frame"
+        return None, [f"no pictures: the column {name!r} {reason}"]
 
 
 def _pictured(rows: pl.DataFrame, source: str | None, pictures: int) -> pl.DataFrame:
