@@ -239,6 +239,13 @@ def test_bins_hold_every_value(values: list[float], logarithmic: bool) -> None: 
     assert len(distribution["counts"]) == len(edges) - 1
 
 
+def test_the_median_of_huge_numbers() -> None:
+    """It is between them, though their sum is no number."""
+    distribution = report_data._distribution(pl.Series([1e308, 1.2e308]), logarithmic=False)  # noqa: SLF001
+    assert distribution is not None
+    assert distribution["median"] == pytest.approx(1.1e308)
+
+
 @given(values=st.lists(st.integers(1, 60), min_size=1))
 def test_few_whole_numbers_have_a_bin_each(values: list[int]) -> None:
     """Where the range is small, no number shares a bin."""

@@ -234,24 +234,38 @@ def _distribution(values: pl.Series, *, logarithmic: bool) -> Json | None:
         "counts": np.histogram(numbers, edges)[0].tolist(),
         "least": float(numbers.min()),
         "greatest": float(numbers.max()),
-        "median": float(np.median(numbers)),
-        "mean": _number(float((numbers / len(numbers)).sum())),
+        "median": _median(numbers),
+        "mean": _mean(numbers),
         "missing": len(values) - len(numbers),
     }
+
+
+def _mean(numbers: NDArray[np.float64]) -> float:
+    """The mean, also where the sum of all numbers is none."""
+    with np.errstate(over="ignore"):
+        mean = (numbers / len(numbers)).sum()
+    return float(mean.clip(numbers.min(), numbers.max()))
+
+
+def _median(numbers: NDArray[np.float64]) -> float:
+    """The median, also where the sum of two numbers is none."""
+    below, above = (float(np.quantile(numbers, 0.5, method=side)) for side in ("lower", "higher"))
+    return below if below == above else below / 2 + above / 2
 
 
 def _edges(least: float, greatest: float, integer: bool, logarithmic: bool) -> NDArray[np.float64]:  # noqa: FBT001
     """The edges of the bins; the last bin holds its right edge as well."""
     if least == greatest:
         return np.array([least, greatest])
-    if logarithmic and least > 0 and greatest / least >= _LOGARITHMIC_FROM:
-        edges = np.geomspace(least, greatest, _BINS + 1)
-    elif integer and greatest - least < _BINS:
+    if integer and greatest - least < _BINS:
         return np.arange(least, greatest + 2)
-    else:  # halved, as the difference of two floats may be none
-        edges = 2 * np.linspace(least / 2, greatest / 2, _BINS + 1)
-    edges[0], edges[-1] = least, greatest
-    return edges
+    # Weighted, as the difference or the ratio of two floats may be none.
+    share = np.linspace(0, 1, _BINS + 1)[1:-1]
+    if logarithmic and least > 0 and greatest / least >= _LOGARITHMIC_FROM:
+        inner = np.exp(np.log(least) * (1 - share) + np.log(greatest) * share)
+    else:
+        inner = least * (1 - share) + greatest * share
+    return np.sort([least, *inner.clip(least, greatest), greatest])
 
 
 def _failures(failures: pl.DataFrame, most: int) -> Json:
