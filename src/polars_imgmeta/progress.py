@@ -34,7 +34,8 @@ def progress_bar(total: int, wanted: bool | None) -> Iterator[Watch | None]:  # 
         What to call with the images that are done, or None where no bar is shown.
     """
     notebook = _in_notebook()
-    if not total or wanted is False or (wanted is None and not (notebook or _on_terminal())):
+    seen = wanted or (wanted is None and (notebook or _on_terminal()))
+    if not (total and seen and _is_writable()):
         yield None
         return
     bar: Any = None
@@ -77,6 +78,14 @@ def _kind(*, notebook: bool) -> Any:  # noqa: ANN401 - tqdm has no types
 
         return widget
     return _Bar
+
+
+def _is_writable() -> bool:
+    try:
+        sys.stderr.write("")
+    except _UNSHOWABLE:
+        return False
+    return True
 
 
 def _on_terminal() -> bool:
