@@ -600,7 +600,7 @@ def test_long_values_are_whole(browser: Browser, frame: pl.DataFrame, tmp_path: 
 def test_a_printed_gallery_says_that_it_is_a_part(
     browser: Browser, page: Path, frame: pl.DataFrame, tmp_path: Path
 ) -> None:
-    """One page of the gallery is printed, and its heading is beside it."""
+    """On paper, and where there are more pages, it says which one is printed."""
     said = "Only the page of the gallery that was on screen is printed."
     browser.open(page, media="print")
     assert browser.driver.find_element(By.ID, "printed").text == said

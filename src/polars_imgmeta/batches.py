@@ -124,6 +124,11 @@ class Extraction:
             }
         )
 
+    def _marker(self, rows: int) -> pl.Series:
+        """The marker of so many rows, which are ours."""
+        marker = pl.Series(structs.MARKER, [True]).new_from_index(0, rows)
+        return marker.ext.to(structs.Imgmeta(self.locator))
+
     def _mark(self, old: pl.Series) -> pl.Series:
         """Give complete values our marker: theirs may be plain, or from before the import."""
         marker = pl.field(structs.MARKER).ext.storage().ext.to(structs.Imgmeta(self.locator))
@@ -138,8 +143,7 @@ class Extraction:
         """Measure every row: a locator once, however often it repeats."""
         place = _places(locators.drop_nulls())
         table = self._measure([(locator, self.properties) for locator in place])
-        marker = pl.Series(structs.MARKER, [True]).new_from_index(0, len(table))
-        marked = table.with_columns(marker.ext.to(structs.Imgmeta(self.locator)))
+        marked = table.with_columns(self._marker(len(table)))
         index = [None if locator is None else place[locator] for locator in locators]
         return marked.to_struct(self.column).gather(pl.Series(index, dtype=pl.UInt32))
 
@@ -197,8 +201,7 @@ class Extraction:
             for name in self.properties
         ]
         error = fresh[structs.ERROR].zip_with(read, before[structs.ERROR])
-        marker = pl.Series(structs.MARKER, [True]).new_from_index(0, len(old))
-        table = pl.DataFrame([*fields, error, marker.ext.to(structs.Imgmeta(self.locator))])
+        table = pl.DataFrame([*fields, error, self._marker(len(old))])
         # An error of another row that shares the locator may not concern this one.
         complete = pl.all_horizontal(pl.col(self.properties).is_not_null())
         explained = pl.when(~complete).then(structs.ERROR).alias(structs.ERROR)

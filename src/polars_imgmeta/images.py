@@ -19,11 +19,12 @@ from polars_imgmeta.catalogue import CATALOGUE, Property
 from polars_imgmeta.headers import Header
 from polars_imgmeta.isolation import isolated
 from polars_imgmeta.pictures import Picture
+from polars_imgmeta.sources import Source
 from polars_imgmeta.turns import Turn, Turns
 from polars_imgmeta.typing import PropertyName
 
-# What an image, or its place, may do wrong.
-_FAILURES = (exceptions.ImageError, OSError, MemoryError)
+FAILURES = (exceptions.ImageError, OSError, MemoryError)
+"""What an image, or its place, may do wrong."""
 
 _pixels_in_flight = PixelBudget(pictures.DEFAULT_MAX_PIXELS)
 # Of a file that is large for its picture, the bytes count.
@@ -104,7 +105,7 @@ def measure_all(
             small = error = None
             try:
                 small = _read(values, locator, _plan(names), max_pixels, turn)
-            except _FAILURES as failure:
+            except FAILURES as failure:
                 error = _error_of(failure)
             if small is None:
                 yield number, Measurement(values, error)
@@ -133,15 +134,20 @@ def open_picture(locator: str, *, max_pixels: int) -> Iterator[Picture]:
         max_pixels: A picture of more pixels is not decoded.
 
     Raises:
-        ImageError: If it cannot be read.
-        OSError: If reading fails on the way.
-        MemoryError: If there is not enough.
+        ImageError: If it cannot be read; or another of `FAILURES`.
     """
     with isolated(), locators.open_image(locator) as source:
         header = headers.read_header(source)
         pixels = _count_pixels(header, max_pixels)
-        with _pixels_in_flight.hold(max(pixels, source.size // _BYTES_OF_A_PIXEL)):
-            yield pictures.read_picture(source.whole(), header)
+        with _decoded(source, header, pixels) as picture:
+            yield picture
+
+
+@contextmanager
+def _decoded(source: Source, header: Header, pixels: int) -> Iterator[Picture]:
+    """Decode a picture that counts as so many pixels, as soon as the budget has room."""
+    with _pixels_in_flight.hold(max(pixels, source.size // _BYTES_OF_A_PIXEL)):
+        yield pictures.read_picture(source.whole(), header)
 
 
 @cache
@@ -184,8 +190,7 @@ def _read(
                 _decode(small)
             return small
         turn.give()
-        with _pixels_in_flight.hold(max(pixels, source.size // _BYTES_OF_A_PIXEL)):
-            picture = pictures.read_picture(source.whole(), header)
+        with _decoded(source, header, pixels) as picture:
             intensity = pictures.intensity_of(picture)
             for row in plan.of_pixels:
                 values[row.name] = row.kernel(intensity if row.need == "intensity" else picture)
@@ -219,7 +224,7 @@ def _measure_waiting(waiting: list[_Waiting], turn: Turn) -> Iterator[tuple[int,
     for one in waiting:
         try:
             picture = _decode(one.small)
-        except _FAILURES as failure:
+        except FAILURES as failure:
             yield one.number, Measurement(one.values, _error_of(failure))
         else:
             stacks.setdefault((one.small.plan, picture.shape), []).append((one, picture))

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Final
 
-from polars_imgmeta import exceptions, pictures, workers
-from polars_imgmeta.images import open_picture
+from polars_imgmeta import pictures, workers
+from polars_imgmeta.images import FAILURES, open_picture
 from polars_imgmeta.opencv import cv2
 from polars_imgmeta.pictures import Picture
 
@@ -50,7 +50,7 @@ def data_uri(
     try:
         with open_picture(locator, max_pixels=max_pixels) as picture:
             encoded = _encode(shrink(picture, side))
-    except (exceptions.ImageError, OSError, MemoryError, cv2.error):
+    except (*FAILURES, cv2.error):
         return None
     return "data:image/webp;base64," + base64.b64encode(encoded).decode("ascii")
 
