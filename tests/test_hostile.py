@@ -19,7 +19,7 @@ from interpreters import run_python
 from PIL import Image
 
 import polars_imgmeta as im
-from polars_imgmeta.budget import PixelBudget
+from polars_imgmeta.budget import Budget
 from polars_imgmeta.images import Measurement, measure
 from polars_imgmeta.typing import PropertyName
 
@@ -280,7 +280,7 @@ def test_an_error_keeps_nothing_alive() -> None:
 
 def test_pictures_share_a_budget() -> None:
     """No more pixels are held at once than there are, unless by one picture alone."""
-    budget = PixelBudget(100)
+    budget = Budget(100)
     held: list[int] = []
     most: list[int] = []
     lock = threading.Lock()
@@ -302,7 +302,7 @@ def test_pictures_share_a_budget() -> None:
 
 def test_a_budget_is_given_back_when_decoding_fails() -> None:
     """A picture that raises leaves its share to others."""
-    budget = PixelBudget(10)
+    budget = Budget(10)
     with pytest.raises(ZeroDivisionError), budget.hold(10):
         _ = 1 / 0
     with budget.hold(10):

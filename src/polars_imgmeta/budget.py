@@ -1,4 +1,4 @@
-"""How many pixels may be in memory at once, over all threads."""
+"""How much of something may be in use at once, over all threads."""
 
 from __future__ import annotations
 
@@ -8,15 +8,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 
-class PixelBudget:
-    """A number of pixels that pictures share while they are decoded and measured.
+class Budget:
+    """An amount, of pixels or bytes, that is shared.
 
-    A picture that does not fit waits for others to end; one that is larger than
-    the whole budget has it for itself.
+    What does not fit waits for others to end; what is larger than the whole budget
+    has it for itself.
+
+    Attributes:
+        overdraft: To be had by whoever takes more, having some: several could wait for
+            each other's share for ever.
     """
 
-    def __init__(self, pixels: int) -> None:
-        self.pixels = pixels
+    def __init__(self, amount: int) -> None:
+        self.amount = amount
         self._forget_holders()
         if hasattr(os, "register_at_fork"):  # not on Windows
             # In a forked child no other thread is left to give its share back.
@@ -25,16 +29,30 @@ class PixelBudget:
     def _forget_holders(self) -> None:
         self._held = 0
         self._changed = threading.Condition()
+        self.overdraft = threading.Lock()
 
     @contextmanager
-    def hold(self, pixels: int) -> Iterator[None]:
-        """Take a share of the budget as soon as there is room for it."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._held == 0 or self._held + pixels <= self.pixels)
-            self._held += pixels
+    def hold(self, amount: int) -> Iterator[None]:
+        """Take a share for the time of the context."""
+        self.take(amount)
         try:
             yield
         finally:
-            with self._changed:
-                self._held -= pixels
-                self._changed.notify_all()
+            self.give(amount)
+
+    def take(self, amount: int) -> None:
+        """Take a share as soon as there is room for it."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._held == 0 or self._held + amount <= self.amount)
+            self._held += amount
+
+    def overdraw(self, amount: int) -> None:
+        """Take more, whether there is room or not; for who has the `overdraft`."""
+        with self._changed:
+            self._held += amount
+
+    def give(self, amount: int) -> None:
+        """Give a share back."""
+        with self._changed:
+            self._held -= amount
+            self._changed.notify_all()

@@ -14,7 +14,7 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 
 from polars_imgmeta import exceptions, headers, locators, pictures
-from polars_imgmeta.budget import PixelBudget
+from polars_imgmeta.budget import Budget
 from polars_imgmeta.catalogue import CATALOGUE, Property
 from polars_imgmeta.headers import Header
 from polars_imgmeta.isolation import isolated
@@ -26,7 +26,7 @@ from polars_imgmeta.typing import PropertyName
 FAILURES = (exceptions.ImageError, OSError, MemoryError)
 """What an image, or its place, may do wrong."""
 
-_pixels_in_flight = PixelBudget(pictures.DEFAULT_MAX_PIXELS)
+_pixels_in_flight = Budget(pictures.DEFAULT_MAX_PIXELS)
 # Of a file that is large for its picture, the bytes count.
 _BYTES_OF_A_PIXEL = 16
 
