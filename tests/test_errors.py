@@ -76,12 +76,14 @@ MISTAKES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
     "column of another dtype": (
         lambda: im.extract(FRAME, "n"),
         im.ColumnError,
-        "the locator column 'n' must be of dtype String, got Int64",
+        "the locator column 'n' must be of dtype String or Binary, or a Struct with `bytes` (Binary)"
+        " or `path` (String), got Int64",
     ),
     "expression of another dtype": (
         lambda: FRAME.select(pl.col("n").imgmeta.extract("width")),  # type: ignore[attr-defined]
         im.ColumnError,
-        "the locator column 'n' must be of dtype String, got Int64",
+        "the locator column 'n' must be of dtype String or Binary, or a Struct with `bytes` (Binary)"
+        " or `path` (String), got Int64",
     ),
     "expression of several columns": (
         lambda: pl.col("path", "label").imgmeta.extract("width"),  # type: ignore[attr-defined]
@@ -283,7 +285,8 @@ ROWS = {
 }
 OTHER_ROWS = {
     "": "invalid_locator: an empty string",
-    "s3://bucket/key.jpg": "invalid_locator: unknown scheme 's3'; known are local paths and file://",
+    "ftp://host/a.jpg": "invalid_locator: unknown scheme 'ftp'; known are paths and file, http,"
+    " https, s3, s3a, gs, gcs, az, azure, abfs, abfss, adl",
     "file://host/a.jpg": (
         "invalid_locator: a file URI of another host; this machine's files are file:///path"
     ),

@@ -10,7 +10,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 import polars_imgmeta as im
-from polars_imgmeta.locators import list_images
+from polars_imgmeta.listings import list_images
 
 
 @pytest.fixture

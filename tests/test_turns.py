@@ -13,6 +13,8 @@ import pytest
 
 import polars_imgmeta as im
 from polars_imgmeta import images, locators, workers
+from polars_imgmeta.access import Access
+from polars_imgmeta.fetching import Request
 from polars_imgmeta.samples import make_samples
 from polars_imgmeta.turns import Turn, Turns
 
@@ -110,7 +112,7 @@ def test_a_slow_disk_is_read_by_all_threads(
     lock = threading.Lock()
     genuine = locators.open_image
 
-    def open_slowly(locator: str) -> object:
+    def open_slowly(locator: str, access: Access) -> object:
         nonlocal inside, most
         with lock:
             inside += 1
@@ -118,10 +120,10 @@ def test_a_slow_disk_is_read_by_all_threads(
         time.sleep(0.02)
         with lock:
             inside -= 1
-        return genuine(locator)
+        return genuine(locator, access)
 
     monkeypatch.setattr(locators, "open_image", open_slowly)
-    requests: list[images.Request] = [(path, ("width",))] * 40
+    requests: list[Request] = [(path, ("width",))] * 40
     workers.run_all(lambda feed: images.measure_all(feed, max_pixels=100), requests)
     assert most == min(pl.thread_pool_size(), 40)
 

@@ -10,6 +10,7 @@ Examples:
     [0.2]
 """
 
+from polars_imgmeta.access import Access
 from polars_imgmeta.cases import Quantiles, test_cases
 from polars_imgmeta.catalogue import CATALOGUE, GROUPS, Property
 from polars_imgmeta.editing import add, configure, remove, retry
@@ -42,6 +43,7 @@ __version__ = "0.1.0"
 __all__ = [
     "CATALOGUE",
     "GROUPS",
+    "Access",
     "AccessDeniedError",
     "ColumnError",
     "CorruptError",

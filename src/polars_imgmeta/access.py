@@ -102,6 +102,27 @@ class Access:
         object.__setattr__(self, "hosts", _names("hosts", self.hosts))
         object.__setattr__(self, "roots", roots)
 
+    def require_scheme(self, scheme: str) -> None:
+        """Check that a locator may have a scheme, known or not.
+
+        Args:
+            scheme: In lower case.
+
+        Raises:
+            AccessDeniedError: If it may not.
+        """
+        if self.schemes is not None:
+            allowed = canonical_scheme(scheme) in self.schemes
+        elif self.hosts is None and self.roots is None:
+            allowed = True
+        else:
+            allowed = (
+                scheme in SCHEMES and (self.roots if scheme == FILE else self.hosts) is not None
+            )
+        if not allowed:
+            msg = "not among the allowed schemes"
+            raise AccessDeniedError(msg)
+
     def require_host(self, scheme: str, host: str) -> None:
         """Check that a locator, or a redirect, may name a server.
 
@@ -112,7 +133,7 @@ class Access:
         Raises:
             AccessDeniedError: If it may not.
         """
-        self._require_scheme(scheme, named=self.hosts is not None)
+        self.require_scheme(scheme)
         if self.hosts is not None and not any(_matches(host, known) for known in self.hosts):
             msg = "not among the allowed hosts"
             raise AccessDeniedError(msg)
@@ -137,7 +158,7 @@ class Access:
             AccessDeniedError: If it may not.
             ValueError: If no path can be like this.
         """
-        self._require_scheme(FILE, named=self.roots is not None)
+        self.require_scheme(FILE)
         if self.roots is None:
             return path
         real = os.path.realpath(path)
@@ -145,15 +166,6 @@ class Access:
             msg = "not in the allowed folders"
             raise AccessDeniedError(msg)
         return real
-
-    def _require_scheme(self, scheme: str, *, named: bool) -> None:
-        if self.schemes is None:
-            allowed = named or (self.hosts is None and self.roots is None)
-        else:
-            allowed = canonical_scheme(scheme) in self.schemes
-        if not allowed:
-            msg = "not among the allowed schemes"
-            raise AccessDeniedError(msg)
 
 
 def canonical_scheme(scheme: str) -> str:

@@ -6,20 +6,22 @@ and new values together.
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import compress
 
 import polars as pl
 
-from polars_imgmeta import structs, workers
+from polars_imgmeta import distinct, structs, workers
 from polars_imgmeta.catalogue import CATALOGUE
+from polars_imgmeta.distinct import Images
 from polars_imgmeta.exceptions import locate
-from polars_imgmeta.images import Measurement, Request, measure_all
+from polars_imgmeta.fetching import ImageFetching, Requests
+from polars_imgmeta.images import Measurement, measure_all
 from polars_imgmeta.progress import progress_bar
-from polars_imgmeta.typing import OnError, PropertyName
+from polars_imgmeta.reading import Reading
+from polars_imgmeta.typing import PropertyName
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,21 +35,17 @@ class Extraction:
         column: The name of the struct column.
         locator: The name of the locator column, for the record.
         properties: The properties of the result, in catalogue order.
-        on_error: What a failing row does.
-        max_pixels: Pictures of more pixels are not decoded.
+        reading: How images are read.
         present: The properties that the old values have already.
         retry: Whether to read again the rows that have an error, and no others.
-        progress: Whether to show a bar; None for: where somebody looks.
     """
 
     column: str
     locator: str
     properties: tuple[PropertyName, ...]
-    on_error: OnError
-    max_pixels: int
+    reading: Reading
     present: tuple[PropertyName, ...] = ()
     retry: bool = False
-    progress: bool | None = False
 
     @property
     def dtype(self) -> pl.Struct:
@@ -70,7 +68,7 @@ class Extraction:
                 filter drops behind. To raise for the first row that fails, the
                 whole column is needed.
         """
-        in_one_batch = in_one_batch or self.on_error == "raise"
+        in_one_batch = in_one_batch or self.reading.on_error == "raise"
         old = [pl.col(self.column)] if self.present else []
         return pl.map_batches(
             [locators, *old], self, return_dtype=self.dtype, is_elementwise=not in_one_batch
@@ -89,25 +87,25 @@ class Extraction:
             The struct column, as long as the batch.
 
         Raises:
-            ColumnError: If the locators are no text.
+            ColumnError: If the locators are of no dtype that locates images.
             ImageError: Under `on_error="raise"`, for the first row that fails.
         """
         del return_dtype
-        structs.require_locator_dtype(batch[0].dtype, self.locator)
-        locators = batch[0].cast(pl.String)
+        distinct.require_locator_dtype(batch[0].dtype, self.locator)
+        parts = distinct.parts_of(batch[0])
         if not self.present:
-            return self._read_all(locators)
+            return self._read_all(parts)
         old = batch[1]
-        needs = self._needs(locators, old)
+        located = distinct.located(parts)
+        needs = self._needs(located, old)
         read = needs.select(pl.any_horizontal(pl.all())).to_series()
         if not read.any() and structs.same_but_for_marker(old.dtype, self.dtype):
             return self._mark(old)
-        fresh = self._read(locators, needs, read)
-        return self._merge(fresh, old, needs, read, valid=read | self._keeps(locators, old))
+        fresh = self._read(parts, needs, read)
+        return self._merge(fresh, old, needs, read, valid=read | self._keeps(located, old))
 
-    def _needs(self, locators: pl.Series, old: pl.Series) -> pl.DataFrame:
+    def _needs(self, located: pl.Series, old: pl.Series) -> pl.DataFrame:
         """Which properties each row must be read for: a Boolean column for each."""
-        located = locators.is_not_null()
         absent = old.is_null()
         failed = old.struct.field(structs.ERROR).is_not_null()
         if self.retry:
@@ -135,47 +133,43 @@ class Extraction:
         marked = pl.col(old.name).struct.with_fields(marker).alias(self.column)
         return old.to_frame().select(marked).to_series()
 
-    def _keeps(self, locators: pl.Series, old: pl.Series) -> pl.Series:
-        """Which rows keep their old values; without a locator nothing can be added."""
-        return old.is_not_null() & locators.is_not_null() if self.missing else old.is_not_null()
+    def _keeps(self, located: pl.Series, old: pl.Series) -> pl.Series:
+        """Which rows keep their old values; without an image nothing can be added."""
+        return old.is_not_null() & located if self.missing else old.is_not_null()
 
-    def _read_all(self, locators: pl.Series) -> pl.Series:
-        """Measure every row: a locator once, however often it repeats."""
-        place = _places(locators.drop_nulls())
-        table = self._measure([(locator, self.properties) for locator in place])
+    def _read_all(self, parts: pl.DataFrame) -> pl.Series:
+        """Measure every row: an image once, however often it repeats."""
+        images = Images(parts)
+        table = self._measure(images, [self.properties] * len(images))
         marked = table.with_columns(self._marker(len(table)))
-        index = [None if locator is None else place[locator] for locator in locators]
-        return marked.to_struct(self.column).gather(pl.Series(index, dtype=pl.UInt32))
+        return marked.to_struct(self.column).gather(images.numbers)
 
-    def _read(self, locators: pl.Series, needs: pl.DataFrame, read: pl.Series) -> pl.DataFrame:
-        """Measure what the rows need: a locator once, however often it repeats."""
-        needed: dict[str, tuple[bool, ...]] = {}
-        for locator, need in zip(locators.filter(read), needs.filter(read).rows(), strict=True):
-            known = needed.setdefault(locator, need)
-            if known != need:
-                needed[locator] = tuple(map(operator.or_, known, need))
-        names = {need: tuple(compress(self.properties, need)) for need in set(needed.values())}
-        table = self._measure([(locator, names[need]) for locator, need in needed.items()])
-        place = _places(needed)
-        index = [
-            place[locator] if wanted else None
-            for locator, wanted in zip(locators, read, strict=True)
-        ]
-        return table.select(pl.all().gather(pl.Series(index, dtype=pl.UInt32)))
+    def _read(self, parts: pl.DataFrame, needs: pl.DataFrame, read: pl.Series) -> pl.DataFrame:
+        """Measure what the rows need: an image once, however often it repeats."""
+        images = Images(parts.filter(read))
+        needed = needs.filter(read).group_by(images.numbers).agg(pl.all().any())
+        rows = needed.sort(images.numbers.name).drop(images.numbers.name).rows()
+        names = {need: tuple(compress(self.properties, need)) for need in set(rows)}
+        table = self._measure(images, [names[need] for need in rows])
+        places = pl.Series(dtype=pl.UInt32).extend_constant(None, len(read))
+        return table.select(pl.all().gather(places.scatter(read.arg_true(), images.numbers)))
 
-    def _measure(self, requests: Sequence[Request]) -> pl.DataFrame:
-        """The properties and the error of each request."""
-        with progress_bar(len(requests), self.progress) as bar:
+    def _measure(self, images: Images, names: Sequence[tuple[PropertyName, ...]]) -> pl.DataFrame:
+        """The properties of each image, as far as they are asked for, and its error."""
+        reading = self.reading
+        raises = reading.on_error == "raise"
+        with progress_bar(len(images), reading.progress) as bar:
             measurements = workers.run_all(
-                partial(measure_all, max_pixels=self.max_pixels),
-                requests,
-                stop=_failed if self.on_error == "raise" else None,
+                partial(measure_all, max_pixels=reading.max_pixels, storage=reading.storage),
+                Requests(images, names),
+                fetching=ImageFetching(reading.storage, images.far),
+                stop=_failed if raises else None,
                 watch=bar and (lambda news: bar(map(_failed, news))),
             )
-        if self.on_error == "raise":
-            for (locator, _), measurement in zip(requests, measurements, strict=False):
+        if raises:
+            for number, measurement in enumerate(measurements):
                 if measurement.error is not None:
-                    raise locate(measurement.error, locator)
+                    raise locate(measurement.error, images[number])
         values = [
             pl.Series(name, [m.values.get(name) for m in measurements], CATALOGUE[name].dtype)
             for name in self.properties
@@ -207,11 +201,6 @@ class Extraction:
         explained = pl.when(~complete).then(structs.ERROR).alias(structs.ERROR)
         struct = pl.when(pl.lit(valid)).then(pl.struct(pl.all())).alias(self.column)
         return table.with_columns(explained).select(struct).to_series()
-
-
-def _places(locators: Iterable[str]) -> dict[str, int]:
-    """Number locators, each once, in the order in which they come first."""
-    return {locator: place for place, locator in enumerate(dict.fromkeys(locators))}
 
 
 def _failed(measurement: Measurement) -> bool:

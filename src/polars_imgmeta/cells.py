@@ -20,6 +20,10 @@ _SHOWN_BYTES = 8
 _DEEPEST = 4
 # What has no glyph, and what turns the direction of the text around it.
 _UNSEEN = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\u061c\\u200e\\u200f\\u2028-\\u202e\\u2066-\\u2069]")
+_URL = re.compile(
+    r"(?P<scheme>https?://)(?:[^/?#]*@)?(?P<rest>[^?#]*)(?P<query>[?#].*)?",
+    re.IGNORECASE | re.DOTALL,
+)
 # With a drive, or of a server.
 _WINDOWS_PATH = re.compile(r"[A-Za-z]:[\\/]|\\\\")
 
@@ -40,7 +44,35 @@ def text_of(value: object) -> str:
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
 
 
-def base_name(locator: str) -> str:
+def without_secrets(locator: str) -> str:
+    """Return a URL without user, password and query, and anything else as it is.
+
+    Of cloud storage, what stands before an `@` is the name of a container.
+
+    Examples:
+        >>> without_secrets("https://me:word@example.org/a.jpg?token=1")
+        'https://example.org/a.jpg?...'
+        >>> without_secrets("photos/what?.jpg")
+        'photos/what?.jpg'
+    """
+    if not (url := _URL.match(locator)):
+        return locator
+    return url["scheme"] + url["rest"] + ("?..." if url["query"] else "")
+
+
+def locator_text(locator: object) -> str:
+    """Return what locates an image, or is one, as one short line without secrets.
+
+    Examples:
+        >>> locator_text({"bytes": None, "path": "photos/a.jpg"}), locator_text(b"abc")
+        ('photos/a.jpg', '3 bytes 616263')
+    """
+    if isinstance(locator, Mapping):
+        return locator_text(locator.get("path") or locator.get("bytes"))
+    return text_of(without_secrets(locator) if isinstance(locator, str) else locator)
+
+
+def base_name(locator: object) -> str:
     r"""Return the name of the file that a locator ends in, as one short line.
 
     A backslash divides only what is a path of Windows; elsewhere names may hold it.
@@ -48,7 +80,17 @@ def base_name(locator: str) -> str:
     Examples:
         >>> base_name(r"photos/a\b.jpg"), base_name(r"C:\photos\a.jpg")
         ('a\\b.jpg', 'a.jpg')
+        >>> base_name("https://example.org/a.jpg?token=1")
+        'a.jpg'
+        >>> base_name({"bytes": b"abc", "path": "photos/a.jpg"})
+        'a.jpg'
     """
+    if isinstance(locator, Mapping):
+        return base_name(locator.get("path") or locator.get("bytes"))
+    if not isinstance(locator, str):
+        return text_of(locator)
+    if url := _URL.match(locator):
+        locator = str(url["rest"])
     separators = r"[\\/]" if _WINDOWS_PATH.match(locator) else "/"
     parts = [part for part in re.split(separators, locator) if part]
     return text_of(parts[-1] if parts else locator)

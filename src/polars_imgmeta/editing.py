@@ -7,10 +7,12 @@ from collections.abc import Mapping, Sequence
 import polars as pl
 
 from polars_imgmeta import structs
+from polars_imgmeta.access import Access
 from polars_imgmeta.catalogue import EDITION, resolve
 from polars_imgmeta.exceptions import ColumnError
 from polars_imgmeta.extraction import fill
 from polars_imgmeta.pictures import DEFAULT_MAX_PIXELS
+from polars_imgmeta.reading import make_reading
 from polars_imgmeta.structs import Provenance
 from polars_imgmeta.typing import FrameT, GroupName, OnError, PropertiesLike, PropertyName
 
@@ -22,6 +24,8 @@ def add(
     locator: str | None = None,
     on_error: OnError = "null",
     max_pixels: int = DEFAULT_MAX_PIXELS,
+    storage_options: Mapping[str, str] | None = None,
+    access: Access | None = None,
     progress: bool | None = None,
 ) -> FrameT:
     """Add properties to an auto-extracted column; those present are no error.
@@ -36,6 +40,8 @@ def add(
         locator: The locator column, where the one on record was renamed.
         on_error: As for `extract`.
         max_pixels: As for `extract`.
+        storage_options: As for `extract`.
+        access: As for `extract`.
         progress: As for `extract`.
 
     Returns:
@@ -58,9 +64,8 @@ def add(
     wanted = resolve(properties)
     existing = _editable(schema, column)
     source = structs.locator_of(schema, existing, locator)
-    return fill(
-        frame, existing, source, wanted, on_error=on_error, max_pixels=max_pixels, progress=progress
-    )
+    reading = make_reading(on_error, max_pixels, storage_options, access, progress)
+    return fill(frame, existing, source, wanted, reading)
 
 
 def remove(
@@ -105,6 +110,8 @@ def configure(
     locator: str | None = None,
     on_error: OnError = "null",
     max_pixels: int = DEFAULT_MAX_PIXELS,
+    storage_options: Mapping[str, str] | None = None,
+    access: Access | None = None,
     progress: bool | None = None,
 ) -> FrameT:
     """Give an auto-extracted column exactly these properties.
@@ -119,6 +126,8 @@ def configure(
         locator: The locator column, where the one on record was renamed.
         on_error: As for `extract`.
         max_pixels: As for `extract`.
+        storage_options: As for `extract`.
+        access: As for `extract`.
         progress: As for `extract`.
 
     Returns:
@@ -143,15 +152,8 @@ def configure(
     if kept:
         frame = _keep(frame, existing, kept)
     remaining = Provenance(existing.column, kept, existing.locator, existing.edition)
-    return fill(
-        frame,
-        remaining,
-        source,
-        wanted,
-        on_error=on_error,
-        max_pixels=max_pixels,
-        progress=progress,
-    )
+    reading = make_reading(on_error, max_pixels, storage_options, access, progress)
+    return fill(frame, remaining, source, wanted, reading)
 
 
 def retry(
@@ -161,6 +163,8 @@ def retry(
     locator: str | None = None,
     on_error: OnError = "null",
     max_pixels: int = DEFAULT_MAX_PIXELS,
+    storage_options: Mapping[str, str] | None = None,
+    access: Access | None = None,
     progress: bool | None = None,
 ) -> FrameT:
     """Read the images again whose rows have an error, and no others.
@@ -172,6 +176,8 @@ def retry(
         on_error: As for `extract`.
         max_pixels: As for `extract`; a greater one gives `too_large` rows
             another chance.
+        storage_options: As for `extract`.
+        access: As for `extract`.
         progress: As for `extract`.
 
     Returns:
@@ -191,16 +197,8 @@ def retry(
     schema = structs.schema_of(frame)
     existing = _editable(schema, column)
     source = structs.locator_of(schema, existing, locator)
-    return fill(
-        frame,
-        existing,
-        source,
-        existing.properties,
-        on_error=on_error,
-        max_pixels=max_pixels,
-        progress=progress,
-        again=True,
-    )
+    reading = make_reading(on_error, max_pixels, storage_options, access, progress)
+    return fill(frame, existing, source, existing.properties, reading, again=True)
 
 
 def _keep(frame: FrameT, existing: Provenance, kept: Sequence[PropertyName]) -> FrameT:

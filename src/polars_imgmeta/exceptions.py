@@ -28,6 +28,7 @@ import re
 from collections.abc import Iterable
 from typing import ClassVar
 
+from polars_imgmeta.cells import without_secrets
 from polars_imgmeta.typing import ErrorKind
 
 
@@ -98,6 +99,9 @@ class TooLargeError(ImageError):
     kind = "too_large"
 
 
+FAILURES = (ImageError, OSError, MemoryError)
+"""What an image, or its place, may do wrong."""
+
 _INVALID_LOCATOR_REASONS = {
     errno.ENXIO: "a device, pipe or socket, not an image file",
     errno.EISDIR: "a directory, not an image file",
@@ -164,6 +168,19 @@ def from_decoder_error(error: Exception, *, what: str) -> ImageError:
     return kind(f"{what} cannot be decoded: {reason}")
 
 
+def from_failure(failure: BaseException) -> ImageError:
+    """Map any of `FAILURES` to the exception of a row.
+
+    Returns:
+        An exception without a traceback, which would keep the image in memory.
+    """
+    if isinstance(failure, ImageError):
+        return type(failure)(str(failure))
+    if isinstance(failure, OSError):  # from reading; opening maps its own
+        return from_os_error(failure)
+    return from_decoder_error(MemoryError(), what="the data")
+
+
 _LONGEST_REASON = 120
 
 
@@ -177,14 +194,22 @@ def _reason(error: Exception) -> str:
     return line if len(line) <= _LONGEST_REASON else f"{line[:_LONGEST_REASON]}..."
 
 
-def locate(error: ImageError, locator: str) -> ImageError:
+def locate(error: ImageError, locator: str | bytes) -> ImageError:
     """Return the same exception with a message that names its locator.
+
+    Without what may be secret in a URL: user and password, and the query.
 
     Examples:
         >>> locate(NotFoundError("no such file"), "a.jpg")
         NotFoundError("'a.jpg': no such file")
+        >>> locate(AccessDeniedError("no"), "https://me:word@example.org/a.jpg?token=1")
+        AccessDeniedError("'https://example.org/a.jpg?...': no")
+        >>> locate(CorruptError("the file is empty"), b"")
+        CorruptError('an image of 0 bytes: the file is empty')
     """
-    return type(error)(f"{locator!r}: {error}")
+    if isinstance(locator, bytes):
+        return type(error)(f"an image of {len(locator)} bytes: {error}")
+    return type(error)(f"{without_secrets(locator)!r}: {error}")
 
 
 def require_positive(name: str, value: object) -> None:

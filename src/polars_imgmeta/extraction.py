@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import get_args
 
 import polars as pl
 
 from polars_imgmeta import structs
+from polars_imgmeta.access import Access
 from polars_imgmeta.batches import Extraction
 from polars_imgmeta.catalogue import EDITION, resolve
-from polars_imgmeta.exceptions import ColumnError, hint, require_positive
+from polars_imgmeta.distinct import require_locator_dtype
+from polars_imgmeta.exceptions import ColumnError
 from polars_imgmeta.pictures import DEFAULT_MAX_PIXELS
+from polars_imgmeta.reading import Reading, make_reading
 from polars_imgmeta.structs import Provenance
 from polars_imgmeta.typing import FrameT, OnError, PropertiesLike, PropertyName
 
@@ -25,6 +27,8 @@ def extract(
     into: str | None = None,
     on_error: OnError = "null",
     max_pixels: int = DEFAULT_MAX_PIXELS,
+    storage_options: Mapping[str, str] | None = None,
+    access: Access | None = None,
     progress: bool | None = None,
 ) -> FrameT:
     """Make sure that properties of the images in a column are present and filled.
@@ -37,13 +41,22 @@ def extract(
 
     Args:
         frame: The frame.
-        locator: The column that locates the images: paths or `file://` URIs.
+        locator: The column that locates the images. Text is paths and URLs, of which
+            there may be all kinds in one column: `file`, `http`, `https`, `s3`, `gs`,
+            `az`, `abfss` and their aliases. Binary is the encoded images themselves. A
+            Struct has `bytes`, which count where they are not null, and `path`, or one
+            of them, as the data sets of Hugging Face.
         properties: Names of properties or groups, one or several.
         into: The name of the struct column; `<locator>_imgmeta` unless given.
         on_error: What an image that cannot be read does: `"null"` leaves nulls
             and an `error` in its row, `"raise"` ends the extraction.
         max_pixels: Pictures of more pixels are not decoded and become
             `too_large`; their geometry is still told.
+        storage_options: How to reach cloud storage, with the keys that
+            `polars.scan_parquet` takes. Unless told, credentials are those of the
+            environment, of profiles, or of the machine.
+        access: What locators may name, and what reading an image may cost: see
+            [`Access`][polars_imgmeta.Access].
         progress: Whether to show a progress bar, on the standard error stream or in
             the notebook. Unless told, there is one on a terminal and in a notebook,
             for work that takes longer than a second. A lazy frame has none.
@@ -55,12 +68,14 @@ def extract(
 
     Raises:
         PropertyError: If a property is unknown or none is given.
-        ColumnError: If the locator column is missing or no text, or if `into` is
+        ColumnError: If the locator column is missing or of another dtype, or if `into` is
             taken by a column that is not auto-extracted, or that was made from
             another locator column of the frame.
         ImageError: Under `on_error="raise"`, when the frame is computed.
-        ValueError: If an option is out of range, or if a lazy frame shall show
-            progress.
+        ValueError: If an option is out of range or unknown, or if a lazy frame shall
+            show progress.
+        ImportError: If `storage_options` are given, and the extra `remote` is not
+            installed; without them, rows that need it are `unreachable`.
 
     Examples:
         >>> df = pl.DataFrame({"path": ["photos/dusk.png", "photos/gone.png", None]})
@@ -93,9 +108,7 @@ def extract(
         existing or Provenance(column, (), locator, EDITION),
         locator,
         wanted,
-        on_error=on_error,
-        max_pixels=max_pixels,
-        progress=progress,
+        make_reading(on_error, max_pixels, storage_options, access, progress),
     )
 
 
@@ -106,6 +119,8 @@ def extract_expr(
     into: str | None = None,
     on_error: OnError = "null",
     max_pixels: int = DEFAULT_MAX_PIXELS,
+    storage_options: Mapping[str, str] | None = None,
+    access: Access | None = None,
 ) -> pl.Expr:
     """Extract properties in an expression, without regard to what a frame has.
 
@@ -116,6 +131,8 @@ def extract_expr(
             behind it unless given.
         on_error: As for `extract`.
         max_pixels: As for `extract`.
+        storage_options: As for `extract`.
+        access: As for `extract`.
 
     Returns:
         The struct, in any context that takes an elementwise expression.
@@ -123,7 +140,7 @@ def extract_expr(
     Raises:
         PropertyError: If a property is unknown or none is given.
         ColumnError: If the expression is of several columns; when it is
-            computed, if it is no text.
+            computed, if it is of no dtype that locates images.
         ImageError: Under `on_error="raise"`, when it is computed.
 
     Examples:
@@ -139,7 +156,8 @@ def extract_expr(
             "\n\nHint: extract from each column by itself"
         )
         raise ColumnError(msg)
-    return _anew(name, properties, into, on_error, max_pixels).expression(locators)
+    reading = make_reading(on_error, max_pixels, storage_options, access)
+    return _anew(name, properties, into, reading).expression(locators)
 
 
 def extract_series(
@@ -149,17 +167,21 @@ def extract_series(
     into: str | None = None,
     on_error: OnError = "null",
     max_pixels: int = DEFAULT_MAX_PIXELS,
+    storage_options: Mapping[str, str] | None = None,
+    access: Access | None = None,
     progress: bool | None = None,
 ) -> pl.Series:
     """Extract properties from a series of locators.
 
     Args:
-        locators: Paths or `file://` URIs.
+        locators: As for `extract`.
         properties: As for `extract`.
         into: The name of the result; that of the locators with `_imgmeta`
             behind it unless given.
         on_error: As for `extract`.
         max_pixels: As for `extract`.
+        storage_options: As for `extract`.
+        access: As for `extract`.
         progress: As for `extract`.
 
     Returns:
@@ -167,31 +189,21 @@ def extract_series(
 
     Raises:
         PropertyError: If a property is unknown or none is given.
-        ColumnError: If the series is no text.
+        ColumnError: If the series is of no dtype that locates images.
         ImageError: Under `on_error="raise"`.
 
     Examples:
         >>> im.extract_series(pl.Series("path", ["photos/dusk.png"]), "width").name
         'path_imgmeta'
     """
-    structs.require_locator_dtype(locators.dtype, locators.name)
-    _check_progress(progress)
-    extraction = _anew(locators.name, properties, into, on_error, max_pixels)
-    return replace(extraction, progress=progress)([locators])
+    require_locator_dtype(locators.dtype, locators.name)
+    reading = make_reading(on_error, max_pixels, storage_options, access, progress)
+    return _anew(locators.name, properties, into, reading)([locators])
 
 
-def _anew(
-    locator: str, properties: PropertiesLike, into: object, on_error: OnError, max_pixels: int
-) -> Extraction:
+def _anew(locator: str, properties: PropertiesLike, into: object, reading: Reading) -> Extraction:
     """An extraction without regard to old values."""
-    _check_options(on_error, max_pixels)
-    return Extraction(
-        column=_name_of(into, locator),
-        locator=locator,
-        properties=resolve(properties),
-        on_error=on_error,
-        max_pixels=max_pixels,
-    )
+    return Extraction(_name_of(into, locator), locator, resolve(properties), reading)
 
 
 def fill(
@@ -199,10 +211,8 @@ def fill(
     existing: Provenance,
     locator: str,
     wanted: tuple[PropertyName, ...],
+    reading: Reading,
     *,
-    on_error: OnError,
-    max_pixels: int,
-    progress: bool | None,
     again: bool = False,
 ) -> FrameT:
     """Compute what an auto-extracted column lacks.
@@ -212,19 +222,15 @@ def fill(
         existing: The column; one without properties need not exist yet.
         locator: The column that locates the images.
         wanted: The properties to have, beside those that exist.
-        on_error: As for `extract`.
-        max_pixels: As for `extract`.
-        progress: As for `extract`.
+        reading: How images are read.
         again: Whether to read the rows with an error, and no others.
 
     Raises:
         ColumnError: If the column was made from another locator column, or holds
             fields of somebody else's.
     """
-    _check_options(on_error, max_pixels)
-    _check_progress(progress)
     eager = isinstance(frame, pl.DataFrame)
-    if progress and not eager:
+    if reading.progress and not eager:
         msg = (
             "`progress=True` must come with a data frame, got a lazy one, of which nobody knows"
             " how many rows it will have\n\nHint: collect the locators first, or leave it out"
@@ -242,11 +248,9 @@ def fill(
         column=existing.column,
         locator=locator,
         properties=resolve((*existing.properties, *wanted)),
+        reading=reading if eager else replace(reading, progress=False),
         present=existing.properties if existing.current else (),
-        on_error=on_error,
-        max_pixels=max_pixels,
         retry=again,
-        progress=progress if eager else False,
     )
     # An eager frame has nothing to push down, and may come in many small chunks,
     # each of which Polars would make a batch of.
@@ -260,26 +264,6 @@ def _name_of(into: object, locator: str) -> str:
         msg = f"`into` must be the name of a column, got {into!r}"
         raise ColumnError(msg)
     return into
-
-
-def _check_options(on_error: str, max_pixels: object) -> None:
-    """Check the options that all reading verbs share.
-
-    Raises:
-        ValueError: If one is out of range.
-    """
-    choices = get_args(OnError)
-    if on_error not in choices:
-        listing = ", ".join(map(repr, choices))
-        msg = f"`on_error` must be one of {listing}, got {on_error!r}{hint(on_error, choices)}"
-        raise ValueError(msg)
-    require_positive("max_pixels", max_pixels)
-
-
-def _check_progress(progress: object) -> None:
-    if progress not in (True, False, None):
-        msg = f"`progress` must be True, False or None, got {progress!r}"
-        raise ValueError(msg)
 
 
 def _require_same_origin(

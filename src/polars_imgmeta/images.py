@@ -9,28 +9,29 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import numpy as np
 
-from polars_imgmeta import exceptions, headers, locators, pictures
+from polars_imgmeta import exceptions, headers, pictures
 from polars_imgmeta.budget import Budget
 from polars_imgmeta.catalogue import CATALOGUE, Property
+from polars_imgmeta.exceptions import FAILURES, from_failure
+from polars_imgmeta.fetching import Arrived, Image, Request, open_image
 from polars_imgmeta.headers import Header
 from polars_imgmeta.isolation import isolated
 from polars_imgmeta.pictures import Picture
+from polars_imgmeta.remote import Storage
 from polars_imgmeta.sources import Source
 from polars_imgmeta.turns import Turn, Turns
 from polars_imgmeta.typing import PropertyName
-
-FAILURES = (exceptions.ImageError, OSError, MemoryError)
-"""What an image, or its place, may do wrong."""
 
 _pixels_in_flight = Budget(pictures.DEFAULT_MAX_PIXELS)
 # Of a file that is large for its picture, the bytes count.
 _BYTES_OF_A_PIXEL = 16
 
 _turns = Turns()
+_LOCAL = Storage()
 # Pictures so small that the calls count beside the work. They are kept until there are
 # so many pixels or pictures, and those of one size are measured together; the smallest
 # are decoded at once, as that takes no longer than to give the turn away.
@@ -39,9 +40,6 @@ _SMALL_BYTES = 1 << 18
 _SMALLEST_PIXELS = 1 << 12
 _MOST_WAITING_COST = 1 << 18  # in pixels and bytes
 _MOST_WAITING = 256
-
-Request: TypeAlias = tuple[str, tuple[PropertyName, ...]]
-"""A locator and the properties to compute."""
 
 
 class Measurement(NamedTuple):
@@ -83,13 +81,14 @@ class _Waiting(NamedTuple):
 
 
 def measure_all(
-    requests: Iterable[tuple[int, Request]], *, max_pixels: int
+    requests: Iterable[tuple[int, Request]], *, max_pixels: int, storage: Storage = _LOCAL
 ) -> Iterator[tuple[int, Measurement]]:
     """Read images once each and compute their properties.
 
     Args:
         requests: Numbered; asked for one by one, whenever the last is done.
         max_pixels: Pictures of more pixels are not decoded.
+        storage: How files are read; what is far away was fetched before.
 
     Yields:
         The number of a request, and the values and, where some are missing, the
@@ -100,13 +99,15 @@ def measure_all(
     cost = 0
     with isolated(), Turn(_turns) as turn:
         turn.step()
-        for number, (locator, names) in requests:
+        for number, (image, names) in requests:
             values: dict[PropertyName, float] = {}
             small = error = None
             try:
-                small = _read(values, locator, _plan(names), max_pixels, turn)
+                small = _read(
+                    values, image, storage, _plan(names), max_pixels=max_pixels, turn=turn
+                )
             except FAILURES as failure:
-                error = _error_of(failure)
+                error = from_failure(failure)
             if small is None:
                 yield number, Measurement(values, error)
             else:
@@ -119,24 +120,25 @@ def measure_all(
         yield from _measure_waiting(waiting, turn)
 
 
-def measure(locator: str, names: Sequence[PropertyName], *, max_pixels: int) -> Measurement:
+def measure(image: Image, names: Sequence[PropertyName], *, max_pixels: int) -> Measurement:
     """Read one image once and compute its properties, as `measure_all` does."""
-    ((_, measurement),) = measure_all([(0, (locator, tuple(names)))], max_pixels=max_pixels)
+    ((_, measurement),) = measure_all([(0, (image, tuple(names)))], max_pixels=max_pixels)
     return measurement
 
 
 @contextmanager
-def open_picture(locator: str, *, max_pixels: int) -> Iterator[Picture]:
+def open_picture(image: Image, *, max_pixels: int, storage: Storage = _LOCAL) -> Iterator[Picture]:
     """Decode the picture from which properties are computed, to look at it.
 
     Args:
-        locator: Where the image is.
+        image: The image, or where it is.
         max_pixels: A picture of more pixels is not decoded.
+        storage: As for `measure_all`.
 
     Raises:
         ImageError: If it cannot be read; or another of `FAILURES`.
     """
-    with isolated(), locators.open_image(locator) as source:
+    with isolated(), open_image(image, storage) as source:
         header = headers.read_header(source)
         pixels = _count_pixels(header, max_pixels)
         with _decoded(source, header, pixels) as picture:
@@ -159,25 +161,22 @@ def _plan(names: tuple[PropertyName, ...]) -> _Plan:
     )
 
 
-def _error_of(failure: BaseException) -> exceptions.ImageError:
-    """The error of a row, without a traceback, which would keep the image in memory."""
-    if isinstance(failure, exceptions.ImageError):
-        return type(failure)(str(failure))
-    if isinstance(failure, OSError):  # from reading; opening maps its own
-        return exceptions.from_os_error(failure)
-    return exceptions.from_decoder_error(MemoryError(), what="the data")
-
-
 def _read(
-    values: dict[PropertyName, float], locator: str, plan: _Plan, max_pixels: int, turn: Turn
+    values: dict[PropertyName, float],
+    image: Image,
+    storage: Storage,
+    plan: _Plan,
+    *,
+    max_pixels: int,
+    turn: Turn,
 ) -> _Small | None:
     """Fill in values one after the other, so that a failure keeps the ones before.
 
     Returns:
         A small picture whose pixels are still to be measured.
     """
-    with locators.open_image(locator) as source:
-        header = headers.read_header(source)
+    with open_image(image, storage) as source:
+        header = (isinstance(image, Arrived) and image.header) or headers.read_header(source)
         shape = header.shape
         for row in plan.of_shape:
             values[row.name] = row.kernel(shape)
@@ -225,7 +224,7 @@ def _measure_waiting(waiting: list[_Waiting], turn: Turn) -> Iterator[tuple[int,
         try:
             picture = _decode(one.small)
         except FAILURES as failure:
-            yield one.number, Measurement(one.values, _error_of(failure))
+            yield one.number, Measurement(one.values, from_failure(failure))
         else:
             stacks.setdefault((one.small.plan, picture.shape), []).append((one, picture))
     for (plan, _), stack in stacks.items():
@@ -256,5 +255,5 @@ def _measure_singly(
         try:
             _fill(plan, [(one, picture)])
         except MemoryError as failure:
-            error = _error_of(failure)
+            error = from_failure(failure)
         yield one.number, Measurement(one.values, error)

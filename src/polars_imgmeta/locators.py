@@ -1,44 +1,42 @@
-"""From a locator to its bytes: the only place that knows storage.
+"""What a locator denotes.
 
 A locator is a path (absolute, relative to the working directory, or below a
-home, `~`) or a `file://` URI. A path is taken literally: spaces, `%`, `#` and
-every letter stand for themselves. A URI is percent-decoded.
+home, `~`), a URI of a known scheme, or the encoded image itself. A path is taken
+literally: spaces, `%`, `#` and every letter stand for themselves. A `file://` URI
+is percent-decoded.
 """
 
 from __future__ import annotations
 
-import glob
 import os
 import re
-from collections.abc import Iterator
+from typing import Final, TypeAlias
 from urllib.parse import quote, unquote_to_bytes
 
 from polars_imgmeta import exceptions
-from polars_imgmeta.sources import FileSource, Source
+from polars_imgmeta.access import SCHEMES, STORE_SCHEMES, WEB_SCHEMES, Access
+from polars_imgmeta.sources import BytesSource, FileSource, Source
 
+Locator: TypeAlias = str | bytes
+"""Where an image is, or the image itself."""
+
+FAR: Final = rf"^(?i:{'|'.join((*WEB_SCHEMES, *STORE_SCHEMES))})://"
+"""The pattern of a locator that denotes something on a server."""
+
+_ANY: Final = Access()
 # Two letters at least, so that the drive of a Windows path is not taken for one.
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
 _FILE_URI = re.compile(
     r"file:(?://(?P<host>[^/]*)(?=/)|(?!//))(?P<path>/.*)", re.IGNORECASE | re.DOTALL
 )
 
-# fmt: off
-IMAGE_SUFFIXES = frozenset({
-    ".apng", ".avif", ".avifs", ".bmp", ".bw", ".cur", ".dcx", ".dds", ".dib", ".fits", ".gif",
-    ".hdr", ".heic", ".heif", ".hif", ".icb", ".icns", ".ico", ".j2c", ".j2k", ".jfif", ".jp2",
-    ".jpe", ".jpeg", ".jpf", ".jpg", ".jpx", ".jxl", ".mpo", ".pam", ".pbm", ".pcx", ".pfm",
-    ".pgm", ".pic", ".png", ".pnm", ".ppm", ".psd", ".qoi", ".ras", ".rgb", ".rgba", ".sgi",
-    ".sun", ".tga", ".tif", ".tiff", ".vda", ".vst", ".webp", ".xbm", ".xpm",
-})
-# fmt: on
-"""The suffixes, in lower case, by which an image in a folder is known."""
 
-
-def open_image(locator: str) -> Source:
-    """Open what a locator points at, for one reading.
+def open_image(locator: Locator, access: Access) -> Source:
+    """Open what a locator denotes on this machine, for one reading.
 
     Args:
-        locator: A path or `file://` URI.
+        locator: A path, a `file://` URI, or an encoded image.
+        access: Which paths may be opened.
 
     Returns:
         The encoded image, to be read in part; the caller closes it.
@@ -47,9 +45,10 @@ def open_image(locator: str) -> Source:
         ImageError: Of the kind `not_found`, `access_denied`, `unreachable` or
             `invalid_locator`.
     """
-    path = local_path(locator)
+    if isinstance(locator, bytes):
+        return BytesSource(locator)
     try:
-        return FileSource(path)
+        return FileSource(access.resolve_path(local_path(locator, access)))
     except ValueError:
         msg = "a path cannot contain the character NUL"
         raise exceptions.InvalidLocatorError(msg) from None
@@ -57,10 +56,26 @@ def open_image(locator: str) -> Source:
         raise exceptions.from_os_error(error) from None
 
 
-def local_path(locator: str) -> str:
+def scheme_of(locator: str) -> str | None:
+    """Return the scheme of a URI, in lower case, or None for a path.
+
+    Examples:
+        >>> scheme_of("S3://photos/a.jpg"), scheme_of("photos/a.jpg")
+        ('s3', None)
+    """
+    scheme = _SCHEME.match(locator)
+    return scheme[1].lower() if scheme else None
+
+
+def local_path(locator: str, access: Access = _ANY) -> str:
     """Return the path in the file system that a locator denotes.
 
+    Args:
+        locator: A path or a `file://` URI.
+        access: Tells whether another scheme is forbidden or merely unknown.
+
     Raises:
+        AccessDeniedError: If its scheme is forbidden.
         InvalidLocatorError: If it denotes none.
 
     Examples:
@@ -82,81 +97,20 @@ def local_path(locator: str) -> str:
     if locator[:7].lower() == "file://":
         msg = "a file URI of a relative path; absolute ones are file:///path"
         raise exceptions.InvalidLocatorError(msg)
-    if scheme := _SCHEME.match(locator):
-        msg = f"unknown scheme {scheme[1].lower()!r}; known are local paths and file://"
+    if scheme := scheme_of(locator):
+        access.require_scheme(scheme)
+        msg = f"unknown scheme {scheme!r}; known are paths and {', '.join(SCHEMES)}"
         raise exceptions.InvalidLocatorError(msg)
     return os.path.expanduser(locator)
 
 
-def list_images(source: str) -> Iterator[tuple[str, int | None]]:
-    """List the image files of a folder, or the files that a glob matches.
+def spell_path(path: str) -> str:
+    """Spell a path as a locator: as it is, or as a URI where it is no valid text.
 
-    Args:
-        source: A folder, whose image files are known by their suffix, in all
-            folders below it; or a file; or a pattern with `*`, `?`, `[...]` or
-            `**`, which alone decides.
-
-    Yields:
-        The locator of each file, and its size in bytes where it can be told.
-
-    Raises:
-        ImageError: If the folder, or one below it, cannot be listed.
+    Examples:
+        >>> spell_path("~.png")
+        './~.png'
     """
-    path = local_path(source)
-    # What is there first: its name may look like a pattern.
-    if os.path.isdir(path):
-        yield from _walk(path, above=frozenset())
-        return
-    matches = [path] if os.path.lexists(path) else sorted(glob.iglob(path, recursive=True))
-    for match in matches:
-        if not os.path.isdir(match):
-            yield _spell(match), _size(match)
-
-
-def require_listable(source: str) -> None:
-    """Raise `NotFoundError` for a folder or file that is not there.
-
-    A pattern may match nothing.
-    """
-    path = local_path(source)
-    if not (os.path.lexists(path) or glob.has_magic(path)):
-        msg = f"`source` must be a folder, a file or a pattern, got {source!r}: no such folder"
-        raise exceptions.NotFoundError(msg)
-
-
-def _walk(folder: str, above: frozenset[tuple[int, int]]) -> Iterator[tuple[str, int | None]]:
-    try:
-        status = os.stat(folder)
-        with os.scandir(folder) as entries:
-            listing = sorted(entries, key=lambda entry: entry.name)
-    except OSError as error:
-        raise exceptions.locate(exceptions.from_os_error(error), folder) from None
-    here = (status.st_dev, status.st_ino)
-    if here in above:  # a symbolic link back up
-        return
-    for entry in listing:
-        if _is_folder(entry):
-            yield from _walk(entry.path, above | {here})
-        elif os.path.splitext(entry.name)[1].lower() in IMAGE_SUFFIXES:
-            yield _spell(entry.path), _size(entry.path)
-
-
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # a link to itself: its row will tell
-        return False
-
-
-def _size(path: str) -> int | None:
-    try:
-        return os.stat(path).st_size
-    except OSError:  # a dangling link, say: its row will tell
-        return None
-
-
-def _spell(path: str) -> str:
-    """Spell a path as a locator: as it is, or as a URI where it is no valid text."""
     try:
         path.encode()
     except UnicodeEncodeError:

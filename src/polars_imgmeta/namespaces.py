@@ -1,4 +1,4 @@
-"""The accessors `df.imgmeta`, `lf.imgmeta`, `series.imgmeta`, `pl.col(...).imgmeta`.
+"""The accessors `df.imgmeta` and `lf.imgmeta`, and the registration of all four.
 
 They hold neither logic nor state beside what they are attached to: each method
 hands its arguments to the function of its name, which is documented.
@@ -23,7 +23,9 @@ from polars_imgmeta import (
     reporting,
     showing,
 )
+from polars_imgmeta.access import Access
 from polars_imgmeta.cases import Bins
+from polars_imgmeta.column_namespaces import ExprNamespace, SeriesNamespace
 from polars_imgmeta.pictures import DEFAULT_MAX_PIXELS
 from polars_imgmeta.showing import Preview
 from polars_imgmeta.structs import Provenance
@@ -46,6 +48,8 @@ class _FrameNamespace(Generic[FrameT]):
         into: str | None = None,
         on_error: OnError = "null",
         max_pixels: int = DEFAULT_MAX_PIXELS,
+        storage_options: Mapping[str, str] | None = None,
+        access: Access | None = None,
         progress: bool | None = None,
     ) -> FrameT:
         """Make sure that properties are present and filled: `polars_imgmeta.extract`."""
@@ -56,6 +60,8 @@ class _FrameNamespace(Generic[FrameT]):
             into=into,
             on_error=on_error,
             max_pixels=max_pixels,
+            storage_options=storage_options,
+            access=access,
             progress=progress,
         )
 
@@ -66,6 +72,8 @@ class _FrameNamespace(Generic[FrameT]):
         locator: str | None = None,
         on_error: OnError = "null",
         max_pixels: int = DEFAULT_MAX_PIXELS,
+        storage_options: Mapping[str, str] | None = None,
+        access: Access | None = None,
         progress: bool | None = None,
     ) -> FrameT:
         """Add properties: `polars_imgmeta.add`."""
@@ -76,6 +84,8 @@ class _FrameNamespace(Generic[FrameT]):
             locator=locator,
             on_error=on_error,
             max_pixels=max_pixels,
+            storage_options=storage_options,
+            access=access,
             progress=progress,
         )
 
@@ -91,6 +101,8 @@ class _FrameNamespace(Generic[FrameT]):
         locator: str | None = None,
         on_error: OnError = "null",
         max_pixels: int = DEFAULT_MAX_PIXELS,
+        storage_options: Mapping[str, str] | None = None,
+        access: Access | None = None,
         progress: bool | None = None,
     ) -> FrameT:
         """Have exactly these properties: `polars_imgmeta.configure`."""
@@ -101,6 +113,8 @@ class _FrameNamespace(Generic[FrameT]):
             locator=locator,
             on_error=on_error,
             max_pixels=max_pixels,
+            storage_options=storage_options,
+            access=access,
             progress=progress,
         )
 
@@ -111,6 +125,8 @@ class _FrameNamespace(Generic[FrameT]):
         locator: str | None = None,
         on_error: OnError = "null",
         max_pixels: int = DEFAULT_MAX_PIXELS,
+        storage_options: Mapping[str, str] | None = None,
+        access: Access | None = None,
         progress: bool | None = None,
     ) -> FrameT:
         """Read failed rows again: `polars_imgmeta.retry`."""
@@ -120,6 +136,8 @@ class _FrameNamespace(Generic[FrameT]):
             locator=locator,
             on_error=on_error,
             max_pixels=max_pixels,
+            storage_options=storage_options,
+            access=access,
             progress=progress,
         )
 
@@ -165,6 +183,8 @@ class _FrameNamespace(Generic[FrameT]):
         pictures: int = 300,
         column: str | None = None,
         locator: str | None = None,
+        storage_options: Mapping[str, str] | None = None,
+        access: Access | None = None,
     ) -> alt.Chart | alt.LayerChart | alt.ConcatChart:
         """Draw properties: `polars_imgmeta.plot`."""
         return plots.plot(
@@ -177,6 +197,8 @@ class _FrameNamespace(Generic[FrameT]):
             pictures=pictures,
             column=column,
             locator=locator,
+            storage_options=storage_options,
+            access=access,
         )
 
     def to_arrow(self, **options: Any) -> pa.Table:  # noqa: ANN401 - Polars' own
@@ -193,6 +215,8 @@ class _FrameNamespace(Generic[FrameT]):
         sample: int = 1_000,
         thumbnails: bool = True,
         max_pixels: int = DEFAULT_MAX_PIXELS,
+        storage_options: Mapping[str, str] | None = None,
+        access: Access | None = None,
     ) -> Path:
         """Write a page of pictures and properties: `polars_imgmeta.report`."""
         return reporting.report(
@@ -204,6 +228,8 @@ class _FrameNamespace(Generic[FrameT]):
             sample=sample,
             thumbnails=thumbnails,
             max_pixels=max_pixels,
+            storage_options=storage_options,
+            access=access,
         )
 
     def show(
@@ -213,10 +239,18 @@ class _FrameNamespace(Generic[FrameT]):
         column: str | None = None,
         locator: str | None = None,
         max_pixels: int = DEFAULT_MAX_PIXELS,
+        storage_options: Mapping[str, str] | None = None,
+        access: Access | None = None,
     ) -> Preview:
         """Show the first rows with pictures, in a notebook: `polars_imgmeta.show`."""
         return showing.show(
-            self._frame, rows, column=column, locator=locator, max_pixels=max_pixels
+            self._frame,
+            rows,
+            column=column,
+            locator=locator,
+            max_pixels=max_pixels,
+            storage_options=storage_options,
+            access=access,
         )
 
 
@@ -242,52 +276,6 @@ class LazyFrameNamespace(_FrameNamespace[pl.LazyFrame]):
     ) -> pl.LazyFrame | None:
         """Stream with readable metadata: `polars_imgmeta.sink_parquet`."""
         return export.sink_parquet(self._frame, path, **options)
-
-
-class ExprNamespace:
-    """What `pl.col(...).imgmeta` is."""
-
-    def __init__(self, expr: pl.Expr) -> None:
-        self._expr = expr
-
-    def extract(
-        self,
-        properties: PropertiesLike = "standard",
-        *,
-        into: str | None = None,
-        on_error: OnError = "null",
-        max_pixels: int = DEFAULT_MAX_PIXELS,
-    ) -> pl.Expr:
-        """Extract in an expression: `polars_imgmeta.extract_expr`."""
-        return extraction.extract_expr(
-            self._expr, properties, into=into, on_error=on_error, max_pixels=max_pixels
-        )
-
-
-class SeriesNamespace:
-    """What `series.imgmeta` is."""
-
-    def __init__(self, series: pl.Series) -> None:
-        self._series = series
-
-    def extract(
-        self,
-        properties: PropertiesLike = "standard",
-        *,
-        into: str | None = None,
-        on_error: OnError = "null",
-        max_pixels: int = DEFAULT_MAX_PIXELS,
-        progress: bool | None = None,
-    ) -> pl.Series:
-        """Extract from a series: `polars_imgmeta.extract_series`."""
-        return extraction.extract_series(
-            self._series,
-            properties,
-            into=into,
-            on_error=on_error,
-            max_pixels=max_pixels,
-            progress=progress,
-        )
 
 
 def register() -> None:

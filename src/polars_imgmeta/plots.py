@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
 from polars_imgmeta import structs, tallies, thumbnails
+from polars_imgmeta.access import Access
 from polars_imgmeta.exceptions import ColumnError
 from polars_imgmeta.quantities import Quantity, find_drawable, match_quantities
+from polars_imgmeta.remote import make_storage
 from polars_imgmeta.tallies import Axis
 from polars_imgmeta.typing import Frame
 
@@ -20,8 +23,6 @@ if TYPE_CHECKING:
 
 _MOST_POINTS: Final = 5_000
 _MOST_GROUPS: Final = 10
-# A tooltip as wide as a path would leave the window, picture first.
-_LONGEST_NAME: Final = 48
 
 
 def plot(
@@ -35,6 +36,8 @@ def plot(
     pictures: int = 300,
     column: str | None = None,
     locator: str | None = None,
+    storage_options: Mapping[str, str] | None = None,
+    access: Access | None = None,
 ) -> alt.Chart | alt.LayerChart | alt.ConcatChart:
     """Draw properties: distributions, one against another, or two data sets.
 
@@ -68,6 +71,8 @@ def plot(
             second, third and so on has one. They take about 3 kB each.
         column: The auto-extracted column; may be left out where there is one.
         locator: The locator column, where the one on record was renamed.
+        storage_options: As for `extract`.
+        access: As for `extract`.
 
     Returns:
         An Altair chart, which can be changed, joined and saved like any other.
@@ -86,6 +91,7 @@ def plot(
     schema = structs.schema_of(frame)
     _require_options((x, y, color, against), names, pictures)
     _require_altair()
+    storage = make_storage(storage_options, access)
     if isinstance(x, str) and y is not None:
         drawn = {
             "x": find_drawable(schema, x, column, "x"),
@@ -96,7 +102,13 @@ def plot(
         source, lacking = _source(schema, drawn, column, locator) if pictures else (None, [])
         rows, left_out = tallies.collect(frame, drawn, source)
         left_out += lacking
-        return _relation(rows, drawn, left_out, source, pictures)
+        return _relation(
+            rows,
+            drawn,
+            left_out,
+            source,
+            partial(thumbnails.beside, pictures=pictures, storage=storage),
+        )
     every = x is None
     if x is None:
         chosen = structs.choose(schema, column)
@@ -169,7 +181,7 @@ def _relation(
     drawn: dict[str, Quantity],
     left_out: list[str],
     source: str | None,
-    pictures: int,
+    pictured: Callable[[pl.DataFrame], pl.DataFrame],
 ) -> alt.Chart:
     """Points or, where they are too many, a heat map."""
     from polars_imgmeta import charts  # noqa: PLC0415 - Altair is of an extra
@@ -188,7 +200,7 @@ def _relation(
     x, y = axes["x"], axes["y"]
     crowded = len(rows) > _MOST_POINTS or bool(x.words and y.words)
     if crowded and not (color and color.words):
-        cells = _pictured(tallies.count_cells(rows, x, y), source, pictures)
+        cells = pictured(tallies.count_cells(rows, x, y))
         chart = charts.heat(cells, x, y, color)
     else:
         if len(rows) > _MOST_POINTS:
@@ -197,7 +209,7 @@ def _relation(
         # The golden ratio spreads neighbours evenly.
         spread = pl.int_range(pl.len()) * 0.618_033_988_75 % 1
         rows = tallies.spell_times(rows.with_columns(spread=spread), {"x": x, "y": y})
-        chart = charts.points(_pictured(rows, source, pictures), x, y, color, source)
+        chart = charts.points(pictured(rows), x, y, color, source)
     return charts.disarm(chart.properties(title=charts.title(text, left_out)))
 
 
@@ -223,22 +235,6 @@ def _source(
         name = holder.locator or holder.column.removesuffix(structs.SUFFIX)
         reason = f"is of dtype {schema[name]}" if name in schema else "is not in the frame"
         return None, [f"no pictures: the column {name!r} {reason}"]
-
-
-def _pictured(rows: pl.DataFrame, source: str | None, pictures: int) -> pl.DataFrame:
-    """Put a small picture beside some of the locators, spread evenly."""
-    if not source or rows.is_empty():
-        return rows
-    every = -(-len(rows) // pictures)
-    chosen = pl.when(pl.int_range(pl.len()) % every == 0).then("locator").alias("chosen")
-    uris = thumbnails.data_uris(rows.select(chosen)["chosen"].to_list())
-    name = pl.col("locator")
-    short = pl.when(name.str.len_chars() > _LONGEST_NAME).then(
-        pl.concat_str(pl.lit("…"), name.str.tail(_LONGEST_NAME - 1))
-    )
-    # For no picture an empty text: a null becomes the text "null", and is loaded.
-    image = pl.Series("image", uris, dtype=pl.String).fill_null("")
-    return rows.with_columns(image, locator=short.otherwise(name))
 
 
 def _images(count: int) -> str:

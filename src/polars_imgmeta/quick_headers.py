@@ -43,6 +43,8 @@ _SKIPPED_CHUNKS = frozenset(
 )
 _TEXTS_WITH_ORIENTATION = (b"XML:com.adobe.xmp\0", b"Raw profile type ", b"exif\0", b"xmp\0")
 _MOST_CHUNK_BYTES = 1 << 16
+_PNG_END_BYTES = 12
+_MOST_GUESSES = 4
 
 _ANIMATION, _XMP, _EXIF = 0x02, 0x04, 0x08
 _SKIPPED_PIECES = frozenset({b"ICCP", b"ALPH", b"XMP "})
@@ -140,6 +142,10 @@ def _read_png(source: Source) -> StoredHeader:
         if name == b"IDAT":
             has_pixels = True
             # Pixels come in many chunks, nearly all of one length.
+            if source.far and (last := _find_last_pixels(source, position, head)):
+                position, head = last
+                length = int.from_bytes(head[:4])
+                end = position + 12 + length
             while source.read(end, 8) == head:
                 end += 12 + length
         elif name in _SKIPPED_CHUNKS or name == b"eXIf":
@@ -156,6 +162,31 @@ def _read_png(source: Source) -> StoredHeader:
         position = end
     _require(has_pixels)
     return StoredHeader("PNG", size, orientation or 1)
+
+
+def _find_last_pixels(source: Source, position: int, head: bytes) -> tuple[int, bytes] | None:
+    """Guess where the last chunk of pixels is, without a look at those before.
+
+    Args:
+        source: The image.
+        position: Where the first such chunk is.
+        head: Its length and name, which all but the last have.
+
+    Returns:
+        The place and the head of a chunk that reaches just to what may follow pixels,
+        or None where the chunks are not as supposed.
+    """
+    step = 12 + int.from_bytes(head[:4])
+    most = (source.size - _PNG_END_BYTES - position) // step
+    # What follows the pixels, such as the time, may be longer than one of their chunks.
+    for skipped in range(most, max(0, most - _MOST_GUESSES), -1):
+        place = position + skipped * step
+        found = source.read(place, 8)
+        if found[4:] == b"IDAT" and place + 12 + int.from_bytes(found[:4]) < source.size:
+            return place, found
+        if found[4:] == b"IEND":
+            return place - step, head
+    return None
 
 
 def _png_size(data: bytes) -> tuple[int, int]:

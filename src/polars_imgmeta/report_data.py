@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 
 from polars_imgmeta import inspection, structs, thumbnails
 from polars_imgmeta.catalogue import CATALOGUE
-from polars_imgmeta.cells import base_name, text_of
+from polars_imgmeta.cells import base_name, locator_text, text_of
+from polars_imgmeta.distinct import Images, parts_of
+from polars_imgmeta.remote import Storage
 from polars_imgmeta.structs import Provenance
 from polars_imgmeta.typing import PropertyName
 
@@ -57,11 +59,13 @@ class Selection:
         sample: How many rows at most, beside the extremes.
         thumbnails: Whether with their pictures.
         max_pixels: Pictures of more pixels are not decoded.
+        storage: How images are reached.
     """
 
     sample: int
     thumbnails: bool
     max_pixels: int
+    storage: Storage
 
 
 def tell(frame: pl.DataFrame, existing: Provenance, locator: str, selection: Selection) -> Json:
@@ -77,8 +81,10 @@ def tell(frame: pl.DataFrame, existing: Provenance, locator: str, selection: Sel
         Plain data, without NaN and infinities, that JSON can hold.
     """
     properties = frame[existing.column].struct.unnest()
-    located = frame[locator].is_not_null().arg_true().to_numpy()
-    extremes = _extremes(frame[locator], properties.select(existing.properties))
+    parts = parts_of(frame[locator])
+    images = Images(parts)
+    located = images.numbers.is_not_null().arg_true().to_numpy()
+    extremes = _extremes(images.numbers, properties.select(existing.properties))
     rows = _choose(located, extremes, selection.sample)
     failures = inspection.errors(frame, existing.column, locator=locator)
     chosen = frame[rows]
@@ -90,7 +96,7 @@ def tell(frame: pl.DataFrame, existing: Provenance, locator: str, selection: Sel
         "summary": {
             "rows": len(frame),
             "located": len(located),
-            "images": frame[locator].drop_nulls().n_unique(),
+            "images": len(images),
             "failed": len(failures),
             "uncomputed": _count_uncomputed(properties, existing, located),
             "shown": len(rows),
@@ -104,13 +110,16 @@ def tell(frame: pl.DataFrame, existing: Provenance, locator: str, selection: Sel
             "edition": existing.edition,
         },
         "fields": fields,
-        "locators": [text_of(value) for value in chosen[locator].to_list()],
+        "locators": [locator_text(value) for value in chosen[locator].to_list()],
         "names": [base_name(value) for value in chosen[locator].to_list()],
         "errors": [
             error and text_of(error) for error in properties[structs.ERROR].gather(rows).to_list()
         ],
         "thumbnails": thumbnails.data_uris(
-            chosen[locator].to_list(), _THUMBNAIL_SIDE, max_pixels=selection.max_pixels
+            chosen[locator],
+            _THUMBNAIL_SIDE,
+            max_pixels=selection.max_pixels,
+            storage=selection.storage,
         )
         if selection.thumbnails
         else None,
@@ -137,17 +146,17 @@ def _count_uncomputed(
 
 
 def _extremes(
-    locators: pl.Series, properties: pl.DataFrame
+    images: pl.Series, properties: pl.DataFrame
 ) -> dict[str, tuple[list[int], list[int]]]:
     """The rows of the least and the greatest values, an image once; none where all are equal."""
     found: dict[str, tuple[list[int], list[int]]] = {}
-    images = (
+    once = (
         properties.with_row_index("\0row")
-        .with_columns(locators.alias("\0locator"))
-        .unique("\0locator", keep="first", maintain_order=True)
+        .with_columns(images.alias("\0image"))
+        .unique("\0image", keep="first", maintain_order=True)
     )
     for name in properties.columns:
-        values = images.select("\0row", name).filter(_finite(images[name]))
+        values = once.select("\0row", name).filter(_finite(once[name]))
         if values[name].n_unique() < 2:  # noqa: PLR2004 - there is nothing to compare
             found[name] = ([], [])
             continue
@@ -273,6 +282,9 @@ def _failures(failures: pl.DataFrame, most: int) -> Json:
     listed = failures.head(most)
     return {
         "kinds": kinds,
-        "rows": [[text_of(cell) for cell in row] for row in listed.iter_rows()],
+        "rows": [
+            [locator_text(locator), *map(text_of, reason)]
+            for locator, *reason in listed.iter_rows()
+        ],
         "left_out": len(failures) - len(listed),
     }

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import secrets
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
 from importlib.resources import files
@@ -15,8 +16,10 @@ from pathlib import Path
 import polars as pl
 
 from polars_imgmeta import structs
+from polars_imgmeta.access import Access
 from polars_imgmeta.exceptions import require_positive
 from polars_imgmeta.pictures import DEFAULT_MAX_PIXELS
+from polars_imgmeta.remote import make_storage
 from polars_imgmeta.report_data import Json, Selection, tell
 from polars_imgmeta.typing import Frame
 
@@ -34,6 +37,8 @@ def report(
     sample: int = 1_000,
     thumbnails: bool = True,
     max_pixels: int = DEFAULT_MAX_PIXELS,
+    storage_options: Mapping[str, str] | None = None,
+    access: Access | None = None,
 ) -> Path:
     """Write a page to look at the images of a frame and at their properties.
 
@@ -54,6 +59,8 @@ def report(
             distributions, extremes and failure counts are still of all rows.
         thumbnails: Whether to show the pictures, which reads each image once.
         max_pixels: Pictures of more pixels are not decoded, and not shown.
+        storage_options: As for `extract`.
+        access: As for `extract`.
 
     Returns:
         The path of the page.
@@ -62,7 +69,8 @@ def report(
         ColumnError: If it is not clear which column is meant, or if the locator
             column is missing.
         TypeError: If `frame` is no frame, `file` no path or `title` no text.
-        ValueError: If `sample` or `max_pixels` is no positive whole number.
+        ValueError: If `sample` or `max_pixels` is no positive whole number,
+            or if a storage option is unknown.
         OSError: If the page cannot be written. A folder that does not exist is
             found out before any work is done.
 
@@ -80,7 +88,8 @@ def report(
     require_positive("sample", sample)
     require_positive("max_pixels", max_pixels)
     page = writable_page(file)
-    selection = Selection(sample, thumbnails, max_pixels)
+    storage = make_storage(storage_options, access)
+    selection = Selection(sample, thumbnails, max_pixels, storage)
     whole = frame.collect() if isinstance(frame, pl.LazyFrame) else frame
     data = {
         "title": title,

@@ -10,7 +10,7 @@ from itertools import islice
 import polars as pl
 from polars.io.plugins import register_io_source
 
-from polars_imgmeta import locators
+from polars_imgmeta import listings
 
 _SCHEMA = {"path": pl.String(), "file_size": pl.Int64()}
 _BATCH_ROWS = 10_000
@@ -47,7 +47,7 @@ def scan_images(source: str | os.PathLike[str]) -> pl.LazyFrame:
         └───────────────────┘
     """
     where = os.fspath(source)
-    locators.require_listable(where)
+    listings.require_listable(where)
     return register_io_source(_Listing(where), schema=_SCHEMA)
 
 
@@ -64,7 +64,7 @@ class _Listing:
         n_rows: int | None,
         batch_size: int | None,
     ) -> Iterator[pl.DataFrame]:
-        images = islice(locators.list_images(self.source), n_rows)
+        images = islice(listings.list_images(self.source), n_rows)
         while rows := list(islice(images, batch_size or _BATCH_ROWS)):
             batch = pl.DataFrame(rows, schema=_SCHEMA, orient="row")
             if with_columns is not None:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from functools import cached_property
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property, partial
 from html import escape
 from typing import Final
 
 import polars as pl
 
 from polars_imgmeta import inspection, structs, thumbnails
+from polars_imgmeta.access import Access
 from polars_imgmeta.catalogue import CATALOGUE
-from polars_imgmeta.cells import AUTO_EXTRACTED_COLOURS, text_of
+from polars_imgmeta.cells import AUTO_EXTRACTED_COLOURS, locator_text, text_of
 from polars_imgmeta.exceptions import ColumnError, require_positive
 from polars_imgmeta.pictures import DEFAULT_MAX_PIXELS
+from polars_imgmeta.remote import make_storage
 from polars_imgmeta.structs import Provenance
 from polars_imgmeta.typing import Frame
 
@@ -40,6 +43,8 @@ def show(
     column: str | None = None,
     locator: str | None = None,
     max_pixels: int = DEFAULT_MAX_PIXELS,
+    storage_options: Mapping[str, str] | None = None,
+    access: Access | None = None,
 ) -> Preview:
     """Show the first rows with their pictures, in a notebook.
 
@@ -52,6 +57,8 @@ def show(
         column: The auto-extracted column; may be left out where there is one.
         locator: The locator column, where the one on record was renamed.
         max_pixels: Pictures of more pixels are not decoded, and not shown.
+        storage_options: As for `extract`.
+        access: As for `extract`.
 
     Returns:
         What a notebook draws as a table when it is the last value of a cell. The
@@ -60,7 +67,8 @@ def show(
     Raises:
         ColumnError: If it is not clear which column is meant, or if the locator
             column is missing.
-        ValueError: If `rows` or `max_pixels` is no positive whole number.
+        ValueError: If `rows` or `max_pixels` is no positive whole number,
+            or if a storage option is unknown.
 
     Examples:
         >>> df = im.scan_images("photos").imgmeta.extract("path", ["width", "brightness"])
@@ -81,7 +89,12 @@ def show(
     require_positive("rows", rows)
     require_positive("max_pixels", max_pixels)
     head = frame.head(rows).lazy().collect()
-    return Preview(head, existing, source, max_pixels)
+    look = partial(
+        thumbnails.data_uris,
+        max_pixels=max_pixels,
+        storage=make_storage(storage_options, access),
+    )
+    return Preview(head, existing, source, look)
 
 
 class Preview:
@@ -92,12 +105,16 @@ class Preview:
     """
 
     def __init__(
-        self, frame: pl.DataFrame, existing: Provenance, locator: str, max_pixels: int
+        self,
+        frame: pl.DataFrame,
+        existing: Provenance,
+        locator: str,
+        look: Callable[[pl.Series], Sequence[str | None]],
     ) -> None:
         self.frame = frame
         self._existing = existing
         self._locator = locator
-        self._max_pixels = max_pixels
+        self._look = look
 
     def __repr__(self) -> str:
         try:
@@ -113,8 +130,8 @@ class Preview:
     @cached_property
     def _html(self) -> str:
         frame, existing = self.frame, self._existing
-        locators = frame[self._locator].to_list()
-        pictures = thumbnails.data_uris(locators, max_pixels=self._max_pixels)
+        locators = frame[self._locator]
+        pictures = self._look(locators)
         own = [name for name in frame.columns if name not in {existing.column, self._locator}]
         values = frame[existing.column].struct.unnest()
         head = _cell("picture", tag="th") + _cell(self._locator, tag="th")
@@ -124,7 +141,7 @@ class Preview:
         body = ""
         for index, (locator, picture) in enumerate(zip(locators, pictures, strict=True)):
             failure = values[structs.ERROR][index]
-            body += f"<tr><td>{_image(picture, failure)}</td>{_cell(_text(locator))}"
+            body += f"<tr><td>{_image(picture, failure)}</td>{_cell(locator_text(locator))}"
             body += "".join(_cell(_text(frame[name][index])) for name in own)
             for name in existing.properties:
                 body += _cell(_text(values[name][index], digits=4), title=self._about(name))

@@ -10,7 +10,7 @@ import io
 import os
 import stat
 from abc import ABC, abstractmethod
-from typing import BinaryIO, Self
+from typing import BinaryIO, ClassVar, Self
 
 from polars_imgmeta import exceptions
 
@@ -37,11 +37,14 @@ class Source(ABC):
     """An encoded image; a context that closes it.
 
     Attributes:
-        start: The first bytes: 4,096, or all that there are.
+        start: The first bytes: at least 4,096, or all that there are.
         size: The number of all bytes; a huge one where nobody knows it.
+        far: Whether each reading takes a while, however little is read.
     """
 
     __slots__ = ("size", "start")
+
+    far: ClassVar[bool] = False
 
     start: bytes
     size: int

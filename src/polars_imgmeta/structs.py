@@ -16,6 +16,7 @@ from typing import Any
 import polars as pl
 
 from polars_imgmeta.catalogue import CATALOGUE, EDITION
+from polars_imgmeta.distinct import require_locator_dtype
 from polars_imgmeta.exceptions import ColumnError, hint
 from polars_imgmeta.typing import Frame, PropertyName
 
@@ -23,8 +24,6 @@ EXTENSION_NAME = "imgmeta"
 SUFFIX = "_imgmeta"
 ERROR = "error"
 MARKER = "auto_extracted"
-
-_LOCATOR_DTYPES = (pl.String, pl.Categorical, pl.Enum, pl.Null)
 
 
 class Imgmeta(pl.BaseExtension):
@@ -195,17 +194,6 @@ def require_locator(schema: Mapping[str, pl.DataType], locator: object) -> None:
         )
         raise ColumnError(msg)
     require_locator_dtype(schema[locator], locator)
-
-
-def require_locator_dtype(dtype: pl.DataType, locator: str) -> None:
-    """Check that values of a dtype can locate images.
-
-    Raises:
-        ColumnError: If they cannot.
-    """
-    if not isinstance(dtype, _LOCATOR_DTYPES):
-        msg = f"the locator column {locator!r} must be of dtype String, got {dtype}"
-        raise ColumnError(msg)
 
 
 def locator_of(schema: Mapping[str, pl.DataType], existing: Provenance, locator: str | None) -> str:

@@ -114,7 +114,7 @@ def collect(
     holders = {quantity.column for quantity in quantities.values() if quantity.column}
     failed = [pl.col(holder).struct.field(structs.ERROR).is_not_null() for holder in holders]
     if source:
-        values["locator"] = pl.col(source).cast(pl.String)
+        values["locator"] = pl.col(source)
     plan = frame.lazy().select(
         **values, failed=pl.any_horizontal(failed) if failed else pl.lit(value=False)
     )

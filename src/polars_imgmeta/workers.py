@@ -1,22 +1,24 @@
-"""The shared pool of threads that reads, decodes and computes.
+"""Work that is spread over the shared pools of threads.
 
-One pool for the process, of the size of Polars' own: Polars may call a
-user-defined function from several threads at once, and a pool for each call
-would multiply. Decoders and kernels release the interpreter lock.
+What is near is read by whoever processes it. What is far away is fetched by more
+threads, as many as a call asks for, since they do little but wait. A worker never
+waits for them: it goes when there is nothing to do, and whoever brings something
+calls one. So the workers of one call cannot keep those of another from what was
+fetched, however little memory there is for that.
 """
 
 from __future__ import annotations
 
-import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
-from itertools import count
-from typing import Generic, TypeAlias, TypeVar
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Generic, Protocol, TypeAlias, TypeVar
 
-import numpy as np
 import polars as pl
+
+from polars_imgmeta.pools import shared_fetchers, shared_workers
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -24,11 +26,24 @@ Result = TypeVar("Result")
 Process: TypeAlias = Callable[[Iterator[tuple[int, Item]]], Iterable[tuple[int, Result]]]
 
 _PULSE_SECONDS = 0.1
-# The largest block that the GNU C library takes as a sign of things to come.
-_LARGEST_REUSED_BYTES = (32 << 20) - (1 << 13)
 
-_lock = threading.Lock()
-_pool: ThreadPoolExecutor | None = None
+
+class Fetching(Protocol[Item]):
+    """How items come here that are far away."""
+
+    @property
+    def far(self) -> Sequence[int]:
+        """The numbers of these items, ascending."""
+
+    @property
+    def concurrency(self) -> int:
+        """How many are fetched at once."""
+
+    def fetch(self, item: Item, cancelled: threading.Event) -> Item:
+        """Return the item as it can be processed; raise nothing that concerns it alone."""
+
+    def discard(self, item: Item) -> None:
+        """Let go of a fetched item that nobody will process."""
 
 
 def run(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
@@ -55,6 +70,7 @@ def run_all(
     process: Process[Item, Result],
     items: Sequence[Item],
     *,
+    fetching: Fetching[Item] | None = None,
     stop: Callable[[Result], bool] | None = None,
     watch: Callable[[Iterable[Result]], None] | None = None,
 ) -> list[Result]:
@@ -67,10 +83,10 @@ def run_all(
     Args:
         process: Takes numbered items one by one and gives as many numbered results,
             in any order; what it raises is the failure of the item that it took last.
-            Is called from several threads at once.
+            Is called from several threads at once, and again as long as items come.
         items: What to process.
-        stop: Tells whether a result makes the others needless. Items before it have been
-            begun, and are brought to an end.
+        fetching: How to fetch the items that are far away.
+        stop: Tells whether a result makes those of later items needless.
         watch: Is told, now and then and in the caller's thread, of the further results.
 
     Returns:
@@ -79,55 +95,125 @@ def run_all(
     Raises:
         BaseException: What was raised for the earliest item that failed.
     """
-    work = _Run(process, items, stop, watch)
-    futures: list[Future[None]] = []
+    work = _Run(process, items, fetching, stop, watch)
     try:
-        pool = _shared_pool()
-        workers = min(pl.thread_pool_size(), len(items))
-        futures.extend(pool.submit(work.take_part) for _ in range(workers))
-        pending = set(futures)
-        while pending:
-            # In pulses: an endless wait would not let Ctrl-C through.
-            pending = wait(pending, timeout=_PULSE_SECONDS).not_done
+        work.begin()
+        # In pulses: an endless wait would not let Ctrl-C through.
+        while not work.ended.wait(_PULSE_SECONDS):
             work.tell_news()
+        work.tell_news()
     finally:
-        work.stopped.set()
-        for future in futures:
-            future.cancel()
+        work.end()
     if work.failures:
         raise work.failures[min(work.failures)]
-    return [work.results[number] for number in range(len(work.results))]
+    return [work.results[number] for number in range(min(work.limit + 1, len(items)))]
 
 
 class _Run(Generic[Item, Result]):
-    """What the workers of one run share."""
+    """What the threads of one run share.
+
+    Attributes:
+        limit: No item behind this one is needed.
+        ended: Set when no thread has anything to do any more.
+    """
 
     def __init__(
         self,
         process: Process[Item, Result],
         items: Sequence[Item],
+        fetching: Fetching[Item] | None,
         stop: Callable[[Result], bool] | None,
         watch: Callable[[Iterable[Result]], None] | None,
     ) -> None:
         self.process = process
         self.items = items
+        self.fetching = fetching
         self.stop = stop
         self.watch = watch
-        self.tickets = count()
-        self.stopped = threading.Event()
+        far = fetching.far if fetching else ()
+        self.far = iter(far)
+        self.near = iter(_without(range(len(items)), far))
+        self.fetched: deque[tuple[int, Item]] = deque()
+        self.limit = len(items)
         self.results: dict[int, Result] = {}
         self.news: deque[Result] = deque()
         self.failures: dict[int, BaseException] = {}
+        self.cancelled = threading.Event()
+        self.ended = threading.Event()
+        self.lock = threading.Lock()
+        self.workers = 0
+        self.tasks = 1  # to begin is the first
 
-    def take_part(self) -> None:
-        """Process items until there are no more."""
-        taken = 0
+    def begin(self) -> None:
+        """Call the threads."""
+        near = len(self.items)
+        if self.fetching and (far := len(self.fetching.far)):
+            near -= far
+            threads = shared_fetchers(self.fetching.concurrency)
+            for _ in range(min(far, self.fetching.concurrency)):
+                self._submit(threads, partial(self._fetch, self.fetching))
+        for _ in range(min(near, pl.thread_pool_size())):
+            self._call_worker()
+        self._end_task()
+
+    def end(self) -> None:
+        """Begin nothing more, and let go of what nobody processes."""
+        if not self.ended.is_set():
+            self.cancelled.set()
+            self._lower_limit(-1)
+        self._discard_rest()
+
+    def tell_news(self) -> None:
+        """Hand what is new to whoever watches."""
+        if self.watch is not None:
+            self.watch([self.news.popleft() for _ in range(len(self.news))])
+
+    def _submit(self, pool: ThreadPoolExecutor, task: Callable[[], None]) -> None:
+        with self.lock:
+            self.tasks += 1
+        try:
+            pool.submit(self._do, task)
+        except BaseException:
+            self._end_task()
+            raise
+
+    def _do(self, task: Callable[[], None]) -> None:
+        try:
+            task()
+        finally:
+            self._end_task()
+
+    def _end_task(self) -> None:
+        with self.lock:
+            self.tasks -= 1
+            if self.tasks == 0:
+                self.ended.set()
+
+    def _fail(self, number: int, error: BaseException) -> None:
+        self.failures[number] = error
+        self._lower_limit(number)
+
+    def _lower_limit(self, number: int) -> None:
+        with self.lock:
+            self.limit = min(self.limit, number)
+
+    def _call_worker(self) -> None:
+        with self.lock:
+            if self.workers == pl.thread_pool_size():
+                return
+            self.workers += 1
+        self._submit(shared_workers(), self._work)
+
+    def _work(self) -> None:
+        """Process items until there are none."""
+        taken, here = 0, True
 
         def take() -> Iterator[tuple[int, Item]]:
-            nonlocal taken
-            while not self.stopped.is_set() and (number := next(self.tickets)) < len(self.items):
-                taken = number
-                yield number, self.items[number]
+            nonlocal taken, here
+            while (numbered := self._take()) is not None:
+                taken = numbered[0]
+                yield numbered
+            here = False
 
         try:
             for number, result in self.process(take()):
@@ -135,43 +221,62 @@ class _Run(Generic[Item, Result]):
                 if self.watch is not None:
                     self.news.append(result)
                 if self.stop is not None and self.stop(result):
-                    self.stopped.set()
+                    self._lower_limit(number)
         except BaseException as error:  # noqa: BLE001 - raised by the caller
-            self.failures[taken] = error
-            self.stopped.set()
+            self._fail(taken, error)
+            with self.lock:
+                self.workers -= here
+            if self.fetched:  # an earlier one may be among them
+                self._call_worker()
 
-    def tell_news(self) -> None:
-        """Hand what is new to whoever watches."""
-        if self.watch is not None:
-            self.watch([self.news.popleft() for _ in range(len(self.news))])
+    def _take(self) -> tuple[int, Item] | None:
+        """The next item, or None where this worker shall go."""
+        while True:
+            if self.fetched:
+                try:
+                    number, item = self.fetched.popleft()
+                except IndexError:  # another was faster
+                    continue
+                if number < self.limit:
+                    return number, item
+                self._discard(item)
+            elif (near := next(self.near, self.limit)) < self.limit:
+                return near, self.items[near]
+            else:
+                with self.lock:
+                    if not self.fetched:
+                        self.workers -= 1
+                        return None
+
+    def _fetch(self, fetching: Fetching[Item]) -> None:
+        """Fetch items until there are no more."""
+        while (number := next(self.far, None)) is not None and number < self.limit:
+            try:
+                item = fetching.fetch(self.items[number], self.cancelled)
+            except BaseException as error:  # noqa: BLE001 - raised by the caller
+                self._fail(number, error)
+                return
+            with self.lock:
+                self.fetched.append((number, item))
+            if self.cancelled.is_set():
+                self._discard_rest()
+            else:
+                self._call_worker()
+
+    def _discard_rest(self) -> None:
+        while self.fetched:
+            try:
+                self._discard(self.fetched.popleft()[1])
+            except IndexError:  # another was faster
+                return
+
+    def _discard(self, item: Item) -> None:
+        if self.fetching is not None:
+            self.fetching.discard(item)
 
 
-def _shared_pool() -> ThreadPoolExecutor:
-    global _pool  # noqa: PLW0603 - the one pool of the process
-    with _lock:
-        if _pool is None:
-            _keep_freed_memory()
-            _pool = ThreadPoolExecutor(pl.thread_pool_size(), thread_name_prefix="imgmeta")
-        return _pool
-
-
-def _keep_freed_memory() -> None:
-    """Let the next picture have the memory of the last.
-
-    At first the C library gives every freed block of more than 128 KB back to the
-    system, and a new one costs a page fault for each 4 KB: a quarter of the time of
-    a photo. To free one large block, which is never touched, moves that limit, as
-    the first large picture would.
-    """
-    np.empty(_LARGEST_REUSED_BYTES, np.uint8)
-
-
-def _forget_pool() -> None:
-    """Leave the pool to the parent: its threads do not exist in a forked child."""
-    global _lock, _pool  # noqa: PLW0603
-    _lock = threading.Lock()
-    _pool = None
-
-
-if hasattr(os, "register_at_fork"):  # not on Windows
-    os.register_at_fork(after_in_child=_forget_pool)
+def _without(numbers: range, others: Sequence[int]) -> Iterable[int]:
+    if not others:
+        return numbers
+    absent = set(others)
+    return [number for number in numbers if number not in absent]

@@ -1,0 +1,88 @@
+"""The images of a folder or a pattern."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Iterator
+
+from polars_imgmeta import exceptions
+from polars_imgmeta.locators import local_path, spell_path
+
+# fmt: off
+IMAGE_SUFFIXES = frozenset({
+    ".apng", ".avif", ".avifs", ".bmp", ".bw", ".cur", ".dcx", ".dds", ".dib", ".fits", ".gif",
+    ".hdr", ".heic", ".heif", ".hif", ".icb", ".icns", ".ico", ".j2c", ".j2k", ".jfif", ".jp2",
+    ".jpe", ".jpeg", ".jpf", ".jpg", ".jpx", ".jxl", ".mpo", ".pam", ".pbm", ".pcx", ".pfm",
+    ".pgm", ".pic", ".png", ".pnm", ".ppm", ".psd", ".qoi", ".ras", ".rgb", ".rgba", ".sgi",
+    ".sun", ".tga", ".tif", ".tiff", ".vda", ".vst", ".webp", ".xbm", ".xpm",
+})
+# fmt: on
+"""The suffixes, in lower case, by which an image in a folder is known."""
+
+
+def list_images(source: str) -> Iterator[tuple[str, int | None]]:
+    """List the image files of a folder, or the files that a glob matches.
+
+    Args:
+        source: A folder, whose image files are known by their suffix, in all
+            folders below it; or a file; or a pattern with `*`, `?`, `[...]` or
+            `**`, which alone decides.
+
+    Yields:
+        The locator of each file, and its size in bytes where it can be told.
+
+    Raises:
+        ImageError: If the folder, or one below it, cannot be listed.
+    """
+    path = local_path(source)
+    # What is there first: its name may look like a pattern.
+    if os.path.isdir(path):
+        yield from _walk(path, above=frozenset())
+        return
+    matches = [path] if os.path.lexists(path) else sorted(glob.iglob(path, recursive=True))
+    for match in matches:
+        if not os.path.isdir(match):
+            yield spell_path(match), _size(match)
+
+
+def require_listable(source: str) -> None:
+    """Raise `NotFoundError` for a folder or file that is not there.
+
+    A pattern may match nothing.
+    """
+    path = local_path(source)
+    if not (os.path.lexists(path) or glob.has_magic(path)):
+        msg = f"`source` must be a folder, a file or a pattern, got {source!r}: no such folder"
+        raise exceptions.NotFoundError(msg)
+
+
+def _walk(folder: str, above: frozenset[tuple[int, int]]) -> Iterator[tuple[str, int | None]]:
+    try:
+        status = os.stat(folder)
+        with os.scandir(folder) as entries:
+            listing = sorted(entries, key=lambda entry: entry.name)
+    except OSError as error:
+        raise exceptions.locate(exceptions.from_os_error(error), folder) from None
+    here = (status.st_dev, status.st_ino)
+    if here in above:  # a symbolic link back up
+        return
+    for entry in listing:
+        if _is_folder(entry):
+            yield from _walk(entry.path, above | {here})
+        elif os.path.splitext(entry.name)[1].lower() in IMAGE_SUFFIXES:
+            yield spell_path(entry.path), _size(entry.path)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself: its row will tell
+        return False
+
+
+def _size(path: str) -> int | None:
+    try:
+        return os.stat(path).st_size
+    except OSError:  # a dangling link, say: its row will tell
+        return None

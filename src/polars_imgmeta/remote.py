@@ -1,0 +1,202 @@
+"""Images on servers: whole, or the parts of them that a header needs."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import BinaryIO, cast
+
+from polars_imgmeta.access import STORE_SCHEMES, Access
+from polars_imgmeta.exceptions import UnreachableError
+from polars_imgmeta.locators import scheme_of
+from polars_imgmeta.sources import BytesSource, Source
+from polars_imgmeta.transfers import Client, Transfer
+
+# A header is nearly always in here; a photo's preview may come before it.
+_START_BYTES = 1 << 15
+# Then more is asked for from time to time, as every request costs the same.
+_LEAST_AHEAD, _MOST_AHEAD = 1 << 12, 1 << 20
+_MOST_WINDOWS = 3
+
+_NEEDS_EXTRA = "needs an extra: pip install 'polars-imgmeta[remote]'"
+
+
+@dataclass(frozen=True, slots=True)
+class Storage:
+    """Where and how one call reads images.
+
+    Attributes:
+        access: What it may read, and what that may cost.
+        options: How to reach cloud storage, in Polars' words.
+    """
+
+    access: Access = field(default_factory=Access)
+    options: Mapping[str, str] = field(default_factory=dict, repr=False)  # has secrets
+
+
+def make_storage(storage_options: Mapping[str, str] | None, access: Access | None) -> Storage:
+    """Check what a caller said of how images are reached.
+
+    Raises:
+        TypeError: If `access` is no `Access`, or `storage_options` no mapping of texts.
+        ValueError: If an option is unknown, or cannot be of its value.
+    """
+    if not isinstance(access, Access | None):
+        msg = f"`access` must be an `Access`, got {type(access).__name__}"
+        raise TypeError(msg)
+    if not isinstance(storage_options, Mapping | None):
+        msg = f"`storage_options` must be a mapping, got {type(storage_options).__name__}"
+        raise TypeError(msg)
+    if storage_options:
+        try:
+            from polars_imgmeta.stores import check_options  # noqa: PLC0415 - an extra
+        except ModuleNotFoundError as error:
+            _require_extra(error)
+            msg = f"`storage_options` {_NEEDS_EXTRA}"
+            raise ImportError(msg) from None
+        check_options(storage_options)
+    return Storage(access or Access(), dict(storage_options or {}))
+
+
+def open_remote(url: str, storage: Storage, transfer: Transfer, *, whole: bool) -> Source:
+    """Begin to read an image on a server.
+
+    Args:
+        url: Of a scheme for which there is a client.
+        storage: How to read it.
+        transfer: Pays for it, and ends when the image is closed.
+        whole: Whether to fetch all of it at once; otherwise what is read.
+
+    Raises:
+        ImageError: If it cannot be read.
+    """
+    try:
+        client = _client_for(scheme_of(url) or "", storage)
+        if not whole:
+            return RangeSource(client, url, transfer)
+        return FetchedSource(client.read(url, transfer, None).data, transfer)
+    except BaseException:
+        transfer.release()
+        raise
+
+
+class FetchedSource(BytesSource):
+    """An image that was fetched."""
+
+    __slots__ = ("_transfer",)
+
+    def __init__(self, data: bytes, transfer: Transfer) -> None:
+        super().__init__(data)
+        self._transfer = transfer
+
+    def close(self) -> None:
+        """Make room for others."""
+        self._transfer.release()
+
+
+class RangeSource(Source):
+    """An image of which parts are fetched when they are read."""
+
+    far = True
+    __slots__ = ("_ahead", "_client", "_transfer", "_url", "_windows")
+
+    def __init__(self, client: Client, url: str, transfer: Transfer) -> None:
+        self._client = client
+        self._url = url
+        self._transfer = transfer
+        self._ahead = _LEAST_AHEAD
+        first = client.read(url, transfer, (0, _START_BYTES))
+        self.start = first.data
+        self.size = first.size
+        self._windows = [first]
+
+    def read(self, position: int, length: int) -> bytes:
+        """Fetch that part, and some more, unless it was fetched before."""
+        end = min(position + length, self.size)
+        if position >= end:
+            return b""
+        for part in self._windows:
+            if part.position <= position and end <= part.position + len(part.data):
+                break
+        else:
+            ahead = max(end - position, self._ahead)
+            self._ahead = min(2 * self._ahead, _MOST_AHEAD)
+            begin = max(0, min(position, self.size - ahead))
+            part = self._client.read(self._url, self._transfer, (begin, ahead))
+            if part.size != self.size:
+                msg = "it changed while it was read"
+                raise UnreachableError(msg)
+            # The start is kept, and the last ones.
+            self._windows = [self._windows[0], *self._windows[1:][1 - _MOST_WINDOWS :], part]
+        return part.data[position - part.position : end - part.position]
+
+    def stream(self) -> BinaryIO:
+        """Wrap it for readers of files."""
+        return cast("BinaryIO", io.BufferedReader(cast("io.RawIOBase", _RangeStream(self))))
+
+    def close(self) -> None:
+        """Make room for others."""
+        self._transfer.release()
+
+
+class _RangeStream(io.RawIOBase):
+    """The bytes of a source, as Python reads files."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._position = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._source.size}
+        self._position = max(0, base[whence] + offset)
+        return self._position
+
+    def readinto(self, buffer: bytearray) -> int:  # type: ignore[override]
+        data = self._source.read(self._position, len(buffer))
+        buffer[: len(data)] = data
+        self._position += len(data)
+        return len(data)
+
+    def readall(self) -> bytes:
+        data = self._source.read(self._position, self._source.size - self._position)
+        self._position += len(data)
+        return data
+
+
+def _client_for(scheme: str, storage: Storage) -> Client:
+    try:
+        if scheme in STORE_SCHEMES:
+            return _store_client(frozenset(storage.options.items()), storage.access)
+        return _web_client(storage.access)
+    except ModuleNotFoundError as error:
+        _require_extra(error)
+        msg = f"{scheme}:// {_NEEDS_EXTRA}"
+        raise UnreachableError(msg) from None
+
+
+def _require_extra(error: ModuleNotFoundError) -> None:
+    """Let pass what is not about an extra that was not installed."""
+    if error.name not in {"obstore", "urllib3"}:
+        raise error
+
+
+@lru_cache(maxsize=8)
+def _store_client(options: frozenset[tuple[str, str]], access: Access) -> Client:
+    from polars_imgmeta.stores import StoreClient  # noqa: PLC0415 - an extra
+
+    return StoreClient(dict(options), access)
+
+
+@lru_cache(maxsize=8)
+def _web_client(access: Access) -> Client:
+    from polars_imgmeta.web import WebClient  # noqa: PLC0415 - an extra
+
+    return WebClient(access)
