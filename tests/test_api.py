@@ -23,8 +23,9 @@ from PIL import Image, ImageFile
 from polars.testing import assert_frame_equal
 
 import polars_imgmeta as im
-from polars_imgmeta import extraction, namespaces
+from polars_imgmeta import column_namespaces, extraction, namespaces
 from polars_imgmeta.batches import Extraction
+from polars_imgmeta.reading import make_reading
 from polars_imgmeta.typing import PropertyName
 
 ROOT = Path(__file__).parent.parent
@@ -163,8 +164,8 @@ def test_namespaces_have_nothing_else() -> None:
 @pytest.mark.parametrize(
     ("namespace", "verb"),
     [
-        (namespaces.ExprNamespace, extraction.extract_expr),
-        (namespaces.SeriesNamespace, extraction.extract_series),
+        (column_namespaces.ExprNamespace, extraction.extract_expr),
+        (column_namespaces.SeriesNamespace, extraction.extract_series),
     ],
 )
 def test_expression_namespaces_take_the_same_options(namespace: Any, verb: Any) -> None:  # noqa: ANN401
@@ -264,7 +265,9 @@ def test_global_state_stays_as_the_user_left_it(sample_folder: Path) -> None:
 
 def test_the_function_is_plain_data() -> None:
     """What Polars maps is pickled without help, and equal to its copy."""
-    function = Extraction("m", "path", ("width",), "null", 10)
+    access = im.Access(hosts=["example.org"])
+    reading = make_reading("null", 10, None, access)
+    function = Extraction("m", "path", ("width",), reading)
     assert pickle.loads(pickle.dumps(function)) == function  # noqa: S301
     with pytest.raises(AttributeError):
         function.column = "x"  # type: ignore[misc]

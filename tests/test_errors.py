@@ -76,14 +76,18 @@ MISTAKES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
     "column of another dtype": (
         lambda: im.extract(FRAME, "n"),
         im.ColumnError,
-        "the locator column 'n' must be of dtype String or Binary, or a Struct with `bytes` (Binary)"
-        " or `path` (String), got Int64",
+        (
+            "the locator column 'n' must be of dtype String or Binary, or a Struct with `bytes`"
+            " (Binary) or `path` (String), got Int64"
+        ),
     ),
     "expression of another dtype": (
         lambda: FRAME.select(pl.col("n").imgmeta.extract("width")),  # type: ignore[attr-defined]
         im.ColumnError,
-        "the locator column 'n' must be of dtype String or Binary, or a Struct with `bytes` (Binary)"
-        " or `path` (String), got Int64",
+        (
+            "the locator column 'n' must be of dtype String or Binary, or a Struct with `bytes`"
+            " (Binary) or `path` (String), got Int64"
+        ),
     ),
     "expression of several columns": (
         lambda: pl.col("path", "label").imgmeta.extract("width"),  # type: ignore[attr-defined]

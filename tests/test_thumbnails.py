@@ -22,9 +22,9 @@ from polars_imgmeta.pictures import Picture
 MOST_BYTES = 13_000
 
 
-def data_uri(locator: str, side: int = 96, **options: int) -> str | None:
+def data_uri(locator: str, side: int = 96, max_pixels: int = 1 << 27) -> str | None:
     """The copy of one picture."""
-    (uri,) = thumbnails.data_uris(pl.Series([locator]), side, **options)
+    (uri,) = thumbnails.data_uris(pl.Series([locator]), side, max_pixels=max_pixels)
     return uri
 
 

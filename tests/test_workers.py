@@ -7,6 +7,9 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import polars as pl
@@ -91,6 +94,145 @@ def test_work_is_spread() -> None:
         return item
 
     assert workers.run(wait, range(21)) == list(range(21))
+
+
+@dataclass
+class Slow:
+    """Fetches numbers, which then are negative, and keeps count."""
+
+    far: Sequence[int]
+    concurrency: int = 4
+    seconds: float = 0.0
+    fails_at: int = -1
+    begun: list[int] = field(default_factory=list)
+    discarded: list[int] = field(default_factory=list)
+    inside: int = 0
+    most: int = 0
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def fetch(self, item: int, cancelled: threading.Event) -> int:
+        """Take a while."""
+        with self.lock:
+            self.begun.append(item)
+            self.inside += 1
+            self.most = max(self.most, self.inside)
+        cancelled.wait(self.seconds)
+        with self.lock:
+            self.inside -= 1
+        if item == self.fails_at:
+            raise ValueError(item)
+        return -item
+
+    def discard(self, item: int) -> None:
+        """Note what was fetched for nothing."""
+        self.discarded.append(item)
+
+
+def pass_on(numbered: Iterator[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """A process that does nothing."""
+    yield from numbered
+
+
+@given(
+    count=st.integers(0, 60),
+    far=st.sets(st.integers(0, 59)),
+    concurrency=st.integers(1, 9),
+)
+def test_what_is_far_is_fetched(count: int, far: set[int], concurrency: int) -> None:
+    """Each once, by so many threads at most, whichever items are near."""
+    fetching = Slow(sorted(number for number in far if number < count), concurrency)
+    results = workers.run_all(pass_on, range(count), fetching=fetching)
+    assert results == [-item if item in far else item for item in range(count)]
+    assert sorted(fetching.begun) == list(fetching.far)
+    assert fetching.most <= concurrency
+    assert fetching.discarded == []
+
+
+def test_near_items_do_not_wait_for_far_ones() -> None:
+    """Nor do workers, of which there may be a single one."""
+    fetching = Slow([0, 1], seconds=30)
+    done = threading.Event()
+
+    def process(numbered: Iterator[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+        for number, item in numbered:
+            if number == 9:
+                done.set()
+            yield number, item
+
+    def run() -> None:
+        with pytest.raises(KeyboardInterrupt):
+            workers.run_all(process, range(10), fetching=fetching, watch=interrupt)
+
+    def interrupt(_: Iterable[int]) -> None:
+        if done.is_set():
+            raise KeyboardInterrupt
+
+    started = time.monotonic()
+    run()
+    assert time.monotonic() - started < 10
+
+
+def test_an_interrupt_lets_go_of_what_was_fetched() -> None:
+    """What is on its way is told, and nothing stays with anybody."""
+    fetching = Slow(range(100), concurrency=3, seconds=0.05)
+    processed = []
+
+    def process(numbered: Iterator[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+        for number, item in numbered:
+            processed.append(item)
+            yield number, item
+
+    def interrupt(news: Iterable[int]) -> None:
+        if list(news):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        workers.run_all(process, range(100), fetching=fetching, watch=interrupt)
+    until = time.monotonic() + 10
+    while fetching.inside and time.monotonic() < until:
+        time.sleep(0.01)
+    time.sleep(0.05)
+    assert len(fetching.begun) < 100
+    fetched = {-item for item in fetching.begun}
+    assert fetched == {*processed, *fetching.discarded}
+
+
+@pytest.mark.parametrize("far", [range(50), range(0, 50, 2), range(30, 50)])
+def test_the_first_that_stops_is_known(far: range) -> None:
+    """Whatever comes first: all before it are processed, and later ones are let go."""
+    stopping = {17, 33, 41}
+    fetching = Slow(far, concurrency=8, seconds=0.001)
+    results = workers.run_all(
+        pass_on, range(50), fetching=fetching, stop=lambda item: abs(item) in stopping
+    )
+    assert [abs(item) for item in results] == list(range(18))
+
+
+def test_a_failure_while_fetching_is_raised() -> None:
+    """If it is more than the failure of an item."""
+    with pytest.raises(ValueError, match=r"^5$"):
+        workers.run_all(pass_on, range(50), fetching=Slow(range(50), fails_at=5))
+
+
+def test_runs_at_once_share_little_memory() -> None:
+    """The workers of one cannot keep those of another from what holds all of it."""
+    room = threading.Semaphore(2)
+
+    class Narrow(Slow):
+        def fetch(self, item: int, cancelled: threading.Event) -> int:
+            room.acquire()
+            return super().fetch(item, cancelled)
+
+    def process(numbered: Iterator[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+        for number, item in numbered:
+            room.release()
+            yield number, item
+
+    def run(_: int) -> list[int]:
+        return workers.run_all(process, range(200), fetching=Narrow(range(200)))
+
+    with ThreadPoolExecutor(6) as callers:
+        assert list(callers.map(run, range(6))) == [[-item for item in range(200)]] * 6
 
 
 def test_a_forked_child_makes_a_pool_of_its_own() -> None:

@@ -46,6 +46,13 @@ class Budget:
             self._changed.wait_for(lambda: self._held == 0 or self._held + amount <= self.amount)
             self._held += amount
 
+    def take_at_once(self, amount: int) -> bool:
+        """Take a share if there is room for it now."""
+        with self._changed:
+            room = self._held + amount <= self.amount
+            self._held += amount if room else 0
+            return room
+
     def overdraw(self, amount: int) -> None:
         """Take more, whether there is room or not; for who has the `overdraft`."""
         with self._changed:

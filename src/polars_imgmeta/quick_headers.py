@@ -44,6 +44,7 @@ _SKIPPED_CHUNKS = frozenset(
 _TEXTS_WITH_ORIENTATION = (b"XML:com.adobe.xmp\0", b"Raw profile type ", b"exif\0", b"xmp\0")
 _MOST_CHUNK_BYTES = 1 << 16
 _PNG_END_BYTES = 12
+_PNG_KEY_BYTES = 64
 _MOST_GUESSES = 4
 
 _ANIMATION, _XMP, _EXIF = 0x02, 0x04, 0x08
@@ -150,7 +151,9 @@ def _read_png(source: Source) -> StoredHeader:
                 end += 12 + length
         elif name in _SKIPPED_CHUNKS or name == b"eXIf":
             _require(length <= _MOST_CHUNK_BYTES)
-            chunk = data[position:end] if end <= len(data) else source.read(position, 12 + length)
+            # Behind the pixels nobody checks it, and its beginning tells what it is.
+            need = _PNG_KEY_BYTES if has_pixels and name != b"eXIf" else 12 + length
+            chunk = data[position:end] if end <= len(data) else source.read(position, need)
             _require(has_pixels or zlib.crc32(chunk[4:-4]) == int.from_bytes(chunk[-4:]))
             _require(not chunk.startswith(_TEXTS_WITH_ORIENTATION, 8))
             if name == b"eXIf":

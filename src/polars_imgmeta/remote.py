@@ -16,8 +16,9 @@ from polars_imgmeta.transfers import Client, Transfer
 
 # A header is nearly always in here; a photo's preview may come before it.
 _START_BYTES = 1 << 15
-# Then more is asked for from time to time, as every request costs the same.
+# Then a little more, and from some number of requests on ever more, as each takes a while.
 _LEAST_AHEAD, _MOST_AHEAD = 1 << 12, 1 << 20
+_SMALL_REQUESTS = 5
 _MOST_WINDOWS = 3
 
 _NEEDS_EXTRA = "needs an extra: pip install 'polars-imgmeta[remote]'"
@@ -72,8 +73,10 @@ def open_remote(url: str, storage: Storage, transfer: Transfer, *, whole: bool) 
     Raises:
         ImageError: If it cannot be read.
     """
+    scheme = scheme_of(url) or ""
     try:
-        client = _client_for(scheme_of(url) or "", storage)
+        storage.access.require_scheme(scheme)
+        client = _client_for(scheme, storage)
         if not whole:
             return RangeSource(client, url, transfer)
         return FetchedSource(client.read(url, transfer, None).data, transfer)
@@ -100,13 +103,13 @@ class RangeSource(Source):
     """An image of which parts are fetched when they are read."""
 
     far = True
-    __slots__ = ("_ahead", "_client", "_transfer", "_url", "_windows")
+    __slots__ = ("_client", "_requests", "_transfer", "_url", "_windows")
 
     def __init__(self, client: Client, url: str, transfer: Transfer) -> None:
         self._client = client
         self._url = url
         self._transfer = transfer
-        self._ahead = _LEAST_AHEAD
+        self._requests = 1
         first = client.read(url, transfer, (0, _START_BYTES))
         self.start = first.data
         self.size = first.size
@@ -121,8 +124,9 @@ class RangeSource(Source):
             if part.position <= position and end <= part.position + len(part.data):
                 break
         else:
-            ahead = max(end - position, self._ahead)
-            self._ahead = min(2 * self._ahead, _MOST_AHEAD)
+            self._requests += 1
+            doublings = max(0, self._requests - _SMALL_REQUESTS)
+            ahead = max(end - position, min(_LEAST_AHEAD << doublings, _MOST_AHEAD))
             begin = max(0, min(position, self.size - ahead))
             part = self._client.read(self._url, self._transfer, (begin, ahead))
             if part.size != self.size:

@@ -95,7 +95,7 @@ class Transfer:
         before = time.monotonic()
         if not self._held:
             _bytes_in_flight.take(size)
-        else:
+        elif not _bytes_in_flight.take_at_once(size - self._held):
             if not self._grows:
                 _bytes_in_flight.overdraft.acquire()
                 self._grows = True
