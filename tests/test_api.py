@@ -49,8 +49,8 @@ LAYERS: list[set[str]] = [
     {"pools", "fetching"},
     {"catalogue"},
     {"stacks"},
-    {"kernels", "pictures", "turns", "remote", "listings"},
-    {"distinct"},
+    {"kernels", "pictures", "turns", "listings"},
+    {"distinct", "remote"},
     {"headers", "locators"},
     {"stores", "web"},
     {"transfers"},
@@ -288,7 +288,7 @@ def test_threads_share_the_pool(sample_folder: Path) -> None:
     with ThreadPoolExecutor(8) as threads:
         results = list(threads.map(lambda _: im.extract(frame, "path"), range(24)))
     assert all(result.equals(expected) for result in results)
-    pool = [thread for thread in threading.enumerate() if thread.name.startswith("imgmeta")]
+    pool = [thread for thread in threading.enumerate() if thread.name.startswith("imgmeta_")]
     assert len(pool) <= pl.thread_pool_size()
 
 

@@ -74,7 +74,7 @@ def test_many_failures_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture
         (["nowhere"], "imgmeta: `source` must be a folder, a file or a pattern, got 'nowhere'"),
         (["."], "imgmeta: no images in ."),
         (["-p", "widht"], "Hint: did you mean 'width'?"),
-        ([""], "imgmeta: an empty string"),
+        ([""], "imgmeta: '': an empty string"),
         (["-o", "nowhere/a.csv"], "imgmeta: --output must be in a folder that exists"),
         (["-r", "nowhere/a.html"], "imgmeta: --report must be in a folder that exists"),
         (["-r", "a.txt"], "imgmeta: --report must end in .html or .htm, got a.txt"),

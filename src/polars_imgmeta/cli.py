@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     try:
         _run(_parser().parse_args(arguments))
-    except (ImgmetaError, OSError) as error:
+    except (ImgmetaError, ImportError, OSError) as error:
         print(f"imgmeta: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -54,7 +54,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "source",
         nargs="?",
-        help=f"a folder or a quoted glob; without it, images are drawn into {_SAMPLES}/",
+        help="a folder, a cloud prefix such as s3://bucket/folder, or a quoted glob;"
+        f" without it, images are drawn into {_SAMPLES}/",
     )
     parser.add_argument(
         "-p",

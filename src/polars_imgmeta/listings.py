@@ -7,7 +7,11 @@ import os
 from collections.abc import Iterator
 
 from polars_imgmeta import exceptions
-from polars_imgmeta.locators import local_path, spell_path
+from polars_imgmeta.access import STORE_SCHEMES, WEB_SCHEMES
+from polars_imgmeta.locators import local_path, scheme_of, spell_path
+from polars_imgmeta.remote import Storage, list_remote, require_remote
+
+_LOCAL = Storage()
 
 # fmt: off
 IMAGE_SUFFIXES = frozenset({
@@ -21,13 +25,14 @@ IMAGE_SUFFIXES = frozenset({
 """The suffixes, in lower case, by which an image in a folder is known."""
 
 
-def list_images(source: str) -> Iterator[tuple[str, int | None]]:
+def list_images(source: str, storage: Storage = _LOCAL) -> Iterator[tuple[str, int | None]]:
     """List the image files of a folder, or the files that a glob matches.
 
     Args:
         source: A folder, whose image files are known by their suffix, in all
             folders below it; or a file; or a pattern with `*`, `?`, `[...]` or
-            `**`, which alone decides.
+            `**`, which alone decides. Of cloud storage: a prefix, an object, a pattern.
+        storage: How it is reached.
 
     Yields:
         The locator of each file, and its size in bytes where it can be told.
@@ -35,7 +40,13 @@ def list_images(source: str) -> Iterator[tuple[str, int | None]]:
     Raises:
         ImageError: If the folder, or one below it, cannot be listed.
     """
-    path = local_path(source)
+    if scheme_of(source) in STORE_SCHEMES:
+        try:
+            yield from list_remote(source, IMAGE_SUFFIXES, storage)
+        except exceptions.ImageError as error:
+            raise exceptions.locate(error, source) from None
+        return
+    path = storage.access.resolve_path(local_path(source))
     # What is there first: its name may look like a pattern.
     if os.path.isdir(path):
         yield from _walk(path, above=frozenset())
@@ -46,12 +57,27 @@ def list_images(source: str) -> Iterator[tuple[str, int | None]]:
             yield spell_path(match), _size(match)
 
 
-def require_listable(source: str) -> None:
-    """Raise `NotFoundError` for a folder or file that is not there.
+def require_listable(source: str, storage: Storage = _LOCAL) -> None:
+    """Raise for what nobody can list: a folder or file that is not there.
 
     A pattern may match nothing.
+
+    Raises:
+        ImageError: Of the kind `not_found`, `access_denied` or `invalid_locator`.
+        ImportError: If an extra is needed that is not installed.
     """
-    path = local_path(source)
+    try:
+        scheme = scheme_of(source)
+        if scheme in WEB_SCHEMES:
+            msg = "a web server lists no files; give a folder, a pattern or a cloud prefix"
+            raise exceptions.InvalidLocatorError(msg)
+        if scheme in STORE_SCHEMES:
+            storage.access.require_scheme(scheme)
+            require_remote(scheme)
+            return
+        path = storage.access.resolve_path(local_path(source, storage.access))
+    except exceptions.ImageError as error:
+        raise exceptions.locate(error, source) from None
     if not (os.path.lexists(path) or glob.has_magic(path)):
         msg = f"`source` must be a folder, a file or a pattern, got {source!r}: no such folder"
         raise exceptions.NotFoundError(msg)

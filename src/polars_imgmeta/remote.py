@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import BinaryIO, cast
@@ -83,6 +83,25 @@ def open_remote(url: str, storage: Storage, transfer: Transfer, *, whole: bool) 
     except BaseException:
         transfer.release()
         raise
+
+
+def require_remote(scheme: str) -> None:
+    """Raise `ImportError` where the extra is not installed that a scheme needs."""
+    try:
+        import polars_imgmeta.stores  # noqa: F401, PLC0415 - an extra
+    except ModuleNotFoundError as error:
+        _require_extra(error)
+        msg = f"{scheme}:// {_NEEDS_EXTRA}"
+        raise ImportError(msg) from None
+
+
+def list_remote(
+    source: str, suffixes: Collection[str], storage: Storage
+) -> Iterator[tuple[str, int]]:
+    """List objects of cloud storage: see `stores.list_objects`."""
+    from polars_imgmeta.stores import list_objects  # noqa: PLC0415 - an extra
+
+    return list_objects(source, suffixes, storage.options, storage.access)
 
 
 class FetchedSource(BytesSource):
