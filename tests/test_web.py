@@ -788,6 +788,42 @@ def test_any_faults(names: list[str], extent: tuple[int, int] | None) -> None:
             assert part.data == DATA[:50][part.position :][: len(part.data)]
 
 
+LINES = [
+    b"HTTP/1.1 200 OK\r\n",
+    b"HTTP/1.0 206 \r\n",
+    b"HTTP/1.1 301 Moved\r\n",
+    b"Content-Length: 5\r\n",
+    b"Content-Length: -5\r\n",
+    b"Content-Range: bytes 0-4/5\r\n",
+    b"Transfer-Encoding: chunked\r\n",
+    b"Content-Encoding: gzip\r\n",
+    b"Content-Encoding: deflate, gzip\r\n",
+    b"Location: //x.invalid:0/\xe9\r\n",
+    b" folded\r\n",
+    b"no colon\r\n",
+    b"\r\n",
+    b"5\r\nabcde\r\n",
+    b"-2\r\n",
+    b"0\r\n\r\n",
+    b"abcde",
+    gzip.compress(b"abcde"),
+]
+
+
+@given(
+    lines=st.lists(st.sampled_from(LINES) | st.binary(max_size=20), max_size=12),
+    extent=st.sampled_from([None, (0, 5)]),
+)
+def test_any_answer(lines: list[bytes], extent: tuple[int, int] | None) -> None:
+    """Whatever bytes come instead of an answer, it ends in bytes or in a discreet error."""
+    with serving({"/a": raw(b"".join(lines))}) as server:
+        url = server.url(f"/a?{SECRET}", user="me:c0ffee")
+        try:
+            read(url, extent, timeout=1, max_bytes=50_000)
+        except ImageError as error:
+            require_discreet(url, error)
+
+
 # Connections
 
 

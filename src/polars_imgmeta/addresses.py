@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import ipaddress
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final, TypeAlias
 from urllib.parse import quote, unquote_to_bytes, urljoin
@@ -45,7 +45,7 @@ class Address:
     host: str
     port: int
     target: str
-    authorization: str | None = None
+    authorization: str | None = field(default=None, repr=False)
 
     @property
     def origin(self) -> Origin:

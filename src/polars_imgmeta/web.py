@@ -138,7 +138,7 @@ class WebClient:
                 response.close()
                 connection.close()
                 raise
-        except (OSError, HTTPException, HTTPError) as error:
+        except (OSError, HTTPException, HTTPError, ValueError) as error:
             raise hitch_of(error) from None
         if not connection.is_closed:
             self._connections.keep(address.origin, connection)
@@ -276,12 +276,13 @@ def _is_encoded(response: HTTPResponse) -> bool:
 
 
 def _drain(connection: Connection, response: HTTPResponse, watch: Watch) -> None:
-    """Bring an answer to its end, or close the connection."""
+    """Bring an answer to its end, so that the connection can be kept, or close it."""
     with (
         contextlib.suppress(OSError, HTTPException, HTTPError, ImageError),
         watch.hurry(_DRAIN_SECONDS),
     ):
-        if not response.isclosed() and (response.length_remaining or 0) <= _DRAINED_BYTES:
+        unread = not (response.isclosed() or connection.is_closed)
+        if unread and (response.length_remaining or 0) <= _DRAINED_BYTES:
             watch.expect(_DRAINED_BYTES)
             response.read(_DRAINED_BYTES)
             response.read(1)
