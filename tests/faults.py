@@ -29,6 +29,7 @@ import trustme
 # No loop of a server outlives its test by more.
 LONGEST = 30.0
 _MOST_BYTES = 1 << 30
+_PIECE_BYTES = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -103,9 +104,11 @@ class Wire:
 
     def send(self, data: bytes) -> None:
         """Send bytes."""
-        # Before the client has them: it may ask for the count at once.
-        self._server.count(len(data))
-        self._sock.sendall(data)
+        for cut in range(0, len(data), _PIECE_BYTES):
+            piece = data[cut : cut + _PIECE_BYTES]
+            # Before the client has them: it may look at the count at once.
+            self._server.count(len(piece))
+            self._sock.sendall(piece)
 
     def wait(self, seconds: float) -> bool:
         """Wait; returns whether there is still somebody to wait for."""

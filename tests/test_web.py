@@ -43,7 +43,6 @@ from hypothesis import strategies as st
 from interpreters import run_python
 
 from polars_imgmeta import access as policy
-from polars_imgmeta import web
 from polars_imgmeta.access import Access
 from polars_imgmeta.exceptions import (
     AccessDeniedError,
@@ -54,7 +53,8 @@ from polars_imgmeta.exceptions import (
     UnreachableError,
 )
 from polars_imgmeta.transfers import Part, Transfer
-from polars_imgmeta.web import WebClient
+from polars_imgmeta.web import client as web
+from polars_imgmeta.web.client import WebClient
 
 DATA = bytes(number * 7 % 251 for number in range(100_000))
 SECRET = "X-Amz-Signature=c0ffee"  # noqa: S105 - of nothing
@@ -901,7 +901,7 @@ import json, os, sys, warnings
 warnings.simplefilter("ignore", DeprecationWarning)
 from polars_imgmeta.access import Access
 from polars_imgmeta.transfers import Transfer
-from polars_imgmeta.web import WebClient
+from polars_imgmeta.web.client import WebClient
 
 access = Access(timeout=10)
 client = WebClient(access)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import threading
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -22,6 +24,19 @@ _SMALL_REQUESTS = 5
 _MOST_WINDOWS = 3
 
 _NEEDS_EXTRA = "needs an extra: pip install 'polars-imgmeta[remote]'"
+
+
+_making = threading.Lock()
+
+
+def _forget_lock() -> None:
+    """Leave the lock to the parent, where another thread may have it."""
+    global _making  # noqa: PLW0603
+    _making = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_forget_lock)
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,9 +211,10 @@ class _RangeStream(io.RawIOBase):
 
 def _client_for(scheme: str, storage: Storage) -> Client:
     try:
-        if scheme in STORE_SCHEMES:
-            return _store_client(frozenset(storage.options.items()), storage.access)
-        return _web_client(storage.access)
+        with _making:  # one for all threads that need the same
+            if scheme in STORE_SCHEMES:
+                return _store_client(frozenset(storage.options.items()), storage.access)
+            return _web_client(storage.access)
     except ModuleNotFoundError as error:
         _require_extra(error)
         msg = f"{scheme}:// {_NEEDS_EXTRA}"
@@ -220,6 +236,6 @@ def _store_client(options: frozenset[tuple[str, str]], access: Access) -> Client
 
 @lru_cache(maxsize=8)
 def _web_client(access: Access) -> Client:
-    from polars_imgmeta.web import WebClient  # noqa: PLC0415 - an extra
+    from polars_imgmeta.web.client import WebClient  # noqa: PLC0415 - an extra
 
     return WebClient(access)

@@ -21,8 +21,6 @@ from urllib3 import HTTPResponse
 from urllib3.exceptions import HTTPError
 
 from polars_imgmeta.access import Access
-from polars_imgmeta.addresses import Address, parse
-from polars_imgmeta.connections import Connection, Connections
 from polars_imgmeta.exceptions import (
     AccessDeniedError,
     ImageError,
@@ -30,9 +28,11 @@ from polars_imgmeta.exceptions import (
     TooLargeError,
     UnreachableError,
 )
-from polars_imgmeta.hitches import HitchError, hitch_of, is_cut, named
-from polars_imgmeta.patience import Watch, watching
 from polars_imgmeta.transfers import FIRST_BYTES, Part, Transfer
+from polars_imgmeta.web.addresses import Address, parse
+from polars_imgmeta.web.connections import Connection, Connections
+from polars_imgmeta.web.hitches import HitchError, hitch_of, is_cut, named
+from polars_imgmeta.web.patience import Watch, watching
 
 MOST_TRIES: Final = 6
 MOST_REDIRECTS: Final = 10

@@ -15,9 +15,9 @@ from urllib3 import HTTPResponse
 from urllib3.connection import HTTPConnection, HTTPSConnection, ProxyConfig
 
 from polars_imgmeta.access import Access
-from polars_imgmeta.addresses import Address, Origin, parse
 from polars_imgmeta.exceptions import InvalidLocatorError, UnreachableError
-from polars_imgmeta.patience import PULSE_SECONDS, PatientSocket, PatientTLSSocket, connect
+from polars_imgmeta.web.addresses import Address, Origin, parse
+from polars_imgmeta.web.patience import PULSE_SECONDS, PatientSocket, PatientTLSSocket, connect
 
 
 class Connection(HTTPConnection):

@@ -144,6 +144,9 @@ def parse(url: str) -> Address:
         msg = "not a URL of http or https"
         raise InvalidLocatorError(msg)
     scheme = parts[1].lower()
+    if "\\" in parts[2]:  # which others take for the end of the host
+        msg = "a URL cannot contain a backslash before its path"
+        raise InvalidLocatorError(msg)
     user, at, server = parts[2].rpartition("@")
     try:
         target = _target(parts[3])

@@ -1,0 +1,1 @@
+"""Images on web servers: the only place that knows http; its entrance is `client`."""
