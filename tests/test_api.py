@@ -48,6 +48,7 @@ LAYERS: list[set[str]] = [
     {"stacks"},
     {"kernels", "pictures", "locators", "turns"},
     {"headers", "web"},
+    {"answers"},
     {"connections", "hitches"},
     {"patience"},
     {"transfers"},
