@@ -43,6 +43,7 @@ from hypothesis import strategies as st
 from interpreters import run_python
 
 from polars_imgmeta import access as policy
+from polars_imgmeta import answers, web
 from polars_imgmeta.access import Access
 from polars_imgmeta.exceptions import (
     AccessDeniedError,
@@ -53,7 +54,6 @@ from polars_imgmeta.exceptions import (
     UnreachableError,
 )
 from polars_imgmeta.transfers import Part, Transfer
-from polars_imgmeta.web import client as web
 from polars_imgmeta.web.client import WebClient
 
 DATA = bytes(number * 7 % 251 for number in range(100_000))
@@ -186,8 +186,8 @@ def test_decoded(method: str, chunks: bool) -> None:  # noqa: FBT001
     body = (zlib if method == "deflate" else gzip).compress(DATA)
     response = Response(body, headers={"Content-Encoding": method}, chunks=chunks)
     headers = {"Content-Encoding": method, "Content-Range": f"bytes 0-9/{len(body)}"}
-    answers: list[Answer] = [Response(body[:10], 206, headers), response]
-    with serving({"/a": response, "/b": answers}) as server:
+    turns: list[Answer] = [Response(body[:10], 206, headers), response]
+    with serving({"/a": response, "/b": turns}) as server:
         assert read(server.url("/a")).data == DATA
         assert read(server.url("/b"), (0, 10)) == Part(DATA, 0, len(DATA))
 
@@ -547,8 +547,8 @@ def test_statuses(status: int, kind: type[ImageError], message: str, tries: int)
 @pytest.mark.parametrize("failures", [1, 5])
 def test_retries(status: int, failures: int) -> None:
     """A server that is busy for a while is asked again, and again for the same part."""
-    answers: list[Answer] = [Response(b"busy", status)] * failures
-    with serving({"/a": [*answers, DATA]}) as server:
+    busy: list[Answer] = [Response(b"busy", status)] * failures
+    with serving({"/a": [*busy, DATA]}) as server:
         assert read(server.url("/a"), (5, 10)) == Part(DATA[5:15], 5, len(DATA))
     assert len({request.headers["range"] for request in server.requests}) == 1
     assert len(server.requests) == failures + 1
@@ -868,7 +868,7 @@ def test_an_error_page_is_not_waited_for() -> None:
     routes: dict[str, Answer] = {"/a": drip(DATA, b"HTTP/1.1 404 Not Found\r\n\r\n"), "/b": DATA}
     reader = Reader()
     with serving(routes) as server, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(web, "_DRAIN_SECONDS", 0.05)
+        patch.setattr(answers, "_DRAIN_SECONDS", 0.05)
         with pytest.raises(NotFoundError):
             reader(server.url("/a"))
         assert reader(server.url("/b")).data == DATA
@@ -1285,7 +1285,7 @@ def test_nothing_secret_is_logged(
 ) -> None:
     """At no level does a log of anybody hold a query or a password."""
     caplog.set_level(logging.DEBUG)
-    answers: dict[str, Any] = {
+    routes: dict[str, Any] = {
         "/good": [Response(DATA, hangs_up=True), DATA],
         "/both": Response(DATA, chunks=True, headers={"Content-Length": "5"}),
         "/headers": raw(OK + b"no colon here\r\nContent-Length: 1\r\n\r\nx"),
@@ -1295,12 +1295,12 @@ def test_nothing_secret_is_logged(
         "/broken": reset(),
     }
     with (
-        serving(answers, tls=trusted.context("127.0.0.1")) as safe,
-        serving(answers) as plain,
+        serving(routes, tls=trusted.context("127.0.0.1")) as safe,
+        serving(routes) as plain,
         serving(proxy) as relay,
     ):
         for server in (safe, plain, relay):
-            for path in answers:
+            for path in routes:
                 try:
                     read(server.url(f"{path}?{SECRET}", user="me:pa55word"))
                 except ImageError:

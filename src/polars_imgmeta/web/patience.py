@@ -43,10 +43,14 @@ _UNDER_WAY = {0, errno.EINPROGRESS, errno.EWOULDBLOCK}
 
 
 class Watch:
-    """What the sockets look at that work for a transfer."""
+    """What the sockets look at that work for a transfer.
+
+    Attributes:
+        transfer: The transfer.
+    """
 
     def __init__(self, transfer: Transfer) -> None:
-        self._transfer = transfer
+        self.transfer = transfer
         self._until: float | None = None
         self._bytes_left = _FRAME_BYTES
 
@@ -56,8 +60,8 @@ class Watch:
         Raises:
             UnreachableError: If the time of the transfer is over.
         """
-        timeout = self._transfer.access.timeout
-        left = min(self._transfer.seconds_left(), LONGEST_SILENCE, timeout * _SILENCE_SHARE)
+        timeout = self.transfer.access.timeout
+        left = min(self.transfer.seconds_left(), LONGEST_SILENCE, timeout * _SILENCE_SHARE)
         if self._until is not None:
             left = min(left, self._until - time.monotonic())
         return max(0.001, left)  # zero would mean to wait for nothing
@@ -68,8 +72,8 @@ class Watch:
         Raises:
             UnreachableError: If the time of the transfer is over.
         """
-        timeout = self._transfer.access.timeout
-        return min(self._transfer.seconds_left(), LONGEST_CONNECT, timeout * _CONNECT_SHARE)
+        timeout = self.transfer.access.timeout
+        return min(self.transfer.seconds_left(), LONGEST_CONNECT, timeout * _CONNECT_SHARE)
 
     def pulse(self, until: float) -> float:
         """Return for how many seconds to wait next.
@@ -78,7 +82,7 @@ class Watch:
             TimeoutError: If it was long enough.
             UnreachableError: If the time of the transfer is over.
         """
-        self._transfer.seconds_left()
+        self.transfer.seconds_left()
         left = until - time.monotonic()
         if left <= 0:
             raise TimeoutError
@@ -111,7 +115,7 @@ class Watch:
 
     def require_address(self, address: str) -> None:
         """Check that an address may be connected to."""
-        self._transfer.access.require_address(address)
+        self.transfer.access.require_address(address)
 
 
 class _Current(threading.local):
