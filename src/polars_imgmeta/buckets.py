@@ -28,7 +28,7 @@ _ACCOUNT_HOST = re.compile(
 )
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 # Where the region of any bucket is told, to everybody.
-_REGIONS: Final = "https://{bucket}.s3.amazonaws.com"
+REGIONS: Final = "https://{bucket}.s3.amazonaws.com"
 _SERVER_VARIABLES: Final = {
     "s3": ("AWS_ENDPOINT", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"),
     "az": ("AZURE_ENDPOINT", "AZURE_STORAGE_ENDPOINT"),
@@ -126,7 +126,6 @@ def check_options(storage_options: Mapping[str, str] | None) -> None:
             except credentials.CredentialsError as error:
                 msg = f"`storage_options[{spellings['profile']!r}]`: {error}"
                 raise ValueError(msg) from None
-        config.pop("bearer_token", None)  # of Google, which is no option of obstore's
         for name, value in config.items():
             _try(cloud, _COMPANIONS[cloud] | {name: value}, {}, spellings[name])
         for name, value in options.connection.items():
@@ -144,7 +143,7 @@ def _try(cloud: str, config: dict[str, str], connection: dict[str, str], spellin
         # The environment may have the other one, and both are too many.
         config = {name: value for name, value in config.items() if name != "skip_signature"}
     try:
-        _build(cloud, "bucket", config, {"client_options": connection})
+        build_store(cloud, "bucket", config, {"client_options": connection})
     except (BaseError, ValueError, TypeError) as error:
         told = str(error)
         if "environment" in told or "Duplicate" in told:
@@ -186,19 +185,27 @@ def make_store(place: Place, options: Options, limit: float, *, retries: int) ->
         "credential_provider": provider,
     }
     _require_servers(*_SERVER_VARIABLES[place.cloud])
-    if place.cloud == "s3" and (region := _region(place.bucket, config, limit)):
+    if place.cloud == "s3" and (region := region_of(place.bucket, config, limit)):
         config["region"] = region
     if place.account:
         config["account_name"] = place.account
     if place.fabric:
         config["use_fabric_endpoint"] = "true"
     try:
-        return _build(place.cloud, place.bucket, config, common)
+        return build_store(place.cloud, place.bucket, config, common)
     except (BaseError, ValueError, TypeError) as error:
         raise AccessDeniedError(_blame(str(error))) from None
 
 
-def _build(cloud: str, bucket: str, config: dict[str, str], common: dict[str, Any]) -> Store:
+def build_store(cloud: str, bucket: str, config: dict[str, str], common: dict[str, Any]) -> Store:
+    """Make the store of a cloud.
+
+    Args:
+        cloud: `s3`, `az` or `gs`.
+        bucket: The bucket or container.
+        config: Options by names without prefix.
+        common: What the stores of all clouds take.
+    """
     kinds = {"s3": (S3Store, "aws_"), "az": (AzureStore, ""), "gs": (GCSStore, "google_")}
     kind, prefix = kinds[cloud]
     store: Store = kind(bucket, config={prefix + name: config[name] for name in config}, **common)
@@ -222,17 +229,23 @@ def _require_servers(*variables: str) -> None:
             raise AccessDeniedError(msg)
 
 
-def _region(bucket: str, config: Mapping[str, str], limit: float) -> str | None:
-    """Ask for the region of a bucket of AWS where nobody has told it."""
+def region_of(bucket: str, config: Mapping[str, str], limit: float) -> str | None:
+    """Return the region of a bucket of AWS, asked for, or None where somebody has told it.
+
+    Args:
+        bucket: Its name.
+        config: What has been told, by names without prefix.
+        limit: How many seconds it may take.
+    """
     told = config.keys() & {"region", "default_region", "endpoint"}
     variables = ("AWS_REGION", "AWS_DEFAULT_REGION", *_SERVER_VARIABLES["s3"])
     if told or any(map(os.environ.get, variables)):
         return None
-    return _ask_region(_REGIONS.format(bucket=bucket), min(limit, 5))
+    return _askregion_of(REGIONS.format(bucket=bucket), min(limit, 5))
 
 
 @lru_cache(maxsize=256)
-def _ask_region(url: str, limit: float) -> str | None:
+def _askregion_of(url: str, limit: float) -> str | None:
     with suppress(urllib3.exceptions.HTTPError):
         answer = urllib3.request("HEAD", url, timeout=limit, retries=False, redirect=False)
         return answer.headers.get("x-amz-bucket-region")

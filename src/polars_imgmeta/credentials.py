@@ -81,9 +81,6 @@ def complete(cloud: str, config: Mapping[str, str]) -> tuple[dict[str, str], Pro
     given = not _GIVEN[cloud].isdisjoint(config) or any(map(os.environ.get, _VARIABLES[cloud]))
     if cloud == "s3":
         return _complete_aws(completed, given=given)
-    if token := completed.pop("bearer_token", None):
-        # The older versions of obstore have no option for it.
-        return completed, lambda: {"token": token, "expires_at": None}
     if given:
         return completed, None
     if cloud == "gs":

@@ -23,7 +23,7 @@ _PREFIXES: Final = {
 }
 
 # fmt: off
-_NAMES: Final = {
+NAMES: Final = {
     "s3": [
         "access_key_id", "checksum_algorithm", "conditional_put",
         "container_authorization_token_file", "container_credentials_full_uri",
@@ -55,7 +55,7 @@ _OTHER_NAMES: Final = {
     },
     "gs": {"service_account_path": "service_account", "token": "bearer_token"},
 }
-_OF_CONNECTIONS: Final = [
+OF_CONNECTIONS: Final = [
     "allow_http", "allow_invalid_certificates", "connect_timeout", "default_content_type",
     "http1_only", "http2_keep_alive_interval", "http2_keep_alive_timeout",
     "http2_keep_alive_while_idle", "http2_max_frame_size", "http2_only", "pool_idle_timeout",
@@ -118,7 +118,7 @@ def parse_options(storage_options: Mapping[str, str] | None) -> dict[str, Option
     Raises:
         ValueError: If one is unknown, given twice, or has a value that it cannot have.
     """
-    options = {cloud: Options() for cloud in _NAMES}
+    options = {cloud: Options() for cloud in NAMES}
     for key, value in (storage_options or {}).items():
         meanings = _MEANINGS.get(str(key).lower())
         if meanings is None:
@@ -150,7 +150,7 @@ def _take(options: Options, key: str, name: str, value: object) -> None:
         raise _wrong(key, "a URL that begins with http:// or https:// and names a host")
     if name in {"timeout", "connect_timeout"} and not _duration(value):
         raise _wrong(key, "a duration, such as '500ms', '30s' or '2m'")
-    group = options.connection if name in _OF_CONNECTIONS else options.config
+    group = options.connection if name in OF_CONNECTIONS else options.config
     group[name] = value
 
 
@@ -198,7 +198,7 @@ def is_server(url: str) -> bool:
 
 def _meanings() -> Iterator[tuple[str, str, str]]:
     for cloud, prefixes in _PREFIXES.items():
-        ours = {name: name for name in [*_NAMES[cloud], *_OF_CONNECTIONS, *_WITHOUT_EFFECT]}
+        ours = {name: name for name in [*NAMES[cloud], *OF_CONNECTIONS, *_WITHOUT_EFFECT]}
         ours |= _OTHER_NAMES[cloud]
         for prefix in prefixes:
             yield from ((prefix + spelling, cloud, name) for spelling, name in ours.items())
