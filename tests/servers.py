@@ -237,7 +237,7 @@ def s3_server(folder: Path) -> Iterator[str]:
 def azure_server(folder: Path) -> Iterator[str]:
     """Start Azurite, Microsoft's emulator of blob storage."""
     program = shutil.which("azurite-blob") or shutil.which("azurite-blob", path=str(_MODULES))
-    assert program, "the tests need Azurite: npm install --no-save azurite@3.35.0"
+    assert program, "the tests need Azurite: npm install --no-save --prefix . azurite@3.35.0"
     command = [program, "--blobHost", LOOPBACK, "--blobPort", "0", "--inMemoryPersistence"]
     command += ["--skipApiVersionCheck", "--disableTelemetry"]
     environment = {"AZURITE_ACCOUNTS": f"{AZURE_ACCOUNT}:{AZURE_KEY}"}

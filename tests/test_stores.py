@@ -780,7 +780,7 @@ def many(moto: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     ]
     names += ["2023.png", "2023/notes.txt", "2024-extra/a.jpg", "deep/er/and/deeper.png", "[x].png"]
     s3_client(moto).create_bucket(Bucket="many")
-    store = buckets.make_store(
+    store, _ = buckets.make_store(
         parse_url("s3://many"), store_options.parse_options(aws(moto))["s3"], 30, retries=0
     )
     with ThreadPoolExecutor(8) as pool:

@@ -162,7 +162,7 @@ def _try(cloud: str, config: dict[str, str], connection: dict[str, str], spellin
         raise ValueError(msg) from None
 
 
-def make_store(place: Place, options: Options, limit: float, *, retries: int) -> Store:
+def make_store(place: Place, options: Options, limit: float, *, retries: int) -> tuple[Store, bool]:
     """Make what asks one bucket.
 
     Args:
@@ -171,11 +171,14 @@ def make_store(place: Place, options: Options, limit: float, *, retries: int) ->
         limit: How many seconds a request may take.
         retries: How often obstore itself is to try again.
 
+    Returns:
+        It, and whether its credentials are told and not to be asked of the instance.
+
     Raises:
         ImageError: If options, environment and URL together name no store.
         CredentialsError: If credentials cannot be had.
     """
-    config, provider = credentials.complete(place.cloud, options.config)
+    config, provider, told = credentials.complete(place.cloud, options.config)
     connection: dict[str, Any] = {"allow_http": "true"} | options.connection  # as Polars does
     connection["timeout"] = options.duration("timeout", limit)
     connection["connect_timeout"] = options.duration("connect_timeout", min(limit, 10))
@@ -192,7 +195,7 @@ def make_store(place: Place, options: Options, limit: float, *, retries: int) ->
     if place.fabric:
         config["use_fabric_endpoint"] = "true"
     try:
-        return build_store(place.cloud, place.bucket, config, common)
+        return build_store(place.cloud, place.bucket, config, common), told
     except (BaseError, ValueError, TypeError) as error:
         raise AccessDeniedError(_blame(str(error))) from None
 

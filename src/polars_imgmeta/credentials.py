@@ -17,7 +17,7 @@ from configparser import ConfigParser
 from configparser import Error as ConfigParserError
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import polars as pl
 
@@ -59,19 +59,30 @@ _VARIABLES: Final = {
 _PLAIN_TYPES: Final = {"authorized_user", "service_account"}
 
 
+class Credentials(NamedTuple):
+    """What the credentials of a store take.
+
+    Attributes:
+        config: The options for obstore, by names without prefix.
+        provider: What obstore is to ask, if not its own.
+        told: Whether somebody tells them: if not, obstore asks the instance.
+    """
+
+    config: dict[str, str]
+    provider: Provider | None = None
+    told: bool = True
+
+
 class CredentialsError(Exception):
     """Credentials that the options ask for cannot be had; says why, and nothing secret."""
 
 
-def complete(cloud: str, config: Mapping[str, str]) -> tuple[dict[str, str], Provider | None]:
+def complete(cloud: str, config: Mapping[str, str]) -> Credentials:
     """Add to the options of a store what its credentials take.
 
     Args:
         cloud: `s3`, `az` or `gs`.
         config: The options, by names without prefix.
-
-    Returns:
-        The options for obstore, and what it is to ask for credentials, if not its own.
 
     Raises:
         CredentialsError: If a profile that is named is not there, or takes a package
@@ -82,13 +93,13 @@ def complete(cloud: str, config: Mapping[str, str]) -> tuple[dict[str, str], Pro
     if cloud == "s3":
         return _complete_aws(completed, given=given)
     if given:
-        return completed, None
+        return Credentials(completed)
     if cloud == "gs":
-        return completed, _google_provider(completed)
+        return _complete_google(completed)
     return _complete_azure(completed)
 
 
-def _complete_aws(config: dict[str, str], *, given: bool) -> tuple[dict[str, str], Provider | None]:
+def _complete_aws(config: dict[str, str], *, given: bool) -> Credentials:
     named = config.pop("profile", None)
     name = named or os.environ.get("AWS_PROFILE") or "default"
     profile = _read_aws_profile(name)
@@ -96,7 +107,7 @@ def _complete_aws(config: dict[str, str], *, given: bool) -> tuple[dict[str, str
         if named:
             msg = "no such profile, as `aws_profile` names, in the files of AWS"
             raise CredentialsError(msg)
-        return config, None
+        return Credentials(config, told=given)
     if not (config.keys() & {"region", "default_region"}) and not (
         os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
     ):
@@ -106,7 +117,7 @@ def _complete_aws(config: dict[str, str], *, given: bool) -> tuple[dict[str, str
     ):
         config |= {"endpoint": profile["endpoint_url"]} if "endpoint_url" in profile else {}
     if given and not named:
-        return config, None
+        return Credentials(config)
     keys = {
         ours: profile[theirs]
         for ours, theirs in (
@@ -117,10 +128,10 @@ def _complete_aws(config: dict[str, str], *, given: bool) -> tuple[dict[str, str
         if theirs in profile
     }
     if {"access_key_id", "secret_access_key"} <= keys.keys():
-        return config | keys, None
+        return Credentials(config | keys)
     asks = ("role_arn", "sso_session", "sso_start_url", "credential_process", "login_session")
     if not any(key in profile for key in asks):
-        return config, None
+        return Credentials(config, told=False)
     if importlib.util.find_spec("boto3") is None:
         msg = "this profile of AWS needs the package boto3: pip install boto3"
         raise CredentialsError(msg)
@@ -135,7 +146,7 @@ def _complete_aws(config: dict[str, str], *, given: bool) -> tuple[dict[str, str
             "expires_at": _time(expiry),
         }
 
-    return config, provide
+    return Credentials(config, provide)
 
 
 def _read_aws_profile(name: str) -> dict[str, str] | None:
@@ -155,23 +166,23 @@ def _read_aws_profile(name: str) -> dict[str, str] | None:
     return found
 
 
-def _complete_azure(config: dict[str, str]) -> tuple[dict[str, str], Provider | None]:
+def _complete_azure(config: dict[str, str]) -> Credentials:
     try:
         ask = pl.CredentialProviderAzure(tenant_id=config.get("tenant_id"))
     except ImportError:  # it takes azure-identity
-        if shutil.which("az"):
-            config["use_azure_cli"] = "true"
-        return config, None
+        if not shutil.which("az"):
+            return Credentials(config, told=False)
+        return Credentials(config | {"use_azure_cli": "true"})
 
     def provide() -> dict[str, Any]:
         credentials, expiry = ask()
         return {"token": credentials["bearer_token"], "expires_at": _time(expiry)}
 
-    return config, provide
+    return Credentials(config, provide)
 
 
-def _google_provider(config: Mapping[str, str]) -> Provider | None:
-    """What asks google-auth, where the login is of a kind that takes it."""
+def _complete_google(config: dict[str, str]) -> Credentials:
+    """Ask google-auth, where the login is of a kind that takes it."""
     places = (
         config.get("application_credentials"),
         os.environ.get("GOOGLE_APPLICATION_CREDENTIALS"),
@@ -182,9 +193,9 @@ def _google_provider(config: Mapping[str, str]) -> Provider | None:
         login = json.loads(Path(place).expanduser().read_bytes())
         plain = login["type"] in _PLAIN_TYPES
     except (OSError, ValueError, LookupError, TypeError):
-        return None
+        return Credentials(config, told=False)
     if plain or config.get("application_credentials"):
-        return None
+        return Credentials(config)
     try:
         ask = pl.CredentialProviderGCP()
     except ImportError as error:
@@ -195,7 +206,7 @@ def _google_provider(config: Mapping[str, str]) -> Provider | None:
         credentials, expiry = ask()
         return {"token": credentials["bearer_token"], "expires_at": _time(expiry)}
 
-    return provide
+    return Credentials(config, provide)
 
 
 def _time(expiry: int | None) -> datetime | None:

@@ -7,21 +7,20 @@ the bucket is the key as it is: spaces, `%`, `#` and `?` stand for themselves.
 
 from __future__ import annotations
 
-import os
 import random
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from glob import has_magic
-from io import BytesIO
 from itertools import takewhile
 from posixpath import splitext
-from typing import Any, Final
+from typing import Final
 
 import obstore
-from obstore.exceptions import BaseError, PermissionDeniedError
+from obstore.exceptions import BaseError
 
 from polars_imgmeta import credentials
 from polars_imgmeta.access import Access
@@ -33,12 +32,12 @@ from polars_imgmeta.exceptions import (
     NotFoundError,
     UnreachableError,
 )
+from polars_imgmeta.objects import get_object, require_no_fork, size_of
 from polars_imgmeta.store_errors import NO_CREDENTIALS, Failure, from_store_error
 from polars_imgmeta.store_options import parse_options
 from polars_imgmeta.transfers import Part, Transfer
 
 _MOST_STORES: Final = 64
-_PIECE_BYTES: Final = 1 << 20
 _LISTED_AT_ONCE: Final = 1000
 # For how long nobody is asked again for credentials that are not there.
 _SECONDS_WITHOUT_CREDENTIALS: Final = 30
@@ -48,6 +47,47 @@ _RETRIES: Final = {
     "retry_max_backoff_ms": 10_000,
     "retry_base_multiplier": 2,
 }
+
+
+class _Shelf:
+    """Where the threads find a store, and wait while nobody knows its credentials.
+
+    Attributes:
+        store: None before the first of them has made it.
+        making: For who makes it.
+        proven: Whether there are credentials, as far as anybody knows.
+    """
+
+    def __init__(self) -> None:
+        self.store: Store | None = None
+        self.making = threading.Lock()
+        self.proven = False
+        self._proving = threading.Lock()
+        self._closed_until = 0.0
+
+    @contextmanager
+    def turn(self, transfer: Transfer) -> Iterator[None]:
+        """Let one in after the other, until the first has succeeded, and then all.
+
+        The instance may take long to say that it has no credentials, or not to answer:
+        one waits for that, and not each for itself.
+        """
+        alone = not self.proven
+        if alone and not self._proving.acquire(timeout=transfer.seconds_left()):
+            raise UnreachableError(transfer.overdue())
+        try:
+            if time.monotonic() < self._closed_until:
+                raise AccessDeniedError(NO_CREDENTIALS)
+            yield
+            self.proven = True
+        except BaseError as error:
+            if str(from_store_error(error).error) == NO_CREDENTIALS:
+                self.proven = False
+                self._closed_until = time.monotonic() + _SECONDS_WITHOUT_CREDENTIALS
+            raise
+        finally:
+            if alone:
+                self._proving.release()
 
 
 class StoreClient:
@@ -65,8 +105,7 @@ class StoreClient:
         self._options = parse_options(storage_options)
         self._timeout = access.timeout
         self._lock = threading.Lock()
-        self._stores: OrderedDict[tuple[object, ...], Store] = OrderedDict()
-        self._without_credentials: dict[tuple[object, ...], float] = {}
+        self._stores: OrderedDict[tuple[object, ...], _Shelf] = OrderedDict()
 
     def read(self, url: str, transfer: Transfer, extent: tuple[int, int] | None) -> Part:
         """Read an object, or a part of it: see [`Client`][polars_imgmeta.transfers.Client].
@@ -100,76 +139,35 @@ class StoreClient:
     def _attempt(
         self, place: Place, transfer: Transfer, extent: tuple[int, int] | None
     ) -> Part | Failure:
-        root = place[:4]
-        if time.monotonic() < self._without_credentials.get(root, 0):
-            return Failure(AccessDeniedError(NO_CREDENTIALS))
         # A store has one limit for all that is asked of it: later attempts, for which
         # less time is left, go to one with half of it, or a quarter.
         left, limit = transfer.seconds_left(), self._timeout
         while limit > left * 1.1:
             limit /= 2
+        shelf = self._shelf((*place[:4], limit))
         try:
-            return _get(self._store(place, limit), place.key, transfer, extent)
-        except ImageError:
+            with shelf.making:
+                if shelf.store is None:
+                    options = self._options[place.cloud]
+                    shelf.store, shelf.proven = make_store(place, options, limit, retries=0)
+            with shelf.turn(transfer):
+                return get_object(shelf.store, place.key, transfer, extent)
+        except (ImageError, KeyboardInterrupt, SystemExit, MemoryError):
             raise
         except credentials.CredentialsError as error:
             return Failure(AccessDeniedError(str(error)))
-        except BaseException as error:
-            if isinstance(error, KeyboardInterrupt | SystemExit | MemoryError):
-                raise
-            failure = from_store_error(error)
-        if str(failure.error) == NO_CREDENTIALS:
-            self._without_credentials[root] = time.monotonic() + _SECONDS_WITHOUT_CREDENTIALS
-        return failure
+        except BaseException as error:  # noqa: BLE001 - a panic of Rust is no Exception
+            return from_store_error(error)
 
-    def _store(self, place: Place, limit: float) -> Store:
-        """Return a store whose requests take at most so many seconds."""
-        _require_no_fork()
-        key = (*place[:4], limit)
+    def _shelf(self, key: tuple[object, ...]) -> _Shelf:
+        """Return the place of a store, whether it has been made or not."""
+        require_no_fork()
         with self._lock:
-            if store := self._stores.get(key):
-                self._stores.move_to_end(key)
-                return store
-        store = make_store(place, self._options[place.cloud], limit, retries=0)
-        with self._lock:
-            store = self._stores.setdefault(key, store)
+            shelf = self._stores.setdefault(key, _Shelf())
+            self._stores.move_to_end(key)
             if len(self._stores) > _MOST_STORES:
                 self._stores.popitem(last=False)
-        return store
-
-
-def _get(store: Store, key: str, transfer: Transfer, extent: tuple[int, int] | None) -> Part:
-    if extent is None:
-        return _take(obstore.get(store, key), transfer)
-    position, length = extent
-    try:
-        options: Any = {"range": (position, position + length)}
-        return _take(obstore.get(store, key, options=options), transfer)
-    except BaseError as error:
-        told = str(error).partition("\n\nDebug source:")[0]
-        if "non-partial response" in told:
-            return _take(obstore.get(store, key), transfer)
-        # It ends before the position; how long it is, nothing but its head tells.
-        if "status code: 416" in told or "start is after the end" in told.lower():
-            return Part(b"", position, obstore.head(store, key)["size"])
-        raise
-
-
-def _take(result: obstore.GetResult, transfer: Transfer) -> Part:
-    start, end = result.range
-    transfer.hold(end - start)
-    # A stream in memory gives its bytes without a copy once it has all of them, and
-    # makes room for them once if the last is written first.
-    data = BytesIO()
-    for piece in result.stream(min_chunk_size=_PIECE_BYTES):
-        if len(piece) == end - start:
-            return Part(bytes(piece), start, result.meta["size"])
-        if not data.tell():
-            data.seek(end - start - 1)
-            data.write(b"\0")
-            data.seek(0)
-        data.write(piece)
-    return Part(data.getvalue(), start, result.meta["size"])
+        return shelf
 
 
 def list_objects(
@@ -199,11 +197,11 @@ def list_objects(
     root = source[: len(source) - len(place.key)].rstrip("/") + "/"
     parts = place.key.strip("/").split("/") if place.key else []
     fixed = list(takewhile(lambda part: not has_magic(part), parts))
-    _require_no_fork()
+    require_no_fork()
     try:
         options = parse_options(storage_options)[place.cloud]
-        store = make_store(place, options, access.timeout, retries=_RETRIES["max_retries"])
-        whole = _size(store, place.key)
+        store, _ = make_store(place, options, access.timeout, retries=_RETRIES["max_retries"])
+        whole = size_of(store, place.key)
         if whole is not None:
             # What is there first: its name may look like a pattern.
             yield root + place.key, whole
@@ -230,16 +228,6 @@ def list_objects(
         raise NotFoundError(msg)
 
 
-def _size(store: Store, key: str) -> int | None:
-    """The size of an object, or None if there is none."""
-    if not key or key.endswith("/"):
-        return None
-    try:
-        return obstore.head(store, key)["size"]
-    except (FileNotFoundError, PermissionDeniedError):
-        return None
-
-
 def _matches(parts: Sequence[str], pattern: Sequence[str]) -> bool:
     """Whether the parts of a key match those of a pattern."""
     if not pattern:
@@ -248,25 +236,3 @@ def _matches(parts: Sequence[str], pattern: Sequence[str]) -> bool:
         rest = pattern[1:] or ("*",)
         return any(_matches(parts[skip:], rest) for skip in range(len(parts)))
     return bool(parts) and fnmatchcase(parts[0], pattern[0]) and _matches(parts[1:], pattern[1:])
-
-
-_asked = False
-_forked = False
-
-
-def _note_fork() -> None:
-    global _forked  # noqa: PLW0603 - of the process, as the fork is
-    _forked = _asked
-
-
-if hasattr(os, "register_at_fork"):  # not on Windows
-    os.register_at_fork(after_in_child=_note_fork)
-
-
-def _require_no_fork() -> None:
-    """Refuse to wait for ever: the threads of obstore do not survive a fork."""
-    global _asked  # noqa: PLW0603 - of the process
-    if _forked:
-        msg = "a forked process cannot read cloud storage once its parent has; spawn it instead"
-        raise UnreachableError(msg)
-    _asked = True
