@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import socket
+import ssl
 import struct
 import subprocess
 import sys
@@ -190,13 +191,15 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def relay(url: str) -> Iterator[Relay]:
-    """Stand before a server."""
+def relay(url: str, secure: ssl.SSLContext | None = None) -> Iterator[Relay]:
+    """Stand before a server, with TLS if told how."""
     host, _, port = url.removeprefix("http://").partition(":")
     target = (host, int(port))
     server = ThreadingHTTPServer((LOOPBACK, 0), _Handler)
     server.daemon_threads = True
-    stand = Relay(f"http://{LOOPBACK}:{server.server_port}")
+    stand = Relay(f"http{'s' if secure else ''}://{LOOPBACK}:{server.server_port}")
+    if secure:
+        server.socket = secure.wrap_socket(server.socket, server_side=True)
     server.RequestHandlerClass = type("Handler", (_Handler,), {"relay": stand, "target": target})
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     thread.start()

@@ -10,6 +10,7 @@ import importlib.util
 import json
 import os
 import socket
+import ssl
 import threading
 import urllib.request
 from collections.abc import Iterator
@@ -24,6 +25,7 @@ import obstore
 import polars as pl
 import pytest
 import servers
+import trustme
 from botocore.config import Config
 from hypothesis import given
 from hypothesis import strategies as st
@@ -409,6 +411,20 @@ def test_nobody_is_there() -> None:
     assert failure == "unreachable: unknown host"
 
 
+def test_certificates_are_checked(moto: str) -> None:
+    """A server whose certificate nobody vouches for is not read from, unless it may be."""
+    secure = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert(servers.LOOPBACK).configure_cert(secure)
+    with servers.relay(moto, secure) as relay:
+        failure = fails("s3://photos/plain.png", aws(relay.url))
+        assert failure == "unreachable: the certificate of the store is not trusted"
+        assert not relay.requests
+        options = aws(relay.url, allow_invalid_certificates="true")
+        assert read("s3://photos/plain.png", options).data == content("plain.png")
+        failure = fails("s3://photos/plain.png", aws(moto, allow_http="false"))
+        assert failure == "access_denied: http:// is not allowed by `allow_http`"
+
+
 def test_too_large_an_object_is_not_fetched(s3: Relay) -> None:
     """Its size is known before its bytes come."""
     failure = fails("s3://photos/large.png", aws(s3.url), max_bytes=1000)
@@ -669,10 +685,14 @@ def test_without_any_credentials_one_image_asks(s3: Relay) -> None:
     options = {"aws_endpoint_url": s3.url, "aws_region": "x", "aws_metadata_endpoint": s3.url}
     access = Access()
     client = StoreClient(options, access)
-    for _ in range(5):
+
+    def fetch(_: int) -> str:
         with Transfer(access) as transfer, pytest.raises(exceptions.AccessDeniedError) as caught:
             client.read("s3://photos/plain.png", transfer, None)
-        assert str(caught.value) == NO_CREDENTIALS
+        return str(caught.value)
+
+    with ThreadPoolExecutor(8) as pool:
+        assert set(pool.map(fetch, range(40))) == {NO_CREDENTIALS}
     assert [request.path for request in s3.requests] == ["/latest/api/token"]
 
 
