@@ -244,12 +244,12 @@ def region_of(bucket: str, config: Mapping[str, str], limit: float) -> str | Non
     variables = ("AWS_REGION", "AWS_DEFAULT_REGION", *_SERVER_VARIABLES["s3"])
     if told or any(map(os.environ.get, variables)):
         return None
-    return _askregion_of(REGIONS.format(bucket=bucket), min(limit, 5))
+    with suppress(urllib3.exceptions.HTTPError):
+        return _ask_region(REGIONS.format(bucket=bucket), min(limit, 5))
+    return None
 
 
 @lru_cache(maxsize=256)
-def _askregion_of(url: str, limit: float) -> str | None:
-    with suppress(urllib3.exceptions.HTTPError):
-        answer = urllib3.request("HEAD", url, timeout=limit, retries=False, redirect=False)
-        return answer.headers.get("x-amz-bucket-region")
-    return None
+def _ask_region(url: str, limit: float) -> str | None:
+    answer = urllib3.request("HEAD", url, timeout=limit, retries=False, redirect=False)
+    return answer.headers.get("x-amz-bucket-region")
