@@ -11,7 +11,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 from engines import ENGINES, run
-from faults import Request, Response, Server, endless, redirect, reset, serving, silence
+from faults import Answers, Request, Response, Server, endless, redirect, reset, serving, silence
 from hypothesis import given
 from hypothesis import strategies as st
 from interpreters import run_python
@@ -20,6 +20,7 @@ from test_remote import TYPICAL
 
 import polars_imgmeta as im
 from polars_imgmeta import transfers
+from polars_imgmeta.budget import Budget
 from polars_imgmeta.typing import PropertyName
 
 SECRET = "5ecret"  # noqa: S105 - of nobody
@@ -132,7 +133,7 @@ def test_little_memory_is_enough(
     pictures: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Images that do not fit beside each other come one after the other, of unknown size too."""
-    monkeypatch.setattr(transfers, "_bytes_in_flight", transfers.Budget(10_000))
+    monkeypatch.setattr(transfers, "_bytes_in_flight", Budget(10_000))
     data = pictures["/noise.png"]
     assert len(data) > 10_000
     with serving(
@@ -144,7 +145,7 @@ def test_little_memory_is_enough(
     assert transfers._bytes_in_flight._held == 0  # noqa: SLF001
 
 
-FAULTS = {
+FAULTS: dict[str, Answers] = {
     "gone": Response(status=404),
     "denied": Response(status=403),
     "broken": Response(status=500),
@@ -176,7 +177,8 @@ KINDS = {
 def test_a_fault_is_of_its_row_alone(properties: PropertyName, pictures: dict[str, bytes]) -> None:
     """Each has its kind, in time, and sound images among them are complete."""
     access = im.Access(timeout=1.5, max_bytes=1 << 20)
-    routes = {f"/{name}": fault for name, fault in FAULTS.items()} | pictures
+    routes: dict[str, Answers] = {f"/{name}": fault for name, fault in FAULTS.items()}
+    routes |= pictures
     with serving(routes) as server:
         urls = {name: server.url(f"/{name}?key={SECRET}") for name in FAULTS}
         sound = [server.url("/dusk.png"), server.url("/noise.png")]

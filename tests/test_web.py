@@ -43,7 +43,6 @@ from hypothesis import strategies as st
 from interpreters import run_python
 
 from polars_imgmeta import access as policy
-from polars_imgmeta import answers, web
 from polars_imgmeta.access import Access
 from polars_imgmeta.exceptions import (
     AccessDeniedError,
@@ -54,6 +53,8 @@ from polars_imgmeta.exceptions import (
     UnreachableError,
 )
 from polars_imgmeta.transfers import Part, Transfer
+from polars_imgmeta.web import answers
+from polars_imgmeta.web import client as web
 from polars_imgmeta.web.client import WebClient
 
 DATA = bytes(number * 7 % 251 for number in range(100_000))

@@ -67,7 +67,7 @@ def make_storage(storage_options: Mapping[str, str] | None, access: Access | Non
         raise TypeError(msg)
     if storage_options:
         try:
-            from polars_imgmeta.stores import check_options  # noqa: PLC0415 - an extra
+            from polars_imgmeta.stores.buckets import check_options  # noqa: PLC0415 - an extra
         except ModuleNotFoundError as error:
             _require_extra(error)
             msg = f"`storage_options` {_NEEDS_EXTRA}"
@@ -103,7 +103,7 @@ def open_remote(url: str, storage: Storage, transfer: Transfer, *, whole: bool) 
 def require_remote(scheme: str) -> None:
     """Raise `ImportError` where the extra is not installed that a scheme needs."""
     try:
-        import polars_imgmeta.stores  # noqa: F401, PLC0415 - an extra
+        import polars_imgmeta.stores.client  # noqa: F401, PLC0415 - an extra
     except ModuleNotFoundError as error:
         _require_extra(error)
         msg = f"{scheme}:// {_NEEDS_EXTRA}"
@@ -114,7 +114,7 @@ def list_remote(
     source: str, suffixes: Collection[str], storage: Storage
 ) -> Iterator[tuple[str, int]]:
     """List objects of cloud storage: see `stores.list_objects`."""
-    from polars_imgmeta.stores import list_objects  # noqa: PLC0415 - an extra
+    from polars_imgmeta.stores.client import list_objects  # noqa: PLC0415 - an extra
 
     return list_objects(source, suffixes, storage.options, storage.access)
 
@@ -229,7 +229,7 @@ def _require_extra(error: ModuleNotFoundError) -> None:
 
 @lru_cache(maxsize=8)
 def _store_client(options: frozenset[tuple[str, str]], access: Access) -> Client:
-    from polars_imgmeta.stores import StoreClient  # noqa: PLC0415 - an extra
+    from polars_imgmeta.stores.client import StoreClient  # noqa: PLC0415 - an extra
 
     return StoreClient(dict(options), access)
 

@@ -1,0 +1,128 @@
+"""How long an extraction from cloud storage takes, one at a time and many at once.
+
+    python benchmarks/remote.py [--images N] [--rounds N] [--delay MILLISECONDS]
+
+A server of S3 in a process of its own answers each request after a delay, which costs
+no time of the processor. Photos are drawn; the table shows medians.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import multiprocessing
+import re
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from pathlib import Path
+from urllib.parse import unquote
+
+import polars as pl
+import sets
+
+import polars_imgmeta as im
+from polars_imgmeta.typing import GroupName
+
+_LOOPBACK = "127.0.0.1"
+_RANGE = re.compile(rb"^range: *bytes=(\d+)-(\d*)\r$", re.IGNORECASE | re.MULTILINE)
+
+
+async def _answer(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, folder: Path, delay: float
+) -> None:
+    """Answer the requests of one connection, each after the delay: GET, in part or whole."""
+    try:
+        while True:
+            request = await reader.readuntil(b"\r\n\r\n")
+            await asyncio.sleep(delay)
+            name = unquote(request.split()[1].decode()).rpartition("/")[2]
+            body = (folder / name).read_bytes()
+            size, status, told = len(body), "200 OK", ""
+            if match := _RANGE.search(request):
+                start = int(match[1])
+                end = min(int(match[2] or size), size - 1)
+                body, status = body[start : end + 1], "206 Partial Content"
+                told = f"Content-Range: bytes {start}-{end}/{size}\r\n"
+            head = (
+                f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\n{told}"
+                'ETag: "photo"\r\nLast-Modified: Wed, 21 Oct 2015 07:28:00 GMT\r\n\r\n'
+            )
+            writer.write(head.encode() + body)
+            await writer.drain()
+    except (asyncio.IncompleteReadError, ConnectionError):
+        writer.close()
+
+
+def serve(folder: Path, delay: float, ready: Connection) -> None:
+    """Serve the files of a folder, as objects of any bucket, until the process ends."""
+
+    async def run() -> None:
+        server = await asyncio.start_server(
+            lambda reader, writer: _answer(reader, writer, folder, delay), _LOOPBACK, 0
+        )
+        ready.send(server.sockets[0].getsockname()[1])
+        await server.serve_forever()
+
+    asyncio.run(run())
+
+
+def measure(call: Callable[[], pl.DataFrame], rounds: int) -> float:
+    """Return the median seconds of a call that must not fail for any image."""
+    seconds = []
+    for _ in range(rounds):
+        start = time.perf_counter()
+        result = call()
+        seconds.append(time.perf_counter() - start)
+        assert im.errors(result).is_empty()
+    return statistics.median(seconds)
+
+
+def main() -> None:
+    """Serve, time the cases and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--images", type=int, default=200)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--delay", type=float, default=20)
+    options = parser.parse_args()
+    # A forked process would have threads that wait for ever.
+    context = multiprocessing.get_context("spawn")
+    with tempfile.TemporaryDirectory() as drawn:
+        paths = sets.write(Path(drawn), options.images, 480, 640)
+        ready, answer = context.Pipe(duplex=False)
+        server = context.Process(
+            target=serve, args=(Path(drawn), options.delay / 1000, answer), daemon=True
+        )
+        server.start()
+        store = {
+            "aws_endpoint_url": f"http://{_LOOPBACK}:{ready.recv()}",
+            "aws_access_key_id": "key",
+            "aws_secret_access_key": "secret",
+            "aws_region": "us-east-1",
+        }
+        frame = pl.DataFrame({"url": [f"s3://photos/{Path(path).name}" for path in paths]})
+        print(f"{options.images} images, {options.delay:g} ms a request\n")
+        print("| | images a second, one at a time | many at once | ratio |\n|---|--:|--:|--:|")
+        groups: tuple[GroupName, ...] = ("standard", "geometry")
+        for properties in groups:
+            rates = []
+            for access in (im.Access(concurrency=1), im.Access()):
+
+                def call(
+                    access: im.Access = access, properties: GroupName = properties
+                ) -> pl.DataFrame:
+                    return im.extract(
+                        frame, "url", properties, access=access, storage_options=store
+                    )
+
+                rates.append(options.images / measure(call, options.rounds))
+            one, many = rates
+            print(f"| {properties} | {one:,.0f} | {many:,.0f} | {many / one:.1f} |", flush=True)
+        server.terminate()
+        server.join()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Images in cloud storage: the only place that knows obstore; its entrance is `client`."""

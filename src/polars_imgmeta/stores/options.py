@@ -1,0 +1,210 @@
+"""The options of cloud storage, `storage_options`, as Polars names them.
+
+Each cloud takes the options that it knows, and those of the connection; the others
+are for other clouds, which the same column may name too. A mistake is named by its
+option, and never shows the option's value, which may be a secret.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Final
+from urllib.parse import urlsplit
+
+from polars_imgmeta.exceptions import hint
+
+_PREFIXES: Final = {
+    "s3": ("", "aws_"),
+    "az": ("", "azure_", "azure_storage_"),
+    "gs": ("", "google_"),
+}
+
+# fmt: off
+NAMES: Final = {
+    "s3": [
+        "access_key_id", "checksum_algorithm", "conditional_put",
+        "container_authorization_token_file", "container_credentials_full_uri",
+        "container_credentials_relative_uri", "copy_if_not_exists", "default_region",
+        "disable_tagging", "endpoint", "endpoint_url_sts", "imdsv1_fallback", "metadata_endpoint",
+        "profile", "region", "request_payer", "role_arn", "role_session_name", "s3_express",
+        "secret_access_key", "server_side_encryption", "session_token", "skip_signature",
+        "sse_bucket_key_enabled", "sse_customer_key_base64", "sse_kms_key_id", "unsigned_payload",
+        "virtual_hosted_style_request", "web_identity_token_file",
+    ],
+    "az": [
+        "account_key", "account_name", "authority_host", "client_id", "client_secret",
+        "credential_type", "disable_tagging", "encryption_key", "endpoint",
+        "fabric_cluster_identifier", "fabric_session_token", "fabric_token_service_url",
+        "fabric_workload_host", "federated_token_file", "msi_endpoint", "msi_resource_id",
+        "object_id", "sas_key", "skip_signature", "tenant_id", "token", "use_azure_cli",
+        "use_emulator", "use_fabric_endpoint",
+    ],
+    "gs": [
+        "application_credentials", "base_url", "bearer_token", "service_account",
+        "service_account_key", "skip_signature",
+    ],
+}
+_OTHER_NAMES: Final = {
+    "s3": {"endpoint_url": "endpoint", "endpoint_url_s3": "endpoint", "token": "session_token"},
+    "az": {
+        "access_key": "account_key", "authority_id": "tenant_id", "bearer_token": "token",
+        "identity_endpoint": "msi_endpoint", "master_key": "account_key", "sas_token": "sas_key",
+    },
+    "gs": {"service_account_path": "service_account", "token": "bearer_token"},
+}
+OF_CONNECTIONS: Final = [
+    "allow_http", "allow_invalid_certificates", "connect_timeout", "default_content_type",
+    "http1_only", "http2_keep_alive_interval", "http2_keep_alive_timeout",
+    "http2_keep_alive_while_idle", "http2_max_frame_size", "http2_only", "pool_idle_timeout",
+    "pool_max_idle_per_host", "proxy_ca_certificate", "proxy_excludes", "proxy_url",
+    "randomize_addresses", "timeout", "user_agent",
+]
+_OF_RETRIES: Final = [
+    "max_retries", "retry_timeout_ms", "retry_init_backoff_ms", "retry_max_backoff_ms",
+    "retry_base_multiplier",
+]
+# Which do not concern what is read here: the URL tells the bucket, nothing is cached in
+# files or written, and how much is fetched at once is said elsewhere.
+_WITHOUT_EFFECT: Final = [
+    "bucket", "bucket_name", "container_name", "disable_bulk_delete", "file_cache_ttl",
+    "rate_read_ceiling", "rate_read_floor", "rate_read_init", "rate_write_ceiling",
+    "rate_write_floor", "rate_write_init",
+]
+# fmt: on
+
+_URLS: Final = frozenset(
+    {"authority_host", "base_url", "container_credentials_full_uri", "endpoint"}
+    | {"endpoint_url_sts", "fabric_token_service_url", "metadata_endpoint", "msi_endpoint"}
+)
+# Of several lines, the one as JSON, the other as PEM.
+_TEXTS: Final = frozenset({"service_account_key", "proxy_ca_certificate"})
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
+_DURATION: Final = re.compile(r"(\d{1,9})\s*(ms|msec|s|sec|seconds?|m|min|minutes?|h|hours?)")
+_UNITS: Final = {"ms": "milliseconds", "s": "seconds", "m": "minutes", "h": "hours"}
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the options say to one cloud.
+
+    Attributes:
+        config: Of the store, by names without prefix.
+        connection: Of its connections.
+        retries: How often, and with which pauses, to try again.
+        spellings: How each was spelled in the call.
+    """
+
+    config: dict[str, str] = field(default_factory=dict)
+    connection: dict[str, str] = field(default_factory=dict)
+    retries: dict[str, float] = field(default_factory=dict)
+    spellings: dict[str, str] = field(default_factory=dict)
+
+    def duration(self, name: str, most: float) -> timedelta:
+        """Return a duration among the options of the connection, at most so many seconds."""
+        limit = timedelta(seconds=most)
+        told = self.connection.get(name)
+        return limit if told is None else min(limit, _duration(told) or limit)
+
+
+def parse_options(storage_options: Mapping[str, str] | None) -> dict[str, Options]:
+    """Sort options by the clouds that they are for, `s3`, `az` and `gs`.
+
+    Args:
+        storage_options: As Polars takes them, in either case, prefixed or not.
+
+    Raises:
+        ValueError: If one is unknown, given twice, or has a value that it cannot have.
+    """
+    options = {cloud: Options() for cloud in NAMES}
+    for key, value in (storage_options or {}).items():
+        meanings = _MEANINGS.get(str(key).lower())
+        if meanings is None:
+            nearest = hint(str(key).lower(), _MEANINGS)
+            msg = f"`storage_options` must be named as in Polars, got {key!r}{nearest}"
+            raise ValueError(msg)
+        for cloud, name in meanings:
+            _take(options[cloud], str(key), name, value)
+    return options
+
+
+def _take(options: Options, key: str, name: str, value: object) -> None:
+    if name in _WITHOUT_EFFECT:
+        return
+    if name in options.spellings:
+        twice = f"{options.spellings[name]!r} and {key!r}"
+        msg = f"`storage_options` must say each thing once, got {twice}"
+        raise ValueError(msg)
+    options.spellings[name] = key
+    if name in _OF_RETRIES:
+        options.retries[name] = _number(key, value)
+        return
+    if not isinstance(value, str):
+        msg = "a string, such as 'true'"
+        raise _wrong(key, f"{msg}, got one of type {type(value).__name__}")
+    if name not in _TEXTS and _CONTROL.search(value):
+        raise _wrong(key, "without line breaks and other control characters")
+    if name in _URLS and not is_server(value):
+        raise _wrong(key, "a URL that begins with http:// or https:// and names a host")
+    if name in {"timeout", "connect_timeout"} and not _duration(value):
+        raise _wrong(key, "a duration, such as '500ms', '30s' or '2m'")
+    group = options.connection if name in OF_CONNECTIONS else options.config
+    group[name] = value
+
+
+def _wrong(key: str, expected: str) -> ValueError:
+    return ValueError(f"the value of `storage_options[{key!r}]` must be {expected}")
+
+
+def _number(key: str, value: object) -> float:
+    try:
+        number = float(value)  # type: ignore[arg-type] # whatever cannot be is refused
+    except (TypeError, ValueError):
+        number = -1
+    if not 0 <= number < 1 << 40 or isinstance(value, bool):
+        raise _wrong(key, "a number, 0 or more")
+    return number
+
+
+def _duration(text: str) -> timedelta | None:
+    match = _DURATION.fullmatch(text.strip())
+    if not match:
+        return None
+    unit = "ms" if match[2].startswith("ms") else match[2][0]
+    duration = timedelta(**{_UNITS[unit]: int(match[1])})
+    return duration if duration > timedelta() else None
+
+
+def is_server(url: str) -> bool:
+    """Whether a URL names a server of the web in a way that obstore does not panic at.
+
+    Examples:
+        >>> is_server("http://127.0.0.1:9000"), is_server("127.0.0.1:9000")
+        (True, False)
+    """
+    try:
+        parts = urlsplit(url)
+        return bool(
+            parts.scheme in {"http", "https"}
+            and re.fullmatch(r"[\w.:-]+", parts.hostname or "")
+            and parts.port != 0
+            and not re.search(r"\s|[\x00-\x1f\x7f]", url)
+        )
+    except ValueError:  # a port that is none
+        return False
+
+
+def _meanings() -> Iterator[tuple[str, str, str]]:
+    for cloud, prefixes in _PREFIXES.items():
+        ours = {name: name for name in [*NAMES[cloud], *OF_CONNECTIONS, *_WITHOUT_EFFECT]}
+        ours |= _OTHER_NAMES[cloud]
+        for prefix in prefixes:
+            yield from ((prefix + spelling, cloud, name) for spelling, name in ours.items())
+        yield from ((name, cloud, name) for name in _OF_RETRIES)
+
+
+_MEANINGS: Final[dict[str, list[tuple[str, str]]]] = {}
+for _spelling, _cloud, _name in _meanings():
+    _MEANINGS.setdefault(_spelling, []).append((_cloud, _name))

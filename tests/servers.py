@@ -1,0 +1,250 @@
+"""Cloud storage on loopback: real servers in processes of their own, and what is between.
+
+A [`Relay`][servers.Relay] stands before a server, counts what passes, and adds the
+faults that a test asks for.
+"""
+
+from __future__ import annotations
+
+import http.client
+import os
+import re
+import shutil
+import socket
+import ssl
+import struct
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+LOOPBACK = "127.0.0.1"
+_START_SECONDS = 60
+# Where Azurite is found beside the PATH: `npm install` puts it there.
+_MODULES = Path(__file__).parent.parent / "node_modules" / ".bin"
+
+AZURE_ACCOUNT = "imgmeta"
+AZURE_KEY = "c2VjcmV0LWtleS1vZi1henVyZQ=="
+
+
+@dataclass(frozen=True)
+class Request:
+    """A request that passed a relay, and what came back.
+
+    Attributes:
+        method: As `"GET"`.
+        path: With its query.
+        range: The header, if it has one.
+        authorization: The header, if it has one.
+        status: What the answer was.
+        sent: How many bytes of a body went back.
+    """
+
+    method: str
+    path: str
+    range: str | None
+    authorization: str | None
+    status: int
+    sent: int
+
+
+Fault = Callable[["_Handler"], bool]
+"""Answers instead of the server and returns True, or lets a request pass."""
+
+
+@dataclass
+class Relay:
+    """What stands before a server, at a port of its own.
+
+    Attributes:
+        url: Where it is.
+        requests: What has passed.
+        faults: One for each of the next requests, in turn.
+    """
+
+    url: str
+    requests: list[Request] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
+
+    def forget(self) -> None:
+        """Begin to count anew, without faults."""
+        self.requests.clear()
+        self.faults.clear()
+
+
+def answer(status: int, body: bytes = b"", **headers: str) -> Fault:
+    """A fault that answers so."""
+
+    def fault(handler: _Handler) -> bool:
+        handler.reply(status, {name.replace("_", "-"): headers[name] for name in headers}, body)
+        return True
+
+    return fault
+
+
+def reset(handler: _Handler) -> bool:
+    """A fault that breaks the connection off."""
+    handler.hang_up()
+    return True
+
+
+def stay_silent(seconds: float) -> Fault:
+    """A fault that says nothing for some time, and then no more."""
+
+    def fault(handler: _Handler) -> bool:
+        time.sleep(seconds)
+        handler.hang_up()
+        return True
+
+    return fault
+
+
+def drip(seconds: float, size: int = 1000) -> Fault:
+    """A fault that sends a byte at a time, for so long, of a body that takes longer."""
+
+    def fault(handler: _Handler) -> bool:
+        handler.send_response(200)
+        handler.send_header("Content-Length", str(size))
+        handler.send_header("Last-Modified", "Wed, 21 Oct 2015 07:28:00 GMT")
+        handler.send_header("ETag", '"drip"')
+        handler.end_headers()
+        until = time.monotonic() + seconds
+        try:
+            while time.monotonic() < until:
+                handler.wfile.write(b"x")
+                time.sleep(0.05)
+        except OSError:
+            pass
+        handler.hang_up()
+        return True
+
+    return fault
+
+
+def without_range(handler: _Handler) -> bool:
+    """A fault that gives all where a part was asked for."""
+    del handler.headers["Range"]
+    return False
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    relay: Relay
+    target: tuple[str, int]
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+    def handle(self) -> None:
+        try:
+            super().handle()
+        except OSError:  # the client has left
+            self.close_connection = True
+
+    def hang_up(self) -> None:
+        """Close the connection at once, with a reset."""
+        linger = struct.pack("ii", 1, 0)
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        self.rfile.close()
+        self.connection.close()
+        self.close_connection = True
+
+    def reply(self, status: int, headers: dict[str, str], body: bytes) -> None:
+        self.send_response_only(status)
+        for name, value in headers.items():
+            if name.lower() not in {"transfer-encoding", "connection", "content-length"}:
+                self.send_header(name, value)
+        told = {name.lower(): value for name, value in headers.items()}.get("content-length")
+        length = told if self.command == "HEAD" and told else str(len(body))
+        self.send_header("Content-Length", length)
+        # Before the body is gone, after which the client may look.
+        self.note(status, 0 if self.command == "HEAD" else len(body))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def note(self, status: int, sent: int) -> None:
+        asked = self.headers.get("Range") or self.headers.get("x-ms-range")
+        who = self.headers.get("Authorization")
+        self.relay.requests.append(Request(self.command, self.path, asked, who, status, sent))
+
+    def pass_on(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        if self.relay.faults and self.relay.faults.pop(0)(self):
+            return
+        connection = http.client.HTTPConnection(*self.target, timeout=30)
+        try:
+            headers = {name: value for name, value in self.headers.items() if name != "Connection"}
+            connection.request(self.command, self.path, body or None, headers)
+            response = connection.getresponse()
+            self.reply(response.status, dict(response.getheaders()), response.read())
+        finally:
+            connection.close()
+
+    do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = pass_on  # noqa: N815 - so they are named
+
+
+@contextmanager
+def relay(url: str, secure: ssl.SSLContext | None = None) -> Iterator[Relay]:
+    """Stand before a server, with TLS if told how."""
+    host, _, port = url.removeprefix("http://").partition(":")
+    target = (host, int(port))
+    server = ThreadingHTTPServer((LOOPBACK, 0), _Handler)
+    server.daemon_threads = True
+    stand = Relay(f"http{'s' if secure else ''}://{LOOPBACK}:{server.server_port}")
+    if secure:
+        server.socket = secure.wrap_socket(server.socket, server_side=True)
+    server.RequestHandlerClass = type("Handler", (_Handler,), {"relay": stand, "target": target})
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
+    thread.start()
+    try:
+        yield stand
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@contextmanager
+def _process(command: list[str], log: Path, listening: str, **options: Any) -> Iterator[str]:  # noqa: ANN401
+    """Start a server, and stop it; its log tells where it listens."""
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=output, **options)
+    try:
+        until = time.monotonic() + _START_SECONDS
+        while not (match := re.search(listening, log.read_text(errors="replace"))):
+            assert process.poll() is None, log.read_text(errors="replace")
+            assert time.monotonic() < until, f"{command[0]} does not start"
+            time.sleep(0.02)
+        yield match[0]
+    finally:
+        process.terminate()
+        process.wait()
+
+
+@contextmanager
+def s3_server(folder: Path) -> Iterator[str]:
+    """Start moto, which serves S3, and the XML API of Google's storage too."""
+    command = [sys.executable, "-m", "moto.server", "-H", LOOPBACK, "-p", "0"]
+    with _process(command, folder / "moto.log", rf"http://{re.escape(LOOPBACK)}:\d+") as url:
+        yield url
+
+
+@contextmanager
+def azure_server(folder: Path) -> Iterator[str]:
+    """Start Azurite, Microsoft's emulator of blob storage."""
+    program = shutil.which("azurite-blob") or shutil.which("azurite-blob", path=str(_MODULES))
+    assert program, "the tests need Azurite: npm install --no-save --prefix . azurite@3.35.0"
+    command = [program, "--blobHost", LOOPBACK, "--blobPort", "0", "--inMemoryPersistence"]
+    command += ["--skipApiVersionCheck", "--disableTelemetry"]
+    environment = {"AZURITE_ACCOUNTS": f"{AZURE_ACCOUNT}:{AZURE_KEY}"}
+    options = {"env": os.environ | environment, "cwd": folder}
+    listening = rf"http://{re.escape(LOOPBACK)}:(?!0\b)\d+"
+    with _process(command, folder / "azurite.log", listening, **options) as url:
+        yield url
