@@ -13,6 +13,8 @@ from reads import count_reads
 
 import polars_imgmeta as im
 from polars_imgmeta.access import SCHEMES, Access
+from polars_imgmeta.stores.client import StoreClient
+from polars_imgmeta.transfers import Transfer
 
 DENIED_SCHEME = "access_denied: not among the allowed schemes"
 DENIED_HOST = "access_denied: not among the allowed hosts"
@@ -232,3 +234,16 @@ def test_it_is_plain_data() -> None:
 def iter_twice(*names: str) -> set[str]:
     """Some collection that is no list."""
     return set(names)
+
+
+@pytest.mark.parametrize(
+    ("host", "allowed"),
+    [("shop.dfs.core.windows.net", True), ("*.core.windows.net", True), ("photos", False)],
+)
+def test_an_account_is_named_by_its_host(host: str, allowed: bool) -> None:  # noqa: FBT001
+    """Anybody may have a container of that name."""
+    client = StoreClient(None, Access(hosts=[host]))
+    url = "abfss://photos@shop.dfs.core.windows.net/"
+    # What is allowed is found to be no object, before anything is asked.
+    with pytest.raises(im.InvalidLocatorError if allowed else im.AccessDeniedError):
+        client.read(url, Transfer(Access()), None)

@@ -123,18 +123,20 @@ class Access:
             msg = "not among the allowed schemes"
             raise AccessDeniedError(msg)
 
-    def require_host(self, scheme: str, host: str) -> None:
+    def require_host(self, scheme: str, *spellings: str) -> None:
         """Check that a locator, or a redirect, may name a server.
 
         Args:
             scheme: In lower case.
-            host: What stands behind `://`, without user and port.
+            spellings: What stands behind `://`, without user and port.
 
         Raises:
             AccessDeniedError: If it may not.
         """
         self.require_scheme(scheme)
-        if self.hosts is not None and not any(_matches(host, known) for known in self.hosts):
+        if self.hosts is not None and not any(
+            _matches(host, known) for host in spellings for known in self.hosts
+        ):
             msg = "not among the allowed hosts"
             raise AccessDeniedError(msg)
 

@@ -51,6 +51,8 @@ class Place(NamedTuple):
         account: Of Azure, where the URL tells it.
         fabric: Whether the account is one of Microsoft Fabric.
         key: The name of the object; empty for the bucket.
+        host: What a policy calls it: the bucket or, where the URL tells the account,
+            the host of that, as anybody may have a container of the same name.
     """
 
     cloud: str
@@ -58,6 +60,7 @@ class Place(NamedTuple):
     account: str
     fabric: bool
     key: str
+    host: str
 
 
 def parse_url(url: str) -> Place:
@@ -68,7 +71,7 @@ def parse_url(url: str) -> Place:
 
     Examples:
         >>> parse_url("abfss://photos@shop.dfs.core.windows.net/a b.png")
-        Place(cloud='az', bucket='photos', account='shop', fabric=False, key='a b.png')
+        Place(cloud='az', bucket='photos', account='shop', fabric=False, key='a b.png', host=...)
     """
     match = _URL.fullmatch(url)
     scheme = match[1].lower() if match else ""
@@ -76,7 +79,7 @@ def parse_url(url: str) -> Place:
         msg = f"not a URL of cloud storage; known are {', '.join(STORE_SCHEMES)}"
         raise InvalidLocatorError(msg)
     cloud, bucket, key = STORE_SCHEMES[scheme], match[2], match[3] or ""
-    account, fabric = "", False
+    account, fabric, host = "", False, bucket
     if cloud == "az" and "@" in bucket:
         bucket, _, host = bucket.partition("@")
         host_match = _ACCOUNT_HOST.fullmatch(host)
@@ -93,7 +96,7 @@ def parse_url(url: str) -> Place:
     if any(part in {"", ".", ".."} for part in key.removesuffix("/").split("/")) and key:
         msg = "a key with an empty part, . or .. between two / cannot be read"
         raise InvalidLocatorError(msg)
-    return Place(cloud, bucket, account, fabric, key)
+    return Place(cloud, bucket, account, fabric, key, host)
 
 
 def check_options(storage_options: Mapping[str, str] | None) -> None:

@@ -103,7 +103,7 @@ class StoreClient:
 
     def __init__(self, storage_options: Mapping[str, str] | None, access: Access) -> None:
         self._options = parse_options(storage_options)
-        self._timeout = access.timeout
+        self._access = access
         self._lock = threading.Lock()
         self._stores: OrderedDict[tuple[object, ...], _Shelf] = OrderedDict()
 
@@ -115,6 +115,7 @@ class StoreClient:
                 `invalid_locator` or `too_large`.
         """
         place = parse_url(url)
+        self._access.require_host(place.cloud, place.host)
         if not place.key or place.key.endswith("/"):
             msg = "a bucket or a folder, not an object"
             raise InvalidLocatorError(msg)
@@ -141,7 +142,7 @@ class StoreClient:
     ) -> Part | Failure:
         # A store has one limit for all that is asked of it: later attempts, for which
         # less time is left, go to one with half of it, or a quarter.
-        left, limit = transfer.seconds_left(), self._timeout
+        left, limit = transfer.seconds_left(), self._access.timeout
         while limit > left * 1.1:
             limit /= 2
         shelf = self._shelf((*place[:4], limit))
@@ -194,6 +195,7 @@ def list_objects(
             or it cannot be listed.
     """
     place = parse_url(source)
+    access.require_host(place.cloud, place.host)
     root = source[: len(source) - len(place.key)].rstrip("/") + "/"
     parts = place.key.strip("/").split("/") if place.key else []
     fixed = list(takewhile(lambda part: not has_magic(part), parts))

@@ -16,7 +16,7 @@ from urllib3 import HTTPResponse
 from urllib3.exceptions import HTTPError
 
 from polars_imgmeta.access import Access
-from polars_imgmeta.exceptions import AccessDeniedError, UnreachableError
+from polars_imgmeta.exceptions import UnreachableError
 from polars_imgmeta.transfers import Part, Transfer
 from polars_imgmeta.web.addresses import Address, parse
 from polars_imgmeta.web.answers import drain, understand
@@ -80,7 +80,7 @@ class WebClient:
         """Ask, and ask elsewhere or otherwise where the answer says so."""
         redirects = 0
         while redirects <= MOST_REDIRECTS:
-            self._require_host(address)
+            self._access.require_host(address.scheme, *address.spellings)
             answer = self._ask(address, watch, extent)
             if isinstance(answer, Part):
                 return answer
@@ -91,15 +91,6 @@ class WebClient:
             address = answer
         msg = f"more than {MOST_REDIRECTS} redirects"
         raise UnreachableError(msg)
-
-    def _require_host(self, address: Address) -> None:
-        denial = None
-        for host in address.spellings:
-            try:
-                return self._access.require_host(address.scheme, host)
-            except AccessDeniedError as error:
-                denial = error
-        raise denial or AccessDeniedError
 
     def _ask(
         self, address: Address, watch: Watch, extent: tuple[int, int] | None
