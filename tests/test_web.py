@@ -44,7 +44,7 @@ from hypothesis import strategies as st
 from interpreters import run_python
 
 from polars_imgmeta import access as policy
-from polars_imgmeta import answers, patience, web
+from polars_imgmeta import answers, deadlines, web
 from polars_imgmeta.access import Access
 from polars_imgmeta.exceptions import (
     AccessDeniedError,
@@ -735,7 +735,7 @@ def test_nobody_wants_it_any_more(
     scheme: str, trusted: Authority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A transfer that is stopped ends, whatever it waits for, and hangs up."""
-    monkeypatch.setattr(patience, "LONGEST_SILENCE", 1000.0)
+    monkeypatch.setattr(deadlines, "LONGEST_SILENCE", 1000.0)
     access = Access(timeout=1000)
     stopped = threading.Event()
     waited: list[bool] = []
@@ -886,8 +886,9 @@ def test_an_error_page_is_not_waited_for() -> None:
     assert server.bytes_sent < 250
 
 
-def test_what_was_not_asked_for() -> None:
+def test_what_was_not_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a server sends behind its answer is not taken for the next one."""
+    monkeypatch.setattr(web, "MOST_TRIES", 1)
 
     def act(wire: Wire) -> None:
         wire.send(HEAD + DATA + (OK + b"Content-Length: 4\r\n\r\nevil") * 1000)
