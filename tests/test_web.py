@@ -23,6 +23,7 @@ from urllib.parse import unquote_to_bytes, urlsplit
 
 import pytest
 from faults import (
+    LONGEST,
     Answer,
     Authority,
     Request,
@@ -53,7 +54,7 @@ from polars_imgmeta.exceptions import (
     UnreachableError,
 )
 from polars_imgmeta.transfers import Part, Transfer
-from polars_imgmeta.web import answers
+from polars_imgmeta.web import answers, deadlines
 from polars_imgmeta.web import client as web
 from polars_imgmeta.web.client import WebClient
 
@@ -191,6 +192,7 @@ def test_decoded(method: str, chunks: bool) -> None:  # noqa: FBT001
     with serving({"/a": response, "/b": turns}) as server:
         assert read(server.url("/a")).data == DATA
         assert read(server.url("/b"), (0, 10)) == Part(DATA, 0, len(DATA))
+    assert ["range" in request.headers for request in server.requests] == [False, True, False]
 
 
 def test_an_unknown_encoding_is_left_alone() -> None:
@@ -730,15 +732,20 @@ def test_a_slow_start_is_no_fault() -> None:
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
-def test_nobody_wants_it_any_more(scheme: str, trusted: Authority) -> None:
-    """A transfer that is stopped ends, whatever it waits for."""
+def test_nobody_wants_it_any_more(
+    scheme: str, trusted: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A transfer that is stopped ends, whatever it waits for, and hangs up."""
+    monkeypatch.setattr(deadlines, "LONGEST_SILENCE", 1000.0)
     access = Access(timeout=1000)
     stopped = threading.Event()
+    waited: list[bool] = []
     tls = trusted.context("127.0.0.1") if scheme == "https" else None
 
     def act(wire: Wire) -> None:
         stopped.set()
-        silence()(wire)
+        waited.append(wire.wait(LONGEST))
+        wire.close()
 
     with (
         serving({"/a": act}, tls=tls) as server,
@@ -746,7 +753,7 @@ def test_nobody_wants_it_any_more(scheme: str, trusted: Authority) -> None:
         pytest.raises(UnreachableError, match="stopped"),
     ):
         WebClient(access).read(server.url("/a"), transfer, None)
-    assert len(server.requests) == 1
+    assert waited == [False]
 
 
 FAULTS: dict[str, Answer] = {
@@ -866,12 +873,30 @@ def test_connections_that_the_server_closed(
 
 def test_an_error_page_is_not_waited_for() -> None:
     """What the server says besides its status cannot keep a read from its end."""
-    routes: dict[str, Answer] = {"/a": drip(DATA, b"HTTP/1.1 404 Not Found\r\n\r\n"), "/b": DATA}
+    routes: dict[str, Answer] = {
+        "/a": drip(DATA, b"HTTP/1.1 404 Not Found\r\nContent-Length: 9000\r\n\r\n"),
+        "/b": b"",
+    }
     reader = Reader()
     with serving(routes) as server, pytest.MonkeyPatch.context() as patch:
         patch.setattr(answers, "_DRAIN_SECONDS", 0.05)
         with pytest.raises(NotFoundError):
             reader(server.url("/a"))
+        reader(server.url("/b"))
+    assert server.connections == 2
+    assert server.bytes_sent < 250
+
+
+def test_what_was_not_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a server sends behind its answer is not taken for the next one."""
+    monkeypatch.setattr(web, "MOST_TRIES", 1)
+
+    def act(wire: Wire) -> None:
+        wire.send(HEAD + DATA + (OK + b"Content-Length: 4\r\n\r\nevil") * 1000)
+
+    reader = Reader()
+    with serving({"/a": act, "/b": DATA}) as server:
+        assert reader(server.url("/a")).data == DATA
         assert reader(server.url("/b")).data == DATA
     assert server.connections == 2
 
@@ -1270,10 +1295,10 @@ def test_a_proxy_of_another_kind(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_no_proxy_where_addresses_matter(monkeypatch: pytest.MonkeyPatch) -> None:
     """A proxy could reach what the policy forbids, so it is not asked."""
+    monkeypatch.setattr(policy, "_is_public", lambda address: address == "127.0.0.1")
     with serving(proxy) as server:
         monkeypatch.setenv("HTTP_PROXY", server.url())
-        error = failure(server.url("/a"), public_addresses_only=True)
-        failure("http://images.invalid/a", public_addresses_only=True)
+        error = failure("http://127.0.0.2/a", public_addresses_only=True)
     assert type(error) is AccessDeniedError
     assert server.connections == 0
 

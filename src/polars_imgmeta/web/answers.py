@@ -22,8 +22,8 @@ from polars_imgmeta.exceptions import (
 from polars_imgmeta.transfers import FIRST_BYTES, Part
 from polars_imgmeta.web.addresses import Address
 from polars_imgmeta.web.connections import Connection
-from polars_imgmeta.web.hitches import HitchError, named
-from polars_imgmeta.web.patience import Watch
+from polars_imgmeta.web.deadlines import Watch
+from polars_imgmeta.web.failures import TransientError, named
 
 _REDIRECTS = {301, 302, 303, 307, 308}
 _WORTH_ANOTHER_TRY = {408, 429, 500, 502, 503, 504}
@@ -54,7 +54,7 @@ def understand(
         the answer is of no use, and asking for the whole gives a better one.
 
     Raises:
-        HitchError: If the body ends early.
+        TransientError: If the body ends early.
         ImageError: If it does not end early enough, or a redirect may not be followed.
     """
     if response.status in {HTTPStatus.OK, HTTPStatus.NON_AUTHORITATIVE_INFORMATION}:
@@ -95,7 +95,7 @@ def _body(response: HTTPResponse, watch: Watch) -> bytes:
     """Read a body, once there is room for it.
 
     Raises:
-        HitchError: If it ends early.
+        TransientError: If it ends early.
         TooLargeError: If it does not end early enough.
     """
     length = response.length_remaining
@@ -110,7 +110,7 @@ def _body(response: HTTPResponse, watch: Watch) -> bytes:
         raise TooLargeError(msg) from None
     if len(data) < length:
         msg = "the body ended early"
-        raise HitchError(msg)
+        raise TransientError(msg)
     return data
 
 
@@ -157,7 +157,7 @@ def drain(response: HTTPResponse, connection: Connection, watch: Watch) -> None:
 def _refusal(response: HTTPResponse) -> Exception:
     msg = f"the server answered {named(response.status)}"
     if response.status in _WORTH_ANOTHER_TRY:
-        return HitchError(msg, pause=_retry_after(response))
+        return TransientError(msg, pause=_retry_after(response))
     if response.status in _DENIED:
         return AccessDeniedError(msg)
     if response.status in _NOT_FOUND:

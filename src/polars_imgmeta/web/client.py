@@ -21,8 +21,8 @@ from polars_imgmeta.transfers import Part, Transfer
 from polars_imgmeta.web.addresses import Address, parse
 from polars_imgmeta.web.answers import drain, understand
 from polars_imgmeta.web.connections import Connection, Connections
-from polars_imgmeta.web.hitches import HitchError, hitch_of, is_cut
-from polars_imgmeta.web.patience import Watch, watching
+from polars_imgmeta.web.deadlines import Watch, watching
+from polars_imgmeta.web.failures import TransientError, failure_of, is_cut
 
 MOST_TRIES: Final = 6
 MOST_REDIRECTS: Final = 10
@@ -67,13 +67,13 @@ class WebClient:
             for tries in itertools.count(1):
                 try:
                     return self._follow(address, watch, extent)
-                except HitchError as error:
-                    hitch = error
-                enough = tries >= min(hitch.most_tries, MOST_TRIES)
-                if enough or not transfer.pause(max(_pause(tries), hitch.pause)):
+                except TransientError as error:
+                    failure = error
+                enough = tries >= min(failure.most_tries, MOST_TRIES)
+                if enough or not transfer.pause(max(_pause(tries), failure.pause)):
                     break
         counted = f" ({tries} tries)" if tries > 1 else ""
-        msg = f"{hitch}{counted}"
+        msg = f"{failure}{counted}"
         raise UnreachableError(msg)
 
     def _follow(self, address: Address, watch: Watch, extent: tuple[int, int] | None) -> Part:
@@ -106,7 +106,7 @@ class WebClient:
                 connection.close()
                 raise
         except (OSError, HTTPException, HTTPError, ValueError) as error:
-            raise hitch_of(error) from None
+            raise failure_of(error) from None
         if not connection.is_closed:
             self._connections.keep(address.origin, connection)
         if isinstance(answer, Exception):

@@ -17,7 +17,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection, ProxyConfig
 from polars_imgmeta.access import Access
 from polars_imgmeta.exceptions import InvalidLocatorError, UnreachableError
 from polars_imgmeta.web.addresses import Address, Origin, parse
-from polars_imgmeta.web.patience import PULSE_SECONDS, PatientSocket, PatientTLSSocket, connect
+from polars_imgmeta.web.deadlines import PULSE_SECONDS, DeadlineSocket, DeadlineTLSSocket, connect
 
 
 class Connection(HTTPConnection):
@@ -49,7 +49,7 @@ class Connection(HTTPConnection):
             return super().getresponse()
         except BaseException:
             # urllib3 may have lost the answer already, which keeps the socket open.
-            if isinstance(sock, PatientSocket):
+            if isinstance(sock, DeadlineSocket):
                 sock.abandon()
             raise
 
@@ -146,7 +146,7 @@ class Connections:
     @cached_property
     def _tls(self) -> ssl.SSLContext:
         context = ssl.create_default_context()
-        context.sslsocket_class = PatientTLSSocket
+        context.sslsocket_class = DeadlineTLSSocket
         return context
 
     def forget(self) -> None:

@@ -136,7 +136,7 @@ def watching(transfer: Transfer) -> Iterator[Watch]:
         del _current.watch
 
 
-class PatientSocket(socket.socket):
+class DeadlineSocket(socket.socket):
     """A socket that waits as long as it may."""
 
     def recv(self, *args: Any) -> bytes:  # noqa: ANN401
@@ -177,7 +177,7 @@ class PatientSocket(socket.socket):
                 return function(*args)
 
 
-class PatientTLSSocket(PatientSocket, ssl.SSLSocket):
+class DeadlineTLSSocket(DeadlineSocket, ssl.SSLSocket):
     """The same within TLS."""
 
     def do_handshake(self, block: bool = False) -> None:  # noqa: FBT001, FBT002
@@ -207,7 +207,7 @@ def connect(host: str, port: int) -> socket.socket:
             watch.require_address(str(address[0]))
             # One that does not answer leaves time for the others.
             until = time.monotonic() + watch.connecting() / (len(found) - number)
-            return _connect(PatientSocket(family, kind, protocol), address, until)
+            return _connect(DeadlineSocket(family, kind, protocol), address, until)
         except OSError as error:
             failure = error
         except AccessDeniedError as error:

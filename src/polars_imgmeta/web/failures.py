@@ -23,7 +23,7 @@ _PROXY_DENIES = {401, 403, 407}
 _OTHER_NAME = {62, 64}
 
 
-class HitchError(Exception):
+class TransientError(Exception):
     """Something went wrong that may go right the next time.
 
     Attributes:
@@ -43,11 +43,11 @@ def is_cut(error: Exception) -> bool:
     return isinstance(error, ConnectionError | ssl.SSLEOFError | ssl.SSLZeroReturnError)
 
 
-def hitch_of(error: Exception) -> Exception:
+def failure_of(error: Exception) -> Exception:
     """Map what urllib3 and the system raise, without a word of the URL.
 
     Returns:
-        A `HitchError`, or an `ImageError` where no other try can help.
+        A `TransientError`, or an `ImageError` where no other try can help.
     """
     cause = _cause(error)
     if isinstance(cause, ssl.SSLError) and not is_cut(cause):
@@ -55,27 +55,27 @@ def hitch_of(error: Exception) -> Exception:
     if isinstance(cause, OSError):
         return _of_system(cause)
     if isinstance(cause, IncompleteRead):
-        return HitchError("the body ended early")
+        return TransientError("the body ended early")
     if isinstance(error, DecodeError):
-        return HitchError("the body is not encoded as the server says", most_tries=FEW_TRIES)
-    return HitchError("the answer is not valid HTTP", most_tries=FEW_TRIES)
+        return TransientError("the body is not encoded as the server says", most_tries=FEW_TRIES)
+    return TransientError("the answer is not valid HTTP", most_tries=FEW_TRIES)
 
 
 def _of_system(error: OSError) -> Exception:
     if isinstance(error, TimeoutError):
-        return HitchError("the server was silent for too long")
+        return TransientError("the server was silent for too long")
     if isinstance(error, socket.gaierror):
-        return HitchError("the name of the host is not known", most_tries=FEW_TRIES)
+        return TransientError("the name of the host is not known", most_tries=FEW_TRIES)
     if isinstance(error, ConnectionRefusedError):
-        return HitchError("the connection was refused")
+        return TransientError("the connection was refused")
     if is_cut(error):
-        return HitchError("the connection was cut")
+        return TransientError("the connection was cut")
     if tunnel := _TUNNEL.match(str(error)):
         status = int(tunnel[1])
         msg = f"the proxy answered {named(status)}"
-        return AccessDeniedError(msg) if status in _PROXY_DENIES else HitchError(msg)
+        return AccessDeniedError(msg) if status in _PROXY_DENIES else TransientError(msg)
     name = errno.errorcode.get(error.errno or 0, type(error).__name__)
-    return HitchError(f"the connection failed with {name}")
+    return TransientError(f"the connection failed with {name}")
 
 
 def _of_tls(error: ssl.SSLError) -> Exception:
@@ -85,7 +85,7 @@ def _of_tls(error: ssl.SSLError) -> Exception:
         )
         return UnreachableError(f"the certificate of the server cannot be trusted: {reason}")
     reason = (error.reason or "unknown reason").lower().replace("_", " ")
-    return HitchError(f"TLS failed: {reason}", most_tries=FEW_TRIES)
+    return TransientError(f"TLS failed: {reason}", most_tries=FEW_TRIES)
 
 
 def named(status: int) -> str:
