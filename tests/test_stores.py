@@ -488,7 +488,8 @@ def test_any_text_is_a_url_or_is_none(text: str) -> None:
         ({"aws_acess_key_id": SECRET}, "did you mean 'aws_access_key_id'?"),
         ({"azure_storage_acount_name": SECRET}, "did you mean 'azure_storage_account_name'?"),
         ({"nonsense": SECRET}, "must be named as in Polars, got 'nonsense'"),
-        ({"AWS_REGION": "x", "region": "y"}, "got 'AWS_REGION' and 'region'"),
+        ({"AWS_REGION": "x", "aws_region": "y"}, "got 'AWS_REGION' and 'aws_region'"),
+        ({"endpoint": "http://x", "endpoint_url": "http://y"}, "got 'endpoint' and 'endpoint_url'"),
         ({"aws_allow_http": True}, "must be a string, such as 'true', got one of type bool"),
         ({"aws_skip_signature": SECRET}, "['aws_skip_signature']` must be 'true' or 'false'"),
         ({"aws_endpoint_url": SECRET}, "a URL that begins with http:// or https://"),
@@ -547,6 +548,17 @@ def test_options_of_polars_without_effect_are_taken() -> None:
     check_options(None)
 
 
+def test_prefixed_options_count_for_their_cloud(s3: Relay) -> None:
+    """One cloud may have an option of its own where the others share one."""
+    options = aws(s3.url, token="shared", region="nowhere", aws_session_token="of-aws")  # noqa: S106
+    check_options(options)
+    parsed = store_options.parse_options(options)
+    tokens = {parsed["gs"].config["bearer_token"], parsed["az"].config["token"]}
+    assert tokens == {"shared"}
+    assert read("s3://photos/plain.png", options).data
+    assert "/us-east-1/" in who(s3)
+
+
 def who(relay: Relay) -> str:
     """Who the last request said it came from."""
     return relay.requests[-1].authorization or "nobody"
@@ -569,7 +581,8 @@ def test_environment(s3: Relay, azure: Relay, monkeypatch: pytest.MonkeyPatch) -
     assert read("az://photos/plain.png", None).data
     monkeypatch.setenv("AWS_ENDPOINT_URL", SECRET)
     failure = fails("s3://photos/plain.png", None)
-    assert failure.startswith("access_denied: the environment variable AWS_ENDPOINT_URL must be")
+    assert failure.startswith("access_denied: the variable AWS_ENDPOINT_URL must be a URL")
+    assert read("s3://photos/plain.png", aws(s3.url)).data
 
 
 @pytest.fixture
@@ -609,6 +622,10 @@ def test_profiles(profiles: Path, s3: Relay, monkeypatch: pytest.MonkeyPatch) ->
     assert "/us-west-1/" in who(s3)
     assert read(url, aws(s3.url)).data
     assert f"Credential={KEY_ID}/" in who(s3)
+    config = (profiles / "config").read_text()
+    (profiles / "config").write_text(config.replace("http://", ""))
+    failure = fails(url, None)
+    assert failure.startswith("access_denied: the endpoint of the profile must be a URL")
     (profiles / "credentials").write_bytes(b"\xff no file of this kind")
     monkeypatch.setenv("AWS_PROFILE", "none")
     failure = fails(url, {"aws_endpoint_url": s3.url, "aws_region": "x"})
