@@ -190,7 +190,7 @@ def make_store(place: Place, options: Options, limit: float, *, retries: int) ->
         "retry_config": {"max_retries": retries, "retry_timeout": timedelta(seconds=limit)},
         "credential_provider": provider,
     }
-    _require_servers(*_SERVER_VARIABLES[place.cloud])
+    _require_server(place.cloud, config)
     if place.cloud == "s3" and (region := region_of(place.bucket, config, limit)):
         config["region"] = region
     if place.account:
@@ -227,11 +227,15 @@ def _blame(message: str) -> str:
     return "the store cannot be set up with these options and environment variables"
 
 
-def _require_servers(*variables: str) -> None:
-    """Refuse a server, told by the environment, at which obstore would panic."""
-    for variable in variables:
-        if not is_server(os.environ.get(variable) or "http://unset"):
-            msg = f"the environment variable {variable} must be a URL of http:// or https://"
+def _require_server(cloud: str, config: Mapping[str, str]) -> None:
+    """Refuse a server, told by a profile or the environment, at which obstore would panic."""
+    told = config.get("endpoint") or config.get("base_url")
+    places = {"the endpoint of the profile": told}
+    if not told:
+        places = {f"the variable {name}": os.environ.get(name) for name in _SERVER_VARIABLES[cloud]}
+    for place, url in places.items():
+        if url and not is_server(url):
+            msg = f"{place} must be a URL of http:// or https://"
             raise AccessDeniedError(msg)
 
 

@@ -41,7 +41,7 @@ _MOST_STORES: Final = 64
 _LISTED_AT_ONCE: Final = 1000
 # For how long nobody is asked again for credentials that are not there.
 _SECONDS_WITHOUT_CREDENTIALS: Final = 30
-_RETRIES: Final = {
+_RETRIES: Final[dict[str, float]] = {
     "max_retries": 6,
     "retry_init_backoff_ms": 200,
     "retry_max_backoff_ms": 10_000,
@@ -75,17 +75,18 @@ class _Shelf:
         alone = not self.proven
         if alone and not self._proving.acquire(timeout=transfer.seconds_left()):
             raise UnreachableError(transfer.overdue())
+        missing = time.monotonic() < self._closed_until
         try:
-            if time.monotonic() < self._closed_until:
+            if missing:
                 raise AccessDeniedError(NO_CREDENTIALS)
             yield
-            self.proven = True
         except BaseError as error:
-            if str(from_store_error(error).error) == NO_CREDENTIALS:
-                self.proven = False
+            missing = str(from_store_error(error).error) == NO_CREDENTIALS
+            if missing:
                 self._closed_until = time.monotonic() + _SECONDS_WITHOUT_CREDENTIALS
             raise
         finally:
+            self.proven = not missing
             if alone:
                 self._proving.release()
 
@@ -120,7 +121,8 @@ class StoreClient:
             msg = "a bucket or a folder, not an object"
             raise InvalidLocatorError(msg)
         retries = _RETRIES | self._options[place.cloud].retries
-        began = time.monotonic()
+        until = time.monotonic() + retries.get("retry_timeout_ms", float("inf")) / 1000
+        longest = retries["retry_init_backoff_ms"] / 1000
         attempt = 0
         while True:
             failure = self._attempt(place, transfer, extent)
@@ -129,12 +131,11 @@ class StoreClient:
             transfer.seconds_left()
             if not failure.temporary or attempt >= retries["max_retries"]:
                 raise failure.error
-            longest = retries["retry_init_backoff_ms"] * retries["retry_base_multiplier"] ** attempt
-            longest = min(longest, retries["retry_max_backoff_ms"]) / 1000
+            longest = min(longest, retries["retry_max_backoff_ms"] / 1000)
             pause = random.uniform(longest / 2, longest)  # noqa: S311 - no secret
-            until = retries.get("retry_timeout_ms", float("inf")) / 1000
-            if time.monotonic() - began + pause > until or not transfer.pause(pause):
+            if time.monotonic() + pause > until or not transfer.pause(pause):
                 raise failure.error
+            longest *= retries["retry_base_multiplier"]
             attempt += 1
 
     def _attempt(
@@ -202,7 +203,8 @@ def list_objects(
     require_no_fork()
     try:
         options = parse_options(storage_options)[place.cloud]
-        store, _ = make_store(place, options, access.timeout, retries=_RETRIES["max_retries"])
+        retries = int((_RETRIES | options.retries)["max_retries"])
+        store, _ = make_store(place, options, access.timeout, retries=retries)
         whole = size_of(store, place.key)
         if whole is not None:
             # What is there first: its name may look like a pattern.

@@ -15,7 +15,6 @@ from obstore.exceptions import UnauthenticatedError
 from polars_imgmeta.exceptions import (
     AccessDeniedError,
     ImageError,
-    InvalidLocatorError,
     NotFoundError,
     UnreachableError,
 )
@@ -80,7 +79,7 @@ def _from_connection(error: BaseException, told: str, details: str) -> Failure:
     if isinstance(error, UnauthenticatedError):
         return Failure(AccessDeniedError("asking for credentials failed"))
     if type(error).__name__ == "PanicException":
-        return Failure(InvalidLocatorError("the store cannot be asked for such an object"))
+        return Failure(AccessDeniedError("an option or a variable holds what no request can"))
     if "builder error" in told:
         return Failure(AccessDeniedError("http:// is not allowed by `allow_http`"))
     message, temporary = "the connection to the store failed", True

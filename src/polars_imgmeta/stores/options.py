@@ -113,13 +113,15 @@ def parse_options(storage_options: Mapping[str, str] | None) -> dict[str, Option
     """Sort options by the clouds that they are for, `s3`, `az` and `gs`.
 
     Args:
-        storage_options: As Polars takes them, in either case, prefixed or not.
+        storage_options: As Polars takes them, in either case, prefixed or not; for a
+            cloud that both are for, the prefixed counts.
 
     Raises:
         ValueError: If one is unknown, given twice, or has a value that it cannot have.
     """
     options = {cloud: Options() for cloud in NAMES}
-    for key, value in (storage_options or {}).items():
+    given = (storage_options or {}).items()
+    for key, value in sorted(given, key=lambda option: _is_prefixed(str(option[0]))):
         meanings = _MEANINGS.get(str(key).lower())
         if meanings is None:
             nearest = hint(str(key).lower(), _MEANINGS)
@@ -133,8 +135,9 @@ def parse_options(storage_options: Mapping[str, str] | None) -> dict[str, Option
 def _take(options: Options, key: str, name: str, value: object) -> None:
     if name in _WITHOUT_EFFECT:
         return
-    if name in options.spellings:
-        twice = f"{options.spellings[name]!r} and {key!r}"
+    before = options.spellings.get(name)
+    if before is not None and _is_prefixed(before) == _is_prefixed(key):
+        twice = f"{before!r} and {key!r}"
         msg = f"`storage_options` must say each thing once, got {twice}"
         raise ValueError(msg)
     options.spellings[name] = key
@@ -152,6 +155,10 @@ def _take(options: Options, key: str, name: str, value: object) -> None:
         raise _wrong(key, "a duration, such as '500ms', '30s' or '2m'")
     group = options.connection if name in OF_CONNECTIONS else options.config
     group[name] = value
+
+
+def _is_prefixed(key: str) -> bool:
+    return key.lower().startswith(("aws_", "azure_", "google_"))
 
 
 def _wrong(key: str, expected: str) -> ValueError:
