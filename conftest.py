@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
+from faults import serving
 from hypothesis import settings
 
 import polars_imgmeta as im
@@ -36,3 +38,13 @@ def _doctest_names(
     if isinstance(request.node, pytest.DoctestItem):
         request.getfixturevalue("monkeypatch").chdir(sample_folder)
         doctest_namespace.update(pl=pl, im=im, np=np)
+        if request.node.name == "locators.md":
+            doctest_namespace.update(site=request.getfixturevalue("site"))
+
+
+@pytest.fixture
+def site(sample_folder: Path) -> Iterator[str]:
+    """A web server of the sample images."""
+    files = {f"/{file.name}": file.read_bytes() for file in (sample_folder / "photos").iterdir()}
+    with serving(files) as server:
+        yield server.url("")
