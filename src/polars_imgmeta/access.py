@@ -9,7 +9,7 @@ from __future__ import annotations
 import ipaddress
 import os
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Final
 
@@ -80,6 +80,7 @@ class Access:
     concurrency: int = 32
     timeout: float = 60.0
     max_bytes: int = 1 << 30
+    _anywhere: bool = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Check the attributes, and bring them into one form."""
@@ -101,6 +102,8 @@ class Access:
         object.__setattr__(self, "schemes", schemes)
         object.__setattr__(self, "hosts", _names("hosts", self.hosts))
         object.__setattr__(self, "roots", roots)
+        named = (self.schemes, self.hosts, self.roots)
+        object.__setattr__(self, "_anywhere", all(names is None for names in named))
 
     def require_scheme(self, scheme: str) -> None:
         """Check that a locator may have a scheme, known or not.
@@ -160,6 +163,8 @@ class Access:
             AccessDeniedError: If it may not.
             ValueError: If no path can be like this.
         """
+        if self._anywhere:
+            return path
         self.require_scheme(FILE)
         if self.roots is None:
             return path

@@ -7,13 +7,12 @@ is. The same image twice is one: equal strings, or equal bytes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final, overload
+from typing import Final
 
 import polars as pl
 
 from polars_imgmeta.exceptions import ColumnError
-from polars_imgmeta.locators import FAR, Locator
+from polars_imgmeta.locators import Locator, is_far
 
 _BYTES: Final = "bytes"
 _PATH: Final = "path"
@@ -76,7 +75,7 @@ def located(parts: pl.DataFrame) -> pl.Series:
     return parts.select(pl.any_horizontal(pl.all().is_not_null())).to_series()
 
 
-class Images(Sequence[Locator]):
+class Images:
     """The distinct images of some rows, in the order in which they come first.
 
     Bytes become Python's own only when they are asked for, one image at a time.
@@ -90,32 +89,36 @@ class Images(Sequence[Locator]):
     """
 
     def __init__(self, parts: pl.DataFrame) -> None:
-        distinct = parts.filter(located(parts)).unique(maintain_order=True)
-        numbered = distinct.with_row_index(_NUMBER)
-        self.numbers = parts.join(
-            numbered, on=parts.columns, how="left", nulls_equal=True, maintain_order="left"
-        )[_NUMBER]
-        self._bytes = distinct.get_column(_BYTES, default=None)
-        self._paths: list[str | None] = []
-        self.far: Sequence[int] = ()
-        if _PATH in distinct:
-            self._paths = distinct[_PATH].to_list()
-            self.far = distinct[_PATH].str.contains(FAR).arg_true().to_list()
-        self._length = len(distinct)
+        self._bytes: pl.Series | None = None
+        self._paths: list[str]
+        if _BYTES in parts:  # which Polars compares without a copy
+            distinct = parts.filter(located(parts)).unique(maintain_order=True)
+            numbers = parts.join(
+                distinct.with_row_index(_NUMBER),
+                on=parts.columns,
+                how="left",
+                nulls_equal=True,
+                maintain_order="left",
+            )
+            self.numbers = numbers[_NUMBER]
+            self._bytes = distinct[_BYTES]
+            self._paths = distinct[_PATH].to_list() if _PATH in distinct else []
+        else:
+            place: dict[str, int] = {}
+            rows = [
+                None if path is None else place.setdefault(path, len(place))
+                for path in parts[_PATH].to_list()
+            ]
+            self.numbers = pl.Series(_NUMBER, rows, pl.UInt32)
+            self._paths = list(place)
+        self.far = [number for number, path in enumerate(self._paths) if path and is_far(path)]
 
     def __len__(self) -> int:
         """The number of images."""
-        return self._length
+        return len(self._paths if self._bytes is None else self._bytes)
 
-    @overload
-    def __getitem__(self, number: int) -> Locator: ...
-    @overload
-    def __getitem__(self, number: slice) -> Sequence[Locator]: ...
-    def __getitem__(self, number: int | slice) -> Locator | Sequence[Locator]:
+    def __getitem__(self, number: int) -> Locator:
         """An image, or where it is."""
-        if isinstance(number, slice):
-            return [self[one] for one in range(self._length)[number]]
-        data: bytes | None = None if self._bytes is None else self._bytes[number]
-        if data is not None:
-            return data
-        return self._paths[number] or ""
+        if self._bytes is not None and (data := self._bytes[number]) is not None:
+            return bytes(data)
+        return self._paths[number]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias, overload
+from typing import TypeAlias
 
 from polars_imgmeta import headers, locators
 from polars_imgmeta.catalogue import CATALOGUE
@@ -45,7 +45,7 @@ Request: TypeAlias = tuple[Image, tuple[PropertyName, ...]]
 """An image and the properties to compute; none where the picture itself is wanted."""
 
 
-class Requests(Sequence[Request]):
+class Requests:
     """Requests for distinct images, each made when it is asked for.
 
     Args:
@@ -53,22 +53,18 @@ class Requests(Sequence[Request]):
         names: What is asked of each.
     """
 
+    __slots__ = ("_images", "_names")
+
     def __init__(self, images: Images, names: Sequence[tuple[PropertyName, ...]]) -> None:
         self._images = images
         self._names = names
 
     def __len__(self) -> int:
         """The number of requests."""
-        return len(self._images)
+        return len(self._names)
 
-    @overload
-    def __getitem__(self, number: int) -> Request: ...
-    @overload
-    def __getitem__(self, number: slice) -> Sequence[Request]: ...
-    def __getitem__(self, number: int | slice) -> Request | Sequence[Request]:
+    def __getitem__(self, number: int) -> Request:
         """One request."""
-        if isinstance(number, slice):
-            return [self[one] for one in range(len(self))[number]]
         return self._images[number], self._names[number]
 
 
@@ -78,9 +74,9 @@ def open_image(image: Image, storage: Storage) -> Source:
     Raises:
         ImageError: If it cannot be reached.
     """
-    return (
-        image.open() if isinstance(image, Arrived) else locators.open_image(image, storage.access)
-    )
+    if isinstance(image, Arrived):
+        return image.open()
+    return locators.open_image(image, storage.access)
 
 
 @dataclass(frozen=True, slots=True)

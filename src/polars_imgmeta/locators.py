@@ -20,10 +20,8 @@ from polars_imgmeta.sources import BytesSource, FileSource, Source
 Locator: TypeAlias = str | bytes
 """Where an image is, or the image itself."""
 
-FAR: Final = rf"^(?i:{'|'.join((*WEB_SCHEMES, *STORE_SCHEMES))})://"
-"""The pattern of a locator that denotes something on a server."""
-
 _ANY: Final = Access()
+_FAR_SCHEMES: Final = frozenset({*WEB_SCHEMES, *STORE_SCHEMES})
 # Two letters at least, so that the drive of a Windows path is not taken for one.
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
 _FILE_URI = re.compile(
@@ -54,6 +52,16 @@ def open_image(locator: Locator, access: Access) -> Source:
         raise exceptions.InvalidLocatorError(msg) from None
     except OSError as error:
         raise exceptions.from_os_error(error) from None
+
+
+def is_far(locator: str) -> bool:
+    """Tell whether a locator denotes something on a server.
+
+    Examples:
+        >>> is_far("S3://photos/a.jpg"), is_far("file:///photos/a.jpg")
+        (True, False)
+    """
+    return "://" in locator and scheme_of(locator) in _FAR_SCHEMES
 
 
 def scheme_of(locator: str) -> str | None:

@@ -21,11 +21,22 @@ import polars as pl
 from polars_imgmeta.pools import shared_fetchers, shared_workers
 
 Item = TypeVar("Item")
+Item_co = TypeVar("Item_co", covariant=True)
 Result = TypeVar("Result")
 
 Process: TypeAlias = Callable[[Iterator[tuple[int, Item]]], Iterable[tuple[int, Result]]]
 
 _PULSE_SECONDS = 0.1
+
+
+class Items(Protocol[Item_co]):
+    """What is processed: a list, or something that makes each item when it is asked for."""
+
+    def __len__(self) -> int:
+        """The number of items."""
+
+    def __getitem__(self, number: int, /) -> Item_co:
+        """An item."""
 
 
 class Fetching(Protocol[Item]):
@@ -68,7 +79,7 @@ def run(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Resul
 
 def run_all(
     process: Process[Item, Result],
-    items: Sequence[Item],
+    items: Items[Item],
     *,
     fetching: Fetching[Item] | None = None,
     stop: Callable[[Result], bool] | None = None,
@@ -120,7 +131,7 @@ class _Run(Generic[Item, Result]):
     def __init__(
         self,
         process: Process[Item, Result],
-        items: Sequence[Item],
+        items: Items[Item],
         fetching: Fetching[Item] | None,
         stop: Callable[[Result], bool] | None,
         watch: Callable[[Iterable[Result]], None] | None,
