@@ -1,9 +1,9 @@
-"""How long an extraction from cloud storage takes, one at a time and many at once.
+"""How long an extraction from servers takes, one image at a time and many at once.
 
     python benchmarks/remote.py [--images N] [--rounds N] [--delay MILLISECONDS]
 
-A server of S3 in a process of its own answers each request after a delay, which costs
-no time of the processor. Photos are drawn; the table shows medians.
+A server in a process of its own, of S3 and of plain http, answers each request after a
+delay, which costs no time of the processor. Photos are drawn; the table shows medians.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from urllib.parse import unquote
@@ -96,30 +97,43 @@ def main() -> None:
             target=serve, args=(Path(drawn), options.delay / 1000, answer), daemon=True
         )
         server.start()
+        address = f"http://{_LOOPBACK}:{ready.recv()}"
         store = {
-            "aws_endpoint_url": f"http://{_LOOPBACK}:{ready.recv()}",
+            "aws_endpoint_url": address,
             "aws_access_key_id": "key",
             "aws_secret_access_key": "secret",
             "aws_region": "us-east-1",
         }
-        frame = pl.DataFrame({"url": [f"s3://photos/{Path(path).name}" for path in paths]})
-        print(f"{options.images} images, {options.delay:g} ms a request\n")
-        print("| | images a second, one at a time | many at once | ratio |\n|---|--:|--:|--:|")
+        names = [Path(path).name for path in paths]
         groups: tuple[GroupName, ...] = ("standard", "geometry")
+        print(f"{options.images} images, {options.delay:g} ms a request; images a second\n")
+        print("| | one at a time | many at once | ratio | from the disk |")
+        print("|---|--:|--:|--:|--:|")
         for properties in groups:
-            rates = []
-            for access in (im.Access(concurrency=1), im.Access()):
-
-                def call(
-                    access: im.Access = access, properties: GroupName = properties
-                ) -> pl.DataFrame:
-                    return im.extract(
-                        frame, "url", properties, access=access, storage_options=store
+            near = pl.DataFrame({"url": paths})
+            disk = options.images / measure(partial(im.extract, near, "url", properties), 3)
+            for place in ("s3://photos", f"{address}/photos"):
+                frame = pl.DataFrame({"url": [f"{place}/{name}" for name in names]})
+                one, many = (
+                    options.images
+                    / measure(
+                        partial(
+                            im.extract,
+                            frame,
+                            "url",
+                            properties,
+                            access=access,
+                            storage_options=store,
+                        ),
+                        options.rounds,
                     )
-
-                rates.append(options.images / measure(call, options.rounds))
-            one, many = rates
-            print(f"| {properties} | {one:,.0f} | {many:,.0f} | {many / one:.1f} |", flush=True)
+                    for access in (im.Access(concurrency=1), im.Access())
+                )
+                print(
+                    f"| {properties}, {place.partition(':')[0]} | {one:,.0f} | {many:,.0f}"
+                    f" | {many / one:.1f} | {disk:,.0f} |",
+                    flush=True,
+                )
         server.terminate()
         server.join()
 
