@@ -31,7 +31,7 @@ from polars.testing import assert_series_equal
 from test_remote import TYPICAL
 
 import polars_imgmeta as im
-from polars_imgmeta import transfers
+from polars_imgmeta import headers, transfers
 from polars_imgmeta.budget import Budget
 from polars_imgmeta.typing import PropertyName
 
@@ -175,6 +175,22 @@ def test_a_claim_keeps_no_room_from_others(
     errors = errors_of(frame)
     assert errors[6:] == [None] * 50
     assert all(error and error.startswith("unreachable: ") for error in errors[:6])
+    assert transfers._bytes_in_flight._held == 0  # noqa: SLF001
+
+
+@pytest.mark.parametrize("properties", ["geometry", "standard"])
+def test_what_nobody_foresaw_keeps_no_memory(
+    properties: PropertyName, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An exception that is none of an image is raised, and what was fetched is let go."""
+
+    def fail(_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(headers, "read_header", fail)
+    frame = pl.DataFrame({"path": [server.url("/dusk.png"), server.url("/noise.png")] * 20})
+    with pytest.raises(ZeroDivisionError):
+        im.extract(frame, "path", properties)
     assert transfers._bytes_in_flight._held == 0  # noqa: SLF001
 
 
