@@ -125,6 +125,30 @@ def test_a_backslash_misleads_nobody() -> None:
     assert error.partition(":")[0] in {"access_denied", "invalid_locator"}
 
 
+@pytest.mark.parametrize("host", ["[::1]", "::1", "0:0::1"])
+def test_addresses_are_hosts(host: str) -> None:
+    """With brackets or not, in any spelling."""
+    Access(hosts=[host]).require_host("http", "::1")
+
+
+def test_a_zone_is_no_name() -> None:
+    """What stands behind the address of a link is below no host."""
+    with pytest.raises(im.AccessDeniedError):
+        Access(hosts=["*.example.org"]).require_host("http", "fe80::1%a.example.org")
+    error = outcome("http://[::1%25a.example.org]/", Access(hosts=["*.example.org"]))
+    assert error == "invalid_locator: the host is not a valid name or address"
+
+
+def test_listings_do_not_leave_the_roots(roots: Path) -> None:
+    """No folder beyond is listed, and of no file beyond the size is told."""
+    access = Access(roots=[roots / "open"])
+    for source in (roots / "open", f"{roots}/open/**/*.png"):
+        rows = dict(im.scan_images(source, access=access).collect().iter_rows())
+        found = {os.path.relpath(path, roots / "open"): size for path, size in rows.items()}
+        assert found.keys() == {"below/dusk.png", "dusk.png", "inner.png", "link.png"}
+        assert [name for name, size in found.items() if size is None] == ["link.png"]
+
+
 @given(host=st.from_regex(r"[a-z0-9]+(\.[a-z0-9]+){0,3}", fullmatch=True))
 def test_names_of_hosts(host: str) -> None:
     """A name is itself in every spelling, and a pattern is what is below."""
@@ -179,6 +203,15 @@ def test_a_scheme_is_allowed_with_its_likes(scheme: str) -> None:
         ("64:ff9b::a9fe:a9fe", False),
         ("64:ff9b::5db8:d822", True),
         ("2002:7f00:1::1", False),
+        ("2002:5db8:d822::1", True),
+        ("::127.0.0.1", False),
+        ("::ffff:0:127.0.0.1", False),
+        ("64:ff9b:1::a9fe:a9fe", False),
+        ("fec0::1", False),
+        ("5f00::1", False),
+        ("168.63.129.16", False),
+        ("::ffff:168.63.129.16", False),
+        ("192.0.0.192", False),
     ],
 )
 def test_addresses(address: str, public: bool) -> None:  # noqa: FBT001
@@ -199,8 +232,15 @@ MISTAKES = [
     ({"hosts": [1]}, "`hosts` must be a collection of names, got [1]"),
     ({"roots": "/data"}, "`roots` must be a collection of folders, got '/data'"),
     ({"concurrency": 0}, "`concurrency` must be a positive whole number, got 0"),
-    ({"timeout": 0}, "`timeout` must be a positive number of seconds, got 0"),
-    ({"timeout": "1"}, "`timeout` must be a positive number of seconds, got '1'"),
+    ({"hosts": ["https://example.org"]}, "got 'https://example.org'"),
+    ({"hosts": ["example.org:80"]}, "got 'example.org:80'"),
+    ({"hosts": ["*"]}, "such as 'example.org' or '*.example.org', got '*'"),
+    ({"roots": [""]}, "`roots` must be folders, got ''"),
+    ({"roots": [b"/data"]}, "`roots` must be folders, got b'/data'"),
+    ({"timeout": 0}, "`timeout` must be a positive number of seconds, at most a day, got 0"),
+    ({"timeout": "1"}, "`timeout` must be a positive number of seconds, at most a day, got '1'"),
+    ({"timeout": 1e9}, "at most a day, got 1000000000.0"),
+    ({"timeout": float("inf")}, "at most a day, got inf"),
     ({"max_bytes": -1}, "`max_bytes` must be a positive whole number, got -1"),
 ]
 

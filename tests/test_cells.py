@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from polars.testing.parametric import series
 
-from polars_imgmeta.cells import AUTO_EXTRACTED_COLOURS, text_of
+from polars_imgmeta.cells import AUTO_EXTRACTED_COLOURS, base_name, text_of, without_secrets
 
 LONGEST = 300
 
@@ -79,3 +79,46 @@ def test_values_of_every_dtype_are_spelled(values: pl.Series) -> None:
         spelled = text_of(value)
         assert len(spelled) <= LONGEST
         assert "\n" not in spelled
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://me:{}@example.org/a.png",
+        "https://{}@example.org/a.png",
+        "https://me:x/{}@example.org/a.png",
+        "https://me:x@{}@example.org/a.png",
+        "https://example.org/a.png?token={}",
+        "https://example.org/a.png#{}",
+        " https://me:x@example.org/a.png?token={}",
+        "\thttps://me:{}@example.org/a.png",
+        "https:/me:{}@example.org/a.png",
+        "https:\\\\me:{}@example.org/a.png",
+        "ftp://me:{}@example.org/a.png",
+        "s3://key:{}@bucket/a.png",
+        "az://photos/a.png?sv=1&sig={}",
+        "abfss://photos@shop.dfs.core.windows.net/a.png?sig={}",
+        "htps://example.org/a.png?token={}",
+    ],
+)
+def test_secrets_are_left_out(url: str) -> None:
+    """Also of what is no valid URL, as an error is about such ones."""
+    for shown in (without_secrets(url.format("5ecret")), base_name(url.format("5ecret"))):
+        assert "5ecret" not in shown
+        assert "a.png" in shown or "#" in url
+
+
+@pytest.mark.parametrize(
+    "locator",
+    [
+        "photos/what?.jpg",
+        "a@b:c.png",
+        "s3://photos/what?.jpg",
+        "abfss://photos@shop.dfs.core.windows.net/a@2x.png",
+        "https://example.org:8000/a@2x.png",
+        "http://[::1]:8000/a@2x.png",
+    ],
+)
+def test_what_is_no_secret_stays(locator: str) -> None:
+    """A name may hold what elsewhere divides."""
+    assert without_secrets(locator) == locator

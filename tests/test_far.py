@@ -11,7 +11,19 @@ from pathlib import Path
 import polars as pl
 import pytest
 from engines import ENGINES, run
-from faults import Answers, Request, Response, Server, endless, redirect, reset, serving, silence
+from faults import (
+    Answer,
+    Answers,
+    Request,
+    Response,
+    Server,
+    Wire,
+    endless,
+    redirect,
+    reset,
+    serving,
+    silence,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 from interpreters import run_python
@@ -19,7 +31,7 @@ from polars.testing import assert_series_equal
 from test_remote import TYPICAL
 
 import polars_imgmeta as im
-from polars_imgmeta import transfers
+from polars_imgmeta import headers, transfers
 from polars_imgmeta.budget import Budget
 from polars_imgmeta.typing import PropertyName
 
@@ -127,6 +139,59 @@ def test_so_many_are_on_their_way_at_once(concurrency: int, pictures: dict[str, 
     assert errors_of(frame) == [None] * len(urls)
     assert most == concurrency
     assert server.connections <= concurrency
+
+
+def test_a_claim_keeps_no_room_from_others(
+    pictures: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Servers that promise more than all memory and are silent delay nobody else."""
+    monkeypatch.setattr(transfers, "_bytes_in_flight", Budget(1 << 20))
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 300000000\r\n\r\n"
+    all_served = threading.Event()
+    served: list[str] = []
+
+    def promise(wire: Wire) -> None:
+        wire.send(head)
+        # Until everything else has been served.
+        if not all_served.wait(20):
+            served.append("too late")
+        wire.reset()
+
+    def answer(request: Request) -> Answer:
+        if "bad" in request.path:
+            return promise
+        served.append(request.path)
+        if len(served) == 50:
+            all_served.set()
+        return pictures["/dusk.png"]
+
+    with serving(answer) as server:
+        bad = [server.url(f"/bad{number}") for number in range(6)]
+        good = [server.url(f"/{number}") for number in range(50)]
+        frame = im.extract(
+            pl.DataFrame({"path": bad + good}), "path", access=im.Access(concurrency=8, timeout=20)
+        )
+    assert "too late" not in served
+    errors = errors_of(frame)
+    assert errors[6:] == [None] * 50
+    assert all(error and error.startswith("unreachable: ") for error in errors[:6])
+    assert transfers._bytes_in_flight._held == 0  # noqa: SLF001
+
+
+@pytest.mark.parametrize("properties", ["geometry", "standard"])
+def test_what_nobody_foresaw_keeps_no_memory(
+    properties: PropertyName, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An exception that is none of an image is raised, and what was fetched is let go."""
+
+    def fail(_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(headers, "read_header", fail)
+    frame = pl.DataFrame({"path": [server.url("/dusk.png"), server.url("/noise.png")] * 20})
+    with pytest.raises(ZeroDivisionError):
+        im.extract(frame, "path", properties)
+    assert transfers._bytes_in_flight._held == 0  # noqa: SLF001
 
 
 def test_little_memory_is_enough(

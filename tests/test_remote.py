@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 import threading
 import time
 from dataclasses import dataclass, field
@@ -32,10 +33,12 @@ class Memory:
     data: bytes
     ranges: bool = True
     asked: list[tuple[int, int]] = field(default_factory=list)
+    tries: int = 0
 
     def read(self, url: str, transfer: Transfer, extent: tuple[int, int] | None) -> Part:
         """Give what is asked for, or all of it."""
         assert url == "memory"
+        self.tries += 1
         position, length = extent if extent and self.ranges else (0, len(self.data))
         part = self.data[position : position + length]
         transfer.hold(len(part))
@@ -200,6 +203,38 @@ def test_an_image_that_changes_is_not_mixed() -> None:
         client.data = bytes(99_999)
         with pytest.raises(exceptions.UnreachableError, match=r"^it changed while it was read$"):
             source.read(90_000, 10)
+
+
+def test_a_header_in_a_thousand_places_is_fetched_whole() -> None:
+    """A trap costs a bounded number of requests, and a few times its size."""
+    count, far = 1000, 30 << 20
+    places = [12 * count + 14 + number * 7919 % 3947 * 7000 for number in range(count)]
+    tags = [(256, 3, 1, 10), (257, 3, 1, 10), (258, 3, 1, 8)]
+    tags += [(300 + number, 2, 100, place) for number, place in enumerate(places[3:])]
+    directory = b"".join(struct.pack("<HHII", *tag) for tag in tags)
+    data = b"II*\0" + struct.pack("<IH", 8, count) + directory + bytes(far)
+    client = Memory(data)
+    with client.open() as source:
+        assert read_header(source).shape == (10, 10)
+    assert len(client.asked) < 70
+    assert client.sent < 4 * len(data)
+    client = Memory(data)
+    with RangeSource(client, "memory", Transfer(Access(max_bytes=1 << 20))) as source:
+        assert isinstance(header_of(source), Header)  # these tags do not matter
+    assert client.tries < 70
+    assert client.sent < 2 << 20
+
+
+@given(encoded=damaged_encodings())
+def test_a_header_of_whatever_is_damaged_takes_a_bounded_number_of_requests(
+    encoded: tuple[Encoded, bytes],
+) -> None:
+    """And no more than a few times the bytes that there are."""
+    client = Memory(encoded[1] + bytes(1 << 18))
+    with client.open() as source:
+        header_of(source)
+    assert len(client.asked) < 70
+    assert client.sent < 4 * len(client.data)
 
 
 @pytest.fixture

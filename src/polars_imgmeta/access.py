@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 from collections.abc import Collection
 from dataclasses import dataclass, field
-from functools import cache
+from functools import lru_cache
 from typing import Final
 
 from polars_imgmeta.exceptions import AccessDeniedError, hint, require_positive
@@ -31,8 +32,15 @@ STORE_SCHEMES: Final = {
 """The schemes of cloud storage, each with the plainest of the same meaning."""
 SCHEMES: Final = (FILE, *WEB_SCHEMES, *STORE_SCHEMES)
 
+_MOST_SECONDS = 86_400
+_HOST = re.compile(r"(?:\*\.)?[\w$-][\w.-]*")
 # In which a translator hides an address of the old kind.
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
+# All that is in use of the public internet. What is reserved, or old, or local under
+# another name is outside, whatever each version of Python knows of it.
+_GLOBAL_UNICAST = ipaddress.ip_network("2000::/3")
+# Special ones, and those at which Azure and Oracle answer to their machines.
+_SPECIAL = tuple(map(ipaddress.IPv4Network, ("168.63.129.16/32", "192.0.0.0/24", "192.88.99.0/24")))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,8 +95,11 @@ class Access:
         require_positive("concurrency", self.concurrency)
         require_positive("max_bytes", self.max_bytes)
         timeout: object = self.timeout
-        if not (isinstance(timeout, int | float) and timeout > 0):
-            msg = f"`timeout` must be a positive number of seconds, got {self.timeout!r}"
+        if not (isinstance(timeout, int | float) and 0 < timeout <= _MOST_SECONDS):
+            msg = (
+                "`timeout` must be a positive number of seconds, at most a day,"
+                f" got {self.timeout!r}"
+            )
             raise ValueError(msg)
         schemes = _names("schemes", self.schemes)
         for scheme in schemes or ():
@@ -100,7 +111,10 @@ class Access:
             schemes = frozenset(map(canonical_scheme, schemes))
         roots = None if self.roots is None else _paths(self.roots)
         object.__setattr__(self, "schemes", schemes)
-        object.__setattr__(self, "hosts", _names("hosts", self.hosts))
+        hosts = _names("hosts", self.hosts)
+        if hosts is not None:
+            hosts = frozenset(map(_require_host, hosts))
+        object.__setattr__(self, "hosts", hosts)
         object.__setattr__(self, "roots", roots)
         named = (self.schemes, self.hosts, self.roots)
         object.__setattr__(self, "_anywhere", all(names is None for names in named))
@@ -194,23 +208,42 @@ def _names(option: str, names: Collection[str] | None) -> frozenset[str] | None:
     return frozenset(name.lower() for name in names)
 
 
+def _require_host(name: str) -> str:
+    """Refuse what no host is called: it would deny all, and nobody would know why."""
+    if _HOST.fullmatch(name):
+        return name.removesuffix(".")
+    try:
+        return str(ipaddress.IPv6Address(name.removeprefix("[").removesuffix("]")))
+    except ValueError:
+        msg = f"`hosts` must be names, such as 'example.org' or '*.example.org', got {name!r}"
+        raise ValueError(msg) from None
+
+
 def _paths(roots: Collection[str | os.PathLike[str]]) -> frozenset[str]:
     if isinstance(roots, str | os.PathLike):
         msg = f"`roots` must be a collection of folders, got {roots!r}"
         raise ValueError(msg)  # noqa: TRY004 - as for all other attributes
+    for root in roots:
+        # An empty one would be the working directory.
+        path: object = root and os.fspath(root)
+        if not (path and isinstance(path, str)):
+            msg = f"`roots` must be folders, got {root!r}"
+            raise ValueError(msg)
     return frozenset(os.path.abspath(os.path.expanduser(root)) for root in roots)
 
 
 def _matches(host: str, pattern: str) -> bool:
     host = host.lower().removesuffix(".")
-    return host.endswith(pattern[1:]) if pattern.startswith("*.") else host == pattern
+    if pattern.startswith("*."):
+        return host.endswith(pattern[1:]) and ":" not in host  # the zone of an address
+    return host == pattern
 
 
 def _lies_in(path: str, folder: str) -> bool:
     return path == folder or path.startswith(os.path.join(folder, ""))
 
 
-@cache
+@lru_cache(maxsize=1024)  # a table may name any number
 def _is_public(address: str) -> bool:
     ip: ipaddress.IPv4Address | ipaddress.IPv6Address
     ip = ipaddress.ip_address(address.partition("%")[0])
@@ -219,4 +252,6 @@ def _is_public(address: str) -> bool:
         if ip in _NAT64:
             hidden = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
         ip = hidden or ip
-    return ip.is_global and not ip.is_multicast
+    if isinstance(ip, ipaddress.IPv6Address):
+        return ip.is_global and ip in _GLOBAL_UNICAST
+    return ip.is_global and not ip.is_multicast and not any(ip in net for net in _SPECIAL)

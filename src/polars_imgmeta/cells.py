@@ -20,8 +20,15 @@ _SHOWN_BYTES = 8
 _DEEPEST = 4
 # What has no glyph, and what turns the direction of the text around it.
 _UNSEEN = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\u061c\\u200e\\u200f\\u2028-\\u202e\\u2066-\\u2069]")
+# Also where it is not spelled rightly, so that nothing reads it.
 _URL = re.compile(
-    r"(?P<scheme>https?://)(?:[^/?#]*@)?(?P<rest>[^?#]*)(?P<query>[?#].*)?",
+    r"(?P<scheme>.*?https?:[/\\]+)(?:[^/\\?#]*@|[^/\\?#:\[]*:[^0-9/\\?#][^?#]*@)?"
+    r"(?P<rest>[^?#]*)(?P<query>[?#].*)?",
+    re.IGNORECASE | re.DOTALL,
+)
+# In which a lone question mark belongs to the name.
+_OTHER_URL = re.compile(
+    r"(?P<scheme>\s*[A-Z][A-Z0-9+.-]*://)(?:[^/]*:[^/]*@)?(?P<rest>.*?)(?P<query>\?.*=.*)?",
     re.IGNORECASE | re.DOTALL,
 )
 # With a drive, or of a server.
@@ -54,8 +61,10 @@ def without_secrets(locator: str) -> str:
         'https://example.org/a.jpg?...'
         >>> without_secrets("photos/what?.jpg")
         'photos/what?.jpg'
+        >>> without_secrets("az://photos/a.jpg?sv=1&sig=secret")
+        'az://photos/a.jpg?...'
     """
-    if not (url := _URL.match(locator)):
+    if not (url := _url(locator)):
         return locator
     return url["scheme"] + url["rest"] + ("?..." if url["query"] else "")
 
@@ -89,11 +98,15 @@ def base_name(locator: object) -> str:
         return base_name(locator.get("path") or locator.get("bytes"))
     if not isinstance(locator, str):
         return text_of(locator)
-    if url := _URL.match(locator):
+    if url := _url(locator):
         locator = str(url["rest"])
     separators = r"[\\/]" if _WINDOWS_PATH.match(locator) else "/"
     parts = [part for part in re.split(separators, locator) if part]
     return text_of(parts[-1] if parts else locator)
+
+
+def _url(locator: str) -> re.Match[str] | None:
+    return _URL.fullmatch(locator) or _OTHER_URL.fullmatch(locator)
 
 
 def _spell(unseen: re.Match[str]) -> str:

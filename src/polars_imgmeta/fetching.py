@@ -107,6 +107,9 @@ class ImageFetching:
         except FAILURES as failure:
             transfer.release()
             return Arrived(error=from_failure(failure)), names
+        except BaseException:
+            transfer.release()  # or the next would wait for its memory for ever
+            raise
         return Arrived(source, header), names
 
     def discard(self, request: Request) -> None:

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 
 from polars_imgmeta import exceptions
-from polars_imgmeta.access import STORE_SCHEMES, WEB_SCHEMES
+from polars_imgmeta.access import STORE_SCHEMES, WEB_SCHEMES, Access
 from polars_imgmeta.locators import local_path, scheme_of, spell_path
 from polars_imgmeta.remote import Storage, list_remote, require_remote
 
@@ -49,12 +49,13 @@ def list_images(source: str, storage: Storage = _LOCAL) -> Iterator[tuple[str, i
     path = storage.access.resolve_path(local_path(source))
     # What is there first: its name may look like a pattern.
     if os.path.isdir(path):
-        yield from _walk(path, above=frozenset())
+        yield from _walk(path, storage.access, above=frozenset())
         return
     matches = [path] if os.path.lexists(path) else sorted(glob.iglob(path, recursive=True))
     for match in matches:
-        if not os.path.isdir(match):
-            yield spell_path(match), _size(match)
+        folder = os.path.dirname(match) or os.curdir
+        if not os.path.isdir(match) and _is_allowed(folder, storage.access):
+            yield spell_path(match), _size(match, storage.access)
 
 
 def require_listable(source: str, storage: Storage = _LOCAL) -> None:
@@ -83,7 +84,9 @@ def require_listable(source: str, storage: Storage = _LOCAL) -> None:
         raise exceptions.NotFoundError(msg)
 
 
-def _walk(folder: str, above: frozenset[tuple[int, int]]) -> Iterator[tuple[str, int | None]]:
+def _walk(
+    folder: str, access: Access, above: frozenset[tuple[int, int]]
+) -> Iterator[tuple[str, int | None]]:
     try:
         status = os.stat(folder)
         with os.scandir(folder) as entries:
@@ -95,9 +98,10 @@ def _walk(folder: str, above: frozenset[tuple[int, int]]) -> Iterator[tuple[str,
         return
     for entry in listing:
         if _is_folder(entry):
-            yield from _walk(entry.path, above | {here})
+            if _is_allowed(entry.path, access):
+                yield from _walk(entry.path, access, above | {here})
         elif os.path.splitext(entry.name)[1].lower() in IMAGE_SUFFIXES:
-            yield spell_path(entry.path), _size(entry.path)
+            yield spell_path(entry.path), _size(entry.path, access)
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -107,7 +111,18 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _size(path: str) -> int | None:
+def _is_allowed(path: str, access: Access) -> bool:
+    """Whether no link leads out of what is allowed; where one does, its row will tell."""
+    try:
+        access.resolve_path(path)
+    except exceptions.AccessDeniedError:
+        return False
+    return True
+
+
+def _size(path: str, access: Access) -> int | None:
+    if not _is_allowed(path, access):
+        return None
     try:
         return os.stat(path).st_size
     except OSError:  # a dangling link, say: its row will tell

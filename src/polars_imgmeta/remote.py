@@ -11,10 +11,10 @@ from functools import lru_cache
 from typing import BinaryIO, cast
 
 from polars_imgmeta.access import STORE_SCHEMES, Access
-from polars_imgmeta.exceptions import UnreachableError
+from polars_imgmeta.exceptions import ImageError, UnreachableError
 from polars_imgmeta.locators import scheme_of
 from polars_imgmeta.sources import BytesSource, Source
-from polars_imgmeta.transfers import Client, Transfer
+from polars_imgmeta.transfers import Client, Part, Transfer
 
 # A header is nearly always in here; a photo's preview may come before it.
 _START_BYTES = 1 << 15
@@ -22,6 +22,8 @@ _START_BYTES = 1 << 15
 _LEAST_AHEAD, _MOST_AHEAD = 1 << 12, 1 << 20
 _SMALL_REQUESTS = 5
 _MOST_WINDOWS = 3
+# Whose header is in so many places, the whole is fetched of: it may be a trap.
+_MOST_REQUESTS = 64
 
 _NEEDS_EXTRA = "needs an extra: pip install 'polars-imgmeta[remote]'"
 
@@ -137,16 +139,18 @@ class RangeSource(Source):
     """An image of which parts are fetched when they are read."""
 
     far = True
-    __slots__ = ("_client", "_requests", "_transfer", "_url", "_windows")
+    __slots__ = ("_client", "_error", "_fetched", "_requests", "_transfer", "_url", "_windows")
 
     def __init__(self, client: Client, url: str, transfer: Transfer) -> None:
         self._client = client
         self._url = url
         self._transfer = transfer
         self._requests = 1
+        self._error: ImageError | None = None
         first = client.read(url, transfer, (0, _START_BYTES))
         self.start = first.data
         self.size = first.size
+        self._fetched = len(first.data)
         self._windows = [first]
 
     def read(self, position: int, length: int) -> bytes:
@@ -158,17 +162,32 @@ class RangeSource(Source):
             if part.position <= position and end <= part.position + len(part.data):
                 break
         else:
-            self._requests += 1
-            doublings = max(0, self._requests - _SMALL_REQUESTS)
-            ahead = max(end - position, min(_LEAST_AHEAD << doublings, _MOST_AHEAD))
-            begin = max(0, min(position, self.size - ahead))
-            part = self._client.read(self._url, self._transfer, (begin, ahead))
-            if part.size != self.size:
-                msg = "it changed while it was read"
-                raise UnreachableError(msg)
-            # The start is kept, and the last ones.
-            self._windows = [self._windows[0], *self._windows[1:][1 - _MOST_WINDOWS :], part]
+            if self._error:  # readers pass over errors, and a trap would go on
+                raise type(self._error)(str(self._error))
+            try:
+                part = self._fetch(position, end)
+            except ImageError as error:
+                self._error = type(error)(str(error))
+                raise
         return part.data[position - part.position : end - part.position]
+
+    def _fetch(self, position: int, end: int) -> Part:
+        self._requests += 1
+        doublings = max(0, min(self._requests, _MOST_REQUESTS) - _SMALL_REQUESTS)
+        ahead = max(end - position, min(_LEAST_AHEAD << doublings, _MOST_AHEAD))
+        begin = max(0, min(position, self.size - ahead))
+        self._fetched += ahead
+        most = min(2 * self.size, self._transfer.access.max_bytes)
+        whole = self._requests > _MOST_REQUESTS or self._fetched > most
+        extent = None if whole else (begin, ahead)
+        part = self._client.read(self._url, self._transfer, extent)
+        if part.size != self.size:
+            msg = "it changed while it was read"
+            raise UnreachableError(msg)
+        # The start is kept, and the last ones, unless they are large.
+        kept = self._windows[1:][1 - _MOST_WINDOWS :] if ahead <= _MOST_AHEAD else []
+        self._windows = [part] if whole else [self._windows[0], *kept, part]
+        return part
 
     def stream(self) -> BinaryIO:
         """Wrap it for readers of files."""

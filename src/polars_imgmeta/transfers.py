@@ -15,6 +15,10 @@ FIRST_BYTES: Final = 1 << 20
 
 # Fetched and not yet decoded, or being fetched, over all threads.
 _bytes_in_flight = Budget(1 << 28)
+# So much of it is there for what others of a call have claimed and not yet sent.
+_SHARE_OF_CLAIMS = 1 / 4
+# How often to look whether there is room, whoever has the overdraft.
+_LOOK_SECONDS = 0.05
 
 
 class Part(NamedTuple):
@@ -76,12 +80,14 @@ class Transfer:
         self.seconds_left()
         return True
 
-    def hold(self, size: int) -> None:
-        """Make room for so many bytes in all, once others have left enough.
+    @property
+    def share(self) -> int:
+        """For how many bytes to make room on the mere word of a server that they come."""
+        amount = _bytes_in_flight.amount * _SHARE_OF_CLAIMS
+        return max(1, int(amount / self.access.concurrency))
 
-        To be called before they are read: once with the number that the server told;
-        where it told none, with `FIRST_BYTES` and then, as often as needed, with more.
-        The time that it waits here does not count.
+    def require_size(self, size: int) -> None:
+        """Check that an image may be of so many bytes.
 
         Raises:
             TooLargeError: If they are more than `max_bytes`.
@@ -90,18 +96,34 @@ class Transfer:
             limit = self.access.max_bytes
             msg = f"more bytes than `max_bytes`, which is {limit}"
             raise TooLargeError(msg)
+
+    def hold(self, size: int) -> None:
+        """Make room for so many bytes in all, once others have left enough.
+
+        To be called before they are read: with the number that the server told, or with
+        a `share` of it until those have come; where it told none, with `FIRST_BYTES` and
+        then, as often as needed, with more. The time that it waits here does not count.
+
+        Raises:
+            TooLargeError: If they are more than `max_bytes`.
+        """
+        self.require_size(size)
         if size <= self._held:
             return
         before = time.monotonic()
-        if not self._held:
+        if self._held:
+            self._grow(size - self._held)
+        else:
             _bytes_in_flight.take(size)
-        elif not _bytes_in_flight.take_at_once(size - self._held):
-            if not self._grows:
-                _bytes_in_flight.overdraft.acquire()
-                self._grows = True
-            _bytes_in_flight.overdraw(size - self._held)
         self._held = size
         self._until += time.monotonic() - before
+
+    def _grow(self, more: int) -> None:
+        while not _bytes_in_flight.take_at_once(more):
+            if self._grows or _bytes_in_flight.overdraft.acquire(timeout=_LOOK_SECONDS):
+                self._grows = True
+                _bytes_in_flight.overdraw(more)
+                return
 
     def release(self) -> None:
         """Give its memory back."""

@@ -21,6 +21,7 @@ _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 _HOST_AND_PORT = re.compile(r"(?P<host>\[[^\]]*\]|[^:]*)(?::(?P<port>[0-9]*))?")
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f]")
 _NAME = re.compile(r"(?:[a-z0-9_-]{1,63}\.)*[a-z0-9_-]{1,63}\.?", re.IGNORECASE)
+_ZONE = re.compile(r"[A-Za-z0-9_-]+")  # of a link, of this machine
 _MOST_HOST_CHARACTERS = 253
 _MOST_PORT = 65_535
 # What a target consists of. Square brackets may not stand there, but whoever signed a
@@ -178,6 +179,8 @@ def _host(host: str) -> str:
     try:
         if host.startswith("["):
             literal = unquote_to_bytes(host[1:-1]).decode("ascii")
+            if "%" in literal and not _ZONE.fullmatch(literal.partition("%")[2]):
+                raise InvalidLocatorError(msg)
             return str(ipaddress.IPv6Address(literal))
         if len(host) > _MOST_HOST_CHARACTERS:
             raise InvalidLocatorError(msg)

@@ -8,6 +8,7 @@ import time
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from http.client import HTTPException
+from io import BytesIO
 
 from urllib3 import HTTPResponse
 from urllib3.exceptions import HTTPError
@@ -101,10 +102,16 @@ def _body(response: HTTPResponse, watch: Watch) -> bytes:
     length = response.length_remaining
     if length is None or _is_encoded(response):
         return _body_of_unknown_length(response, watch)
-    watch.transfer.hold(length)
+    watch.transfer.require_size(length)
     watch.expect(length)
+    # Whoever claims much and sends nothing keeps no room from others.
+    start = min(length, watch.transfer.share)
+    watch.transfer.hold(start)
     try:
-        data = response.read(length) if length else b""
+        data = response.read(start) if start else b""
+        if len(data) == start < length:
+            watch.transfer.hold(length)
+            data = _joined(data, response, length)
     except MemoryError:
         msg = "its bytes do not fit into memory"
         raise TooLargeError(msg) from None
@@ -112,6 +119,15 @@ def _body(response: HTTPResponse, watch: Watch) -> bytes:
         msg = "the body ended early"
         raise TransientError(msg)
     return data
+
+
+def _joined(start: bytes, response: HTTPResponse, length: int) -> bytes:
+    """A body whose start has been read, with never a second copy of all of it."""
+    data = BytesIO(start)
+    data.seek(len(start))
+    while piece := response.read(min(_PIECE_BYTES, length - data.tell())):
+        data.write(piece)
+    return data.getvalue()
 
 
 def _body_of_unknown_length(response: HTTPResponse, watch: Watch) -> bytes:
