@@ -7,7 +7,9 @@ servers are asked. Whoever did not write the table narrows that down.
 from __future__ import annotations
 
 import ipaddress
+import math
 import os
+import re
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from functools import cache
@@ -30,6 +32,9 @@ STORE_SCHEMES: Final = {
 }
 """The schemes of cloud storage, each with the plainest of the same meaning."""
 SCHEMES: Final = (FILE, *WEB_SCHEMES, *STORE_SCHEMES)
+
+# Without scheme, user, port and path, which could never match; with colons, an IP address.
+_HOST: Final = re.compile(r"(\*\.)?[^\s*/@:?#\\]+|\[?[0-9a-f.]*:[0-9a-f.:]*:[0-9a-f.%:]*\]?")
 
 # In which a translator hides an address of the old kind.
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
@@ -87,8 +92,15 @@ class Access:
         require_positive("concurrency", self.concurrency)
         require_positive("max_bytes", self.max_bytes)
         timeout: object = self.timeout
-        if not (isinstance(timeout, int | float) and timeout > 0):
+        if not (
+            isinstance(timeout, int | float) and timeout is not True and 0 < timeout < math.inf
+        ):
             msg = f"`timeout` must be a positive number of seconds, got {self.timeout!r}"
+            raise ValueError(msg)
+        if self.public_addresses_only not in (True, False):
+            msg = (
+                f"`public_addresses_only` must be True or False, got {self.public_addresses_only!r}"
+            )
             raise ValueError(msg)
         schemes = _names("schemes", self.schemes)
         for scheme in schemes or ():
@@ -96,11 +108,18 @@ class Access:
                 known = ", ".join(map(repr, SCHEMES))
                 msg = f"`schemes` must be among {known}, got {scheme!r}{hint(scheme, SCHEMES)}"
                 raise ValueError(msg)
+        hosts = _names("hosts", self.hosts)
+        for host in hosts or ():
+            if not _HOST.fullmatch(host):
+                msg = (
+                    f"`hosts` must be names, such as 'example.org' or '*.example.org', got {host!r}"
+                )
+                raise ValueError(msg)
         if schemes is not None:
             schemes = frozenset(map(canonical_scheme, schemes))
         roots = None if self.roots is None else _paths(self.roots)
         object.__setattr__(self, "schemes", schemes)
-        object.__setattr__(self, "hosts", _names("hosts", self.hosts))
+        object.__setattr__(self, "hosts", hosts)
         object.__setattr__(self, "roots", roots)
         named = (self.schemes, self.hosts, self.roots)
         object.__setattr__(self, "_anywhere", all(names is None for names in named))
@@ -188,16 +207,24 @@ def canonical_scheme(scheme: str) -> str:
 def _names(option: str, names: Collection[str] | None) -> frozenset[str] | None:
     if names is None:
         return None
-    if isinstance(names, str) or not all(isinstance(name, str) for name in names):
+    if (
+        isinstance(names, str)
+        or not isinstance(names, Collection)
+        or not all(isinstance(name, str) for name in names)
+    ):
         msg = f"`{option}` must be a collection of names, got {names!r}"
         raise ValueError(msg)
     return frozenset(name.lower() for name in names)
 
 
 def _paths(roots: Collection[str | os.PathLike[str]]) -> frozenset[str]:
-    if isinstance(roots, str | os.PathLike):
+    if (
+        isinstance(roots, str | os.PathLike)
+        or not isinstance(roots, Collection)
+        or not all(isinstance(root, str | os.PathLike) for root in roots)
+    ):
         msg = f"`roots` must be a collection of folders, got {roots!r}"
-        raise ValueError(msg)  # noqa: TRY004 - as for all other attributes
+        raise ValueError(msg)
     return frozenset(os.path.abspath(os.path.expanduser(root)) for root in roots)
 
 
