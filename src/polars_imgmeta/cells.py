@@ -21,8 +21,13 @@ _DEEPEST = 4
 # What has no glyph, and what turns the direction of the text around it.
 _UNSEEN = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\u061c\\u200e\\u200f\\u2028-\\u202e\\u2066-\\u2069]")
 _URL = re.compile(
-    r"(?P<scheme>https?://)(?:[^/?#]*@)?(?P<rest>[^?#]*)(?P<query>[?#].*)?",
+    r"\s*(?P<scheme>https?://)(?:[^/?#]*@)?(?P<rest>[^?#]*)(?P<query>[?#].*)?",
     re.IGNORECASE | re.DOTALL,
+)
+# What should not stand in other URLs, and does nevertheless.
+_LOGIN = re.compile(r"(\s*[a-z][a-z0-9+.-]+://)[^/?#@]*:[^/?#]*@", re.IGNORECASE)
+_SIGNATURE = re.compile(
+    r"(\s*[a-z][a-z0-9+.-]+://[^?]*)\?(?:.*&)?[a-z-]*sig(?:nature)?=.*", re.IGNORECASE | re.DOTALL
 )
 # With a drive, or of a server.
 _WINDOWS_PATH = re.compile(r"[A-Za-z]:[\\/]|\\\\")
@@ -47,16 +52,21 @@ def text_of(value: object) -> str:
 def without_secrets(locator: str) -> str:
     """Return a URL without user, password and query, and anything else as it is.
 
-    Of cloud storage, what stands before an `@` is the name of a container.
+    Of cloud storage, what stands before an `@` is the name of a container, unless there
+    is a colon in it; and a question mark belongs to the key, unless a signature follows.
 
     Examples:
         >>> without_secrets("https://me:word@example.org/a.jpg?token=1")
         'https://example.org/a.jpg?...'
         >>> without_secrets("photos/what?.jpg")
         'photos/what?.jpg'
+        >>> without_secrets("s3://me:word@photos/what?.jpg")
+        's3://photos/what?.jpg'
+        >>> without_secrets("az://photos/a.jpg?sv=2024-11-04&sig=word")
+        'az://photos/a.jpg?...'
     """
     if not (url := _URL.match(locator)):
-        return locator
+        return _SIGNATURE.sub(r"\1?...", _LOGIN.sub(r"\1", locator, count=1))
     return url["scheme"] + url["rest"] + ("?..." if url["query"] else "")
 
 
