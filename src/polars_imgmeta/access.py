@@ -204,7 +204,7 @@ def canonical_scheme(scheme: str) -> str:
     return STORE_SCHEMES.get(scheme, scheme)
 
 
-def _names(option: str, names: Collection[str] | None) -> frozenset[str] | None:
+def _names(option: str, names: object) -> frozenset[str] | None:
     if names is None:
         return None
     if (
@@ -217,7 +217,7 @@ def _names(option: str, names: Collection[str] | None) -> frozenset[str] | None:
     return frozenset(name.lower() for name in names)
 
 
-def _paths(roots: Collection[str | os.PathLike[str]]) -> frozenset[str]:
+def _paths(roots: object) -> frozenset[str]:
     if (
         isinstance(roots, str | os.PathLike)
         or not isinstance(roots, Collection)
