@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 
@@ -230,13 +231,26 @@ MISTAKES = [
     ({"schemes": "https"}, "`schemes` must be a collection of names, got 'https'"),
     ({"hosts": "example.org"}, "`hosts` must be a collection of names, got 'example.org'"),
     ({"hosts": [1]}, "`hosts` must be a collection of names, got [1]"),
+    ({"hosts": 1}, "`hosts` must be a collection of names, got 1"),
+    *(
+        ({"hosts": [host]}, f"such as 'example.org' or '*.example.org', got {host!r}")
+        for host in ("https://a.org", "a.org:80", "a.org/b", "*", "img*.a.org", "me@a.org", "")
+    ),
+    ({"roots": [1]}, "`roots` must be a collection of folders, got [1]"),
+    ({"roots": 1}, "`roots` must be a collection of folders, got 1"),
+    ({"public_addresses_only": "no"}, "`public_addresses_only` must be True or False, got 'no'"),
+    ({"timeout": True}, "`timeout` must be a positive number of seconds, at most a day, got True"),
+    (
+        {"timeout": math.inf},
+        "`timeout` must be a positive number of seconds, at most a day, got inf",
+    ),
     ({"roots": "/data"}, "`roots` must be a collection of folders, got '/data'"),
     ({"concurrency": 0}, "`concurrency` must be a positive whole number, got 0"),
     ({"hosts": ["https://example.org"]}, "got 'https://example.org'"),
     ({"hosts": ["example.org:80"]}, "got 'example.org:80'"),
     ({"hosts": ["*"]}, "such as 'example.org' or '*.example.org', got '*'"),
-    ({"roots": [""]}, "`roots` must be folders, got ''"),
-    ({"roots": [b"/data"]}, "`roots` must be folders, got b'/data'"),
+    ({"roots": [""]}, "`roots` must be a collection of folders, got ['']"),
+    ({"roots": [b"/data"]}, "`roots` must be a collection of folders, got [b'/data']"),
     ({"timeout": 0}, "`timeout` must be a positive number of seconds, at most a day, got 0"),
     ({"timeout": "1"}, "`timeout` must be a positive number of seconds, at most a day, got '1'"),
     ({"timeout": 1e9}, "at most a day, got 1000000000.0"),

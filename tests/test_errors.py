@@ -280,7 +280,8 @@ ROWS = {
     "socket.jpg": "invalid_locator: a device, pipe or socket, not an image file",
     "script.eps": "unsupported: not an image of a known format",
     "loop.jpg": "invalid_locator: too many levels of symbolic links",
-    "x" * 300: "invalid_locator: the file name is too long",
+    "x" * 300: "invalid_locator: the file name is too long; an image itself goes into a Binary"
+    " column",
     "a\0b": "invalid_locator: a path cannot contain the character NUL",
     "empty.jpg": "corrupt: the file is empty",
     "text.jpg": "unsupported: not an image of a known format",
@@ -288,6 +289,8 @@ ROWS = {
     "header.png": "corrupt: the header of this PNG image cannot be decoded: Truncated File Read",
 }
 OTHER_ROWS = {
+    "data:image/png;base64,iVBORw0KGgo=": "invalid_locator: a data URI; an image itself goes into"
+    " a Binary column, its bytes decoded",
     "": "invalid_locator: an empty string",
     "ftp://host/a.jpg": "invalid_locator: unknown scheme 'ftp'; known are paths and file, http,"
     " https, s3, s3a, gs, gcs, az, azure, abfs, abfss, adl",

@@ -338,6 +338,29 @@ def test_an_interrupt_comes_through(tmp_path: Path) -> None:
     assert (done.stdout, done.stderr) == ("True\n", "")
 
 
+def test_an_interrupt_comes_through_a_stream(tmp_path: Path) -> None:
+    """Where Polars calls from its own threads, which Python does not interrupt."""
+    code = (
+        "import os, signal, threading, time\n"
+        "import polars as pl, polars_imgmeta as im\n"
+        "frame = pl.LazyFrame({'path': [f'URL{i}' for i in range(100)]})\n"
+        "threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()\n"
+        "started = time.monotonic()\n"
+        "try:\n"
+        "    try:\n"
+        "        im.extract(frame, 'path').collect(engine='streaming')\n"
+        "    finally:\n"
+        "        time.sleep(0.1)\n"  # where Polars has raised, Python does so once more
+        "except KeyboardInterrupt:\n"
+        "    print(time.monotonic() - started < 8)\n"
+        "print(im.extract(pl.DataFrame({'path': ['GOOD']}), 'path', 'width').height)\n"
+    )
+    with serving(lambda request: b"" if request.path == "/good" else silence()) as server:
+        code = code.replace("URL", server.url("/a")).replace("GOOD", server.url("/good"))
+        done = run_python(code, tmp_path)
+    assert (done.stdout, done.stderr) == ("True\n1\n", "")
+
+
 @given(status=st.sampled_from([200, 404, 500]))
 def test_lazy_frames_ask_nothing_before_they_are_computed(status: int) -> None:
     """Building a plan opens no connection."""

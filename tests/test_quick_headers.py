@@ -91,6 +91,22 @@ def test_long_metadata_are_skipped(format: str, size: int) -> None:  # noqa: A00
     assert read_header(BytesSource(data)).shape == (20, 30)
 
 
+@pytest.mark.parametrize("prefix", [b"", b"Exif\0\0"])
+@pytest.mark.parametrize("orientation", [None, 1, 6])
+@pytest.mark.parametrize("xmp", [b"", b"<x:xmpmeta/>", b'<x:x tiff:Orientation="1"/>'])
+def test_metadata_of_webp_that_turn_nothing(
+    prefix: bytes, orientation: int | None, xmp: bytes
+) -> None:
+    """Are no obstacle, with an orientation in Exif or without."""
+    exif = Image.Exif()
+    exif[ExifTags.Base.Make] = "m"
+    if orientation:
+        exif[ExifTags.Base.Orientation] = orientation
+    data = write(PICTURE, "WEBP", exif=prefix + exif.tobytes().removeprefix(b"Exif\0\0"), xmp=xmp)
+    assert is_quick(data)
+    assert is_quick(write(PICTURE, "WEBP", xmp=xmp))
+
+
 def jpeg_with(*segments: bytes) -> bytes:
     """Return a JPEG with further segments at its start, each from its marker on."""
     data = write(PICTURE, "JPEG")

@@ -6,6 +6,7 @@ import io
 import struct
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -156,7 +157,20 @@ def encode(name: str, **options: object) -> bytes:
     return target.getvalue()
 
 
-TYPICAL = {
+UPRIGHT = Image.Exif().tobytes()
+XMP = b"<x:xmpmeta><tiff:Orientation>8</tiff:Orientation></x:xmpmeta>"
+
+
+def png_with_xmp() -> bytes:
+    """A PNG in small chunks, with what Adobe and Apple put into theirs."""
+    info = PngImagePlugin.PngInfo()
+    info.add(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + XMP)
+    target = io.BytesIO()
+    noise(1000).save(target, "PNG", pnginfo=info)
+    return rechunk(target.getvalue(), 16_384)
+
+
+TYPICAL: dict[str, Callable[[], bytes]] = {
     "JPEG": lambda: encode("JPEG", quality=95),
     "JPEG of a camera": lambda: encode("JPEG", quality=95, exif=exif(preview=20_000)),
     "progressive JPEG": lambda: encode("JPEG", progressive=True),
@@ -167,7 +181,10 @@ TYPICAL = {
     "PNG in one chunk": lambda: png_with_exif_behind(1 << 24, 100),
     "WebP": lambda: encode("WEBP", quality=95),
     "lossless WebP": lambda: encode("WEBP", lossless=True, method=0),
+    "PNG with XMP": png_with_xmp,
     "WebP with metadata": lambda: encode("WEBP", quality=95, exif=exif()),
+    "WebP with XMP": lambda: encode("WEBP", quality=95, xmp=b"<x:xmpmeta/>"),
+    "WebP with Exif that turns nothing": lambda: encode("WEBP", quality=95, exif=UPRIGHT),
 }
 
 

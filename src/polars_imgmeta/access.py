@@ -94,11 +94,10 @@ class Access:
         """Check the attributes, and bring them into one form."""
         require_positive("concurrency", self.concurrency)
         require_positive("max_bytes", self.max_bytes)
-        timeout: object = self.timeout
-        if not (isinstance(timeout, int | float) and 0 < timeout <= _MOST_SECONDS):
+        _require_seconds(self.timeout)
+        if self.public_addresses_only not in (True, False):
             msg = (
-                "`timeout` must be a positive number of seconds, at most a day,"
-                f" got {self.timeout!r}"
+                f"`public_addresses_only` must be True or False, got {self.public_addresses_only!r}"
             )
             raise ValueError(msg)
         schemes = _names("schemes", self.schemes)
@@ -199,13 +198,24 @@ def canonical_scheme(scheme: str) -> str:
     return STORE_SCHEMES.get(scheme, scheme)
 
 
-def _names(option: str, names: Collection[str] | None) -> frozenset[str] | None:
+def _names(option: str, names: object) -> frozenset[str] | None:
     if names is None:
         return None
-    if isinstance(names, str) or not all(isinstance(name, str) for name in names):
+    if (
+        isinstance(names, str)
+        or not isinstance(names, Collection)
+        or not all(isinstance(name, str) for name in names)
+    ):
         msg = f"`{option}` must be a collection of names, got {names!r}"
         raise ValueError(msg)
     return frozenset(name.lower() for name in names)
+
+
+def _require_seconds(timeout: object) -> None:
+    number = isinstance(timeout, int | float) and not isinstance(timeout, bool)
+    if not (number and 0 < timeout <= _MOST_SECONDS):  # type: ignore[operator] # it is one
+        msg = f"`timeout` must be a positive number of seconds, at most a day, got {timeout!r}"
+        raise ValueError(msg)
 
 
 def _require_host(name: str) -> str:
@@ -219,16 +229,15 @@ def _require_host(name: str) -> str:
         raise ValueError(msg) from None
 
 
-def _paths(roots: Collection[str | os.PathLike[str]]) -> frozenset[str]:
-    if isinstance(roots, str | os.PathLike):
-        msg = f"`roots` must be a collection of folders, got {roots!r}"
-        raise ValueError(msg)  # noqa: TRY004 - as for all other attributes
-    for root in roots:
+def _paths(roots: object) -> frozenset[str]:
+    if (
+        isinstance(roots, str | os.PathLike)
+        or not isinstance(roots, Collection)
         # An empty one would be the working directory.
-        path: object = root and os.fspath(root)
-        if not (path and isinstance(path, str)):
-            msg = f"`roots` must be folders, got {root!r}"
-            raise ValueError(msg)
+        or not all(isinstance(root, str | os.PathLike) and os.fspath(root) for root in roots)
+    ):
+        msg = f"`roots` must be a collection of folders, got {roots!r}"
+        raise ValueError(msg)
     return frozenset(os.path.abspath(os.path.expanduser(root)) for root in roots)
 
 

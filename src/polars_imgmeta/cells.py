@@ -54,7 +54,8 @@ def text_of(value: object) -> str:
 def without_secrets(locator: str) -> str:
     """Return a URL without user, password and query, and anything else as it is.
 
-    Of cloud storage, what stands before an `@` is the name of a container.
+    Of cloud storage, what stands before an `@` is the name of a container, unless there
+    is a colon in it; and a question mark belongs to the key, unless a signature follows.
 
     Examples:
         >>> without_secrets("https://me:word@example.org/a.jpg?token=1")

@@ -106,7 +106,7 @@ _INVALID_LOCATOR_REASONS = {
     errno.ENXIO: "a device, pipe or socket, not an image file",
     errno.EISDIR: "a directory, not an image file",
     errno.ELOOP: "too many levels of symbolic links",
-    errno.ENAMETOOLONG: "the file name is too long",
+    errno.ENAMETOOLONG: "the file name is too long; an image itself goes into a Binary column",
 }
 
 
@@ -194,6 +194,9 @@ def _reason(error: Exception) -> str:
     return line if len(line) <= _LONGEST_REASON else f"{line[:_LONGEST_REASON]}..."
 
 
+_LONGEST_LOCATOR = 1024
+
+
 def locate(error: ImageError, locator: str | bytes) -> ImageError:
     """Return the same exception with a message that names its locator.
 
@@ -209,7 +212,10 @@ def locate(error: ImageError, locator: str | bytes) -> ImageError:
     """
     if isinstance(locator, bytes):
         return type(error)(f"an image of {len(locator)} bytes: {error}")
-    return type(error)(f"{without_secrets(locator)!r}: {error}")
+    shown = without_secrets(locator)
+    if len(shown) > _LONGEST_LOCATOR:  # perhaps an image itself, as text
+        shown = f"{shown[:_LONGEST_LOCATOR]}..."
+    return type(error)(f"{shown!r}: {error}")
 
 
 def require_positive(name: str, value: object) -> None:

@@ -97,7 +97,7 @@ def read_header(source: Source) -> Header:
             return _upright(shown.format, size, 1, "pillow", shown.weight)
         decoder: Decoder = "opencv" if _suits_opencv(image, stream) else "pillow"
         if image.format == "PNG":
-            chunks = list(png.read_chunks(stream))
+            chunks = list(png.read_chunks(source, stream))
             # OpenCV believes any declared length, and makes room for it.
             if not chunks or chunks[-1].name != b"IEND":
                 decoder = "pillow"

@@ -51,6 +51,9 @@ def open_image(locator: Locator, access: Access) -> Source:
         msg = "a path cannot contain the character NUL"
         raise exceptions.InvalidLocatorError(msg) from None
     except OSError as error:
+        if locator[:5].lower() == "data:":
+            msg = "a data URI; an image itself goes into a Binary column, its bytes decoded"
+            raise exceptions.InvalidLocatorError(msg) from None
         raise exceptions.from_os_error(error) from None
 
 

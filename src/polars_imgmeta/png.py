@@ -11,6 +11,8 @@ from typing import BinaryIO, NamedTuple
 
 from polars_imgmeta import exceptions
 from polars_imgmeta.plugins import open_with_pillow
+from polars_imgmeta.quick_headers import find_last_pixels
+from polars_imgmeta.sources import Source
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _METADATA = frozenset({b"eXIf", b"iTXt", b"tEXt", b"zTXt"})
@@ -26,14 +28,25 @@ class Chunk(NamedTuple):
     length: int
 
 
-def read_chunks(stream: BinaryIO) -> Iterator[Chunk]:
-    """The chunks of a PNG that are there as declared, up to its end."""
+def read_chunks(source: Source, stream: BinaryIO) -> Iterator[Chunk]:
+    """The chunks of a PNG that are there as declared, up to its end.
+
+    Of one that is far away, without most of those of pixels.
+
+    Args:
+        source: The image.
+        stream: Its stream.
+    """
     size = stream.seek(0, io.SEEK_END)
     position = len(_SIGNATURE)
     name = b""
     while name != b"IEND" and position + _FRAME_BYTES <= size:
         stream.seek(position)
-        length, name = struct.unpack(">I4s", stream.read(8))
+        before, head = name, stream.read(8)
+        length, name = struct.unpack(">I4s", head)
+        if source.far and name == b"IDAT" and before != b"IDAT":
+            position, head = find_last_pixels(source, position, head) or (position, head)
+            length = int.from_bytes(head[:4])
         if position + _FRAME_BYTES + length > size:
             return
         yield Chunk(name, position + 8, length)

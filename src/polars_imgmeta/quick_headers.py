@@ -11,6 +11,7 @@ Sources:
 
 from __future__ import annotations
 
+import re
 import struct
 import zlib
 from typing import NamedTuple
@@ -48,7 +49,8 @@ _PNG_KEY_BYTES = 64
 _MOST_GUESSES = 4
 
 _ANIMATION, _XMP, _EXIF = 0x02, 0x04, 0x08
-_SKIPPED_PIECES = frozenset({b"ICCP", b"ALPH", b"XMP "})
+_SKIPPED_PIECES = frozenset({b"ICCP", b"ALPH"})
+_TURNED_BY_XMP = re.compile(rb"tiff:Orientation(?:=\"|>)[^1]")
 
 
 class StoredHeader(NamedTuple):
@@ -143,7 +145,7 @@ def _read_png(source: Source) -> StoredHeader:
         if name == b"IDAT":
             has_pixels = True
             # Pixels come in many chunks, nearly all of one length.
-            if source.far and (last := _find_last_pixels(source, position, head)):
+            if source.far and (last := find_last_pixels(source, position, head)):
                 position, head = last
                 length = int.from_bytes(head[:4])
                 end = position + 12 + length
@@ -167,7 +169,7 @@ def _read_png(source: Source) -> StoredHeader:
     return StoredHeader("PNG", size, orientation or 1)
 
 
-def _find_last_pixels(source: Source, position: int, head: bytes) -> tuple[int, bytes] | None:
+def find_last_pixels(source: Source, position: int, head: bytes) -> tuple[int, bytes] | None:
     """Guess where the last chunk of pixels is, without a look at those before.
 
     Args:
@@ -227,11 +229,18 @@ def _read_webp(source: Source) -> StoredHeader:
         elif name == b"EXIF":
             _require(orientation is None and flags & _EXIF)
             content = source.read(position + 8, min(length, _EXIF_BYTES))
-            orientation = _orientation_of(content, length)
+            exif = content.removeprefix(_EXIF_SIGNATURE)  # which does not belong there
+            orientation = _orientation_of(exif, length - len(content) + len(exif))
+        elif name == b"XMP ":
+            _require(flags & _XMP and length <= _MOST_CHUNK_BYTES)
+            flags &= ~_XMP
+            # Where Exif has an orientation, it counts.
+            xmp = b"" if orientation else source.read(position + 8, length)
+            _require(not _TURNED_BY_XMP.search(xmp))
         else:
             _require(name in _SKIPPED_PIECES)
         position += 8 + length + length % 2
-    _require(size == canvas and (orientation or not flags & (_EXIF | _XMP)))
+    _require(size == canvas and not flags & (_XMP if orientation is not None else _XMP | _EXIF))
     return StoredHeader("WEBP", canvas, orientation or 1)
 
 

@@ -112,6 +112,7 @@ def run_all(
         # In pulses: an endless wait would not let Ctrl-C through.
         while not work.ended.wait(_PULSE_SECONDS):
             work.tell_news()
+            _heed_interrupt()
         work.tell_news()
     finally:
         work.end()
@@ -284,6 +285,12 @@ class _Run(Generic[Item, Result]):
     def _discard(self, item: Item) -> None:
         if self.fetching is not None:
             self.fetching.discard(item)
+
+
+def _heed_interrupt() -> None:
+    """Raise what Ctrl-C raises: Python tells its main thread alone, Polars whoever asks it."""
+    if threading.current_thread() is not threading.main_thread():
+        pl.select(0)
 
 
 def _without(numbers: range, others: Sequence[int]) -> Iterable[int]:
