@@ -239,7 +239,7 @@ MISTAKES = [
     ({"roots": [1]}, "`roots` must be a collection of folders, got [1]"),
     ({"roots": 1}, "`roots` must be a collection of folders, got 1"),
     ({"public_addresses_only": "no"}, "`public_addresses_only` must be True or False, got 'no'"),
-    ({"timeout": True}, "`timeout` must be a positive number of seconds, at most a day, got True"),
+    ({"timeout": True}, "must be a positive number of seconds, at most a day, got True"),
     (
         {"timeout": math.inf},
         "`timeout` must be a positive number of seconds, at most a day, got inf",
