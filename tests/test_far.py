@@ -278,6 +278,26 @@ def test_the_first_failing_row_is_raised(
     assert caught.value.__cause__ is None
 
 
+@pytest.mark.parametrize("scheme", ["http", "s3"])
+def test_a_failing_row_is_raised_at_once(scheme: str) -> None:
+    """Without the images behind it, which are on their way; and with those before it."""
+    with serving({"/a": [silence(), b""]}) as server:
+        url = server.url("/a") if scheme == "http" else "s3://bucket/a"
+        options = {"aws_endpoint_url": server.url(""), "aws_region": "eu-central-1"}
+        keys = {"aws_access_key_id": "key", "aws_secret_access_key": "word"}
+        started = time.monotonic()
+        with pytest.raises(im.NotFoundError, match=r"^'gone\.png': no such file"):
+            im.extract(
+                pl.DataFrame({"path": ["gone.png", url]}),
+                "path",
+                on_error="raise",
+                storage_options=options | keys,
+            )
+        assert time.monotonic() - started < 20
+    with serving({"/a": b""}) as server, pytest.raises(im.CorruptError):
+        im.extract(pl.DataFrame({"path": [server.url("/a"), "gone.png"]}), "path", on_error="raise")
+
+
 def test_what_was_gone_is_retried(pictures: dict[str, bytes]) -> None:
     """And nothing else."""
     with serving(

@@ -40,6 +40,12 @@ def shared_fetchers(concurrency: int) -> ThreadPoolExecutor:
         return _fetchers[concurrency]
 
 
+def heed_interrupt() -> None:
+    """Raise what Ctrl-C raises: Python tells its main thread alone, Polars whoever asks it."""
+    if threading.current_thread() is not threading.main_thread():
+        pl.select(0)
+
+
 def _keep_freed_memory() -> None:
     """Let the next picture have the memory of the last.
 

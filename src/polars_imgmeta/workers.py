@@ -13,12 +13,13 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from typing import Generic, Protocol, TypeAlias, TypeVar
 
 import polars as pl
 
-from polars_imgmeta.pools import shared_fetchers, shared_workers
+from polars_imgmeta.pools import heed_interrupt, shared_fetchers, shared_workers
 
 Item = TypeVar("Item")
 Item_co = TypeVar("Item_co", covariant=True)
@@ -70,11 +71,7 @@ def run(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Resul
     Raises:
         Exception: What the function raised for the earliest item that failed.
     """
-
-    def process(numbered: Iterator[tuple[int, Item]]) -> Iterator[tuple[int, Result]]:
-        return ((number, function(item)) for number, item in numbered)
-
-    return run_all(process, items)
+    return run_all(lambda numbered: ((number, function(item)) for number, item in numbered), items)
 
 
 def run_all(
@@ -112,7 +109,7 @@ def run_all(
         # In pulses: an endless wait would not let Ctrl-C through.
         while not work.ended.wait(_PULSE_SECONDS):
             work.tell_news()
-            _heed_interrupt()
+            heed_interrupt()
         work.tell_news()
     finally:
         work.end()
@@ -144,7 +141,8 @@ class _Run(Generic[Item, Result]):
         self.watch = watch
         far = fetching.far if fetching else ()
         self.far = iter(far)
-        self.near = iter(_without(range(len(items)), far))
+        self.on_their_way: set[int] = set()
+        self.near = iter(sorted({*range(len(items))}.difference(far)))
         self.fetched: deque[tuple[int, Item]] = deque()
         self.limit = len(items)
         self.results: dict[int, Result] = {}
@@ -208,6 +206,13 @@ class _Run(Generic[Item, Result]):
     def _lower_limit(self, number: int) -> None:
         with self.lock:
             self.limit = min(self.limit, number)
+            self.on_their_way.discard(number)
+            self._stop_needless()
+
+    def _stop_needless(self) -> None:
+        # Once all is here that stands before the limit, what stands behind need not come.
+        if self.limit < min(self.on_their_way, default=-1):
+            self.cancelled.set()
 
     def _call_worker(self) -> None:
         with self.lock:
@@ -262,39 +267,34 @@ class _Run(Generic[Item, Result]):
 
     def _fetch(self, fetching: Fetching[Item]) -> None:
         """Fetch items until there are no more."""
-        while (number := next(self.far, None)) is not None and number < self.limit:
+        while (number := self._set_out()) is not None:
             try:
                 item = fetching.fetch(self.items[number], self.cancelled)
             except BaseException as error:  # noqa: BLE001 - raised by the caller
                 self._fail(number, error)
                 return
             with self.lock:
-                self.fetched.append((number, item))
-            if self.cancelled.is_set():
-                self._discard_rest()
-            else:
+                self.on_their_way.discard(number)
+                self._stop_needless()
+                if needed := number < self.limit:
+                    self.fetched.append((number, item))
+            if needed:
                 self._call_worker()
+            else:
+                self._discard(item)
+
+    def _set_out(self) -> int | None:
+        with self.lock:
+            if (number := next(self.far, self.limit)) >= self.limit:
+                return None
+            self.on_their_way.add(number)
+            return number
 
     def _discard_rest(self) -> None:
-        while self.fetched:
-            try:
+        with suppress(IndexError):
+            while True:
                 self._discard(self.fetched.popleft()[1])
-            except IndexError:  # another was faster
-                return
 
     def _discard(self, item: Item) -> None:
         if self.fetching is not None:
             self.fetching.discard(item)
-
-
-def _heed_interrupt() -> None:
-    """Raise what Ctrl-C raises: Python tells its main thread alone, Polars whoever asks it."""
-    if threading.current_thread() is not threading.main_thread():
-        pl.select(0)
-
-
-def _without(numbers: range, others: Sequence[int]) -> Iterable[int]:
-    if not others:
-        return numbers
-    absent = set(others)
-    return [number for number in numbers if number not in absent]
