@@ -142,7 +142,7 @@ class _Run(Generic[Item, Result]):
         far = fetching.far if fetching else ()
         self.far = iter(far)
         self.on_their_way: set[int] = set()
-        self.near = iter(sorted({*range(len(items))}.difference(far)))
+        self.near = iter(sorted({*range(len(items))}.difference(far)) if far else range(len(items)))
         self.fetched: deque[tuple[int, Item]] = deque()
         self.limit = len(items)
         self.results: dict[int, Result] = {}
