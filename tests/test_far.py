@@ -340,22 +340,31 @@ def test_this_machine_can_be_out_of_bounds(server: Server) -> None:
     assert "data:image" in im.show(done)._repr_html_()
 
 
-def test_an_interrupt_comes_through(tmp_path: Path) -> None:
-    """While a server is silent."""
-    code = (
-        "import _thread, threading, time\n"
-        "import polars as pl, polars_imgmeta as im\n"
-        "frame = pl.DataFrame({'path': ['URL'] })\n"
-        "threading.Timer(0.5, _thread.interrupt_main).start()\n"
-        "started = time.monotonic()\n"
-        "try:\n"
-        "    im.extract(frame, 'path', access=im.Access(timeout=8))\n"
-        "except KeyboardInterrupt:\n"
-        "    print(time.monotonic() - started < 4)\n"
-    )
-    with serving({"/a": silence()}) as server:
-        done = run_python(code.replace("URL", server.url("/a")), tmp_path)
-    assert (done.stdout, done.stderr) == ("True\n", "")
+@pytest.mark.parametrize("place", ["{}", "s3://bucket"])
+def test_an_interrupt_comes_through(place: str, tmp_path: Path) -> None:
+    """While a server is silent; and neither the next call nor the process waits for it."""
+    code = """if True:
+        import _thread, threading, time
+        import polars as pl, polars_imgmeta as im
+        store = {"aws_endpoint_url": "URL", "aws_region": "a", "skip_signature": "true"}
+        options = {"storage_options": store, "access": im.Access(timeout=40, concurrency=1)}
+        threading.Timer(0.5, _thread.interrupt_main).start()
+        started = time.monotonic()
+        try:
+            im.extract(pl.DataFrame({"path": ["PLACE/a"]}), "path", **options)
+        except KeyboardInterrupt:
+            frame = im.extract(pl.DataFrame({"path": ["PLACE/empty"]}), "path", **options)
+            print(frame["path_imgmeta"].struct.field("error").item())
+            print(time.monotonic() - started < 10)
+    """
+    headers = {"ETag": '"a"', "Last-Modified": "Wed, 21 Oct 2015 07:28:00 GMT"}
+    empty = Response(headers=headers)
+    with serving(lambda request: empty if "empty" in request.path else silence()) as server:
+        url = server.url("")
+        started = time.monotonic()
+        done = run_python(code.replace("PLACE", place.format(url)).replace("URL", url), tmp_path)
+        assert time.monotonic() - started < 20
+    assert (done.stdout, done.stderr) == ("corrupt: the file is empty\nTrue\n", "")
 
 
 def test_an_interrupt_comes_through_a_stream(tmp_path: Path) -> None:

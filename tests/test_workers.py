@@ -7,10 +7,11 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -20,10 +21,17 @@ from hypothesis import strategies as st
 from polars_imgmeta import workers
 
 
+def run(function: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
+    """Apply a function to every item on the shared pool."""
+    return workers.run_all(
+        lambda numbered: ((number, function(item)) for number, item in numbered), items
+    )
+
+
 @given(items=st.lists(st.integers(), max_size=200))
 def test_results_come_in_the_order_of_the_items(items: list[int]) -> None:
     """Whichever worker is done first."""
-    assert workers.run(lambda item: item * 2, items) == [item * 2 for item in items]
+    assert run(lambda item: item * 2, items) == [item * 2 for item in items]
 
 
 @given(failing=st.sets(st.integers(0, 49), min_size=1))
@@ -35,7 +43,7 @@ def test_the_earliest_failure_is_raised(failing: set[int]) -> None:
             raise ValueError(item)
 
     with pytest.raises(ValueError, match=rf"^{min(failing)}$"):
-        workers.run(fail, range(50))
+        run(fail, range(50))
 
 
 def test_what_is_no_ordinary_exception_comes_through() -> None:
@@ -50,7 +58,7 @@ def test_what_is_no_ordinary_exception_comes_through() -> None:
         return item
 
     with pytest.raises(Panic):
-        workers.run(fail, range(10))
+        run(fail, range(10))
 
 
 def test_of_two_failures_at_once_the_earlier_is_raised() -> None:
@@ -65,7 +73,7 @@ def test_of_two_failures_at_once_the_earlier_is_raised() -> None:
         raise ValueError(item)
 
     with pytest.raises(ValueError, match=r"^0$"):
-        workers.run(fail, range(2))
+        run(fail, range(2))
 
 
 def test_a_failure_stops_the_rest() -> None:
@@ -77,9 +85,9 @@ def test_a_failure_stops_the_rest() -> None:
         raise ValueError(item)
 
     with pytest.raises(ValueError, match=r"^0$"):
-        workers.run(fail, range(1000))
+        run(fail, range(1000))
     assert len(begun) <= pl.thread_pool_size()
-    assert workers.run(str, [1]) == ["1"]
+    assert run(str, [1]) == ["1"]
 
 
 def test_work_is_spread() -> None:
@@ -93,7 +101,7 @@ def test_work_is_spread() -> None:
             release.set()
         return item
 
-    assert workers.run(wait, range(21)) == list(range(21))
+    assert run(wait, range(21)) == list(range(21))
 
 
 @dataclass
@@ -240,16 +248,21 @@ def test_a_forked_child_makes_a_pool_of_its_own() -> None:
     code = (
         "import os, warnings\n"
         "warnings.simplefilter('ignore')\n"
-        "from polars_imgmeta import workers\n"
+        "from test_workers import run, workers\n"
         "import threading\n"
         "meet = threading.Barrier(2 if workers.pl.thread_pool_size() > 1 else 1)\n"
-        "workers.run(lambda _: meet.wait(), [1, 2])  # each thread of the pool is there\n"
+        "run(lambda _: meet.wait(), [1, 2])  # each thread of the pool is there\n"
         "child = os.fork()\n"
-        "if child == 0: os._exit(0 if workers.run(str, [1, 2]) == ['1', '2'] else 1)\n"
+        "if child == 0: os._exit(0 if run(str, [1, 2]) == ['1', '2'] else 1)\n"
         "print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", code],
+        cwd=Path(__file__).parent,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
     )
     assert done.stdout == "0\n"
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from queue import SimpleQueue
 
 import numpy as np
 import polars as pl
@@ -19,7 +21,58 @@ _LARGEST_REUSED_BYTES = (32 << 20) - (1 << 13)
 
 _lock = threading.Lock()
 _pool: ThreadPoolExecutor | None = None
-_fetchers: dict[int, ThreadPoolExecutor] = {}
+_fetchers: dict[int, FetcherPool] = {}
+
+
+class FetcherPool:
+    """Threads that do little but wait, each made when it is first needed.
+
+    They are daemons: a process that ends waits neither for a silent server nor for a
+    library that cannot be interrupted.
+
+    Args:
+        size: How many threads at most.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._tasks: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._threads = 0
+        self._closed = False
+        self._lock = threading.Lock()
+
+    def submit(self, task: Callable[[], None]) -> None:
+        """Let a thread do a task, when one is free."""
+        with self._lock:
+            if self._closed:
+                self._start(lambda: _unless_process_ends(task))
+                return
+            if self._threads < self._size:
+                self._threads += 1
+                self._start(self._run)
+            self._tasks.put(task)
+
+    def close(self) -> None:
+        """Let the threads go when they are done; who comes too late has one of its own."""
+        with self._lock:
+            self._closed = True
+            self._tasks.put(None)
+
+    def _start(self, function: Callable[[], None]) -> None:
+        threading.Thread(target=function, name="imgmeta-fetch", daemon=True).start()
+
+    def _run(self) -> None:
+        while (task := self._tasks.get()) is not None:
+            _unless_process_ends(task)
+        self._tasks.put(None)  # for the others
+
+
+def _unless_process_ends(task: Callable[[], None]) -> None:
+    try:
+        task()
+    except RuntimeError as error:
+        if "shutdown" not in str(error):  # no worker can be called any more
+            raise
 
 
 def shared_workers() -> ThreadPoolExecutor:
@@ -32,12 +85,19 @@ def shared_workers() -> ThreadPoolExecutor:
         return _pool
 
 
-def shared_fetchers(concurrency: int) -> ThreadPoolExecutor:
+def shared_fetchers(concurrency: int) -> FetcherPool:
     """Return a pool of so many threads that do little but wait."""
     with _lock:
         if concurrency not in _fetchers:
-            _fetchers[concurrency] = ThreadPoolExecutor(concurrency, "imgmeta-fetch")
+            _fetchers[concurrency] = FetcherPool(concurrency)
         return _fetchers[concurrency]
+
+
+def leave_fetchers(concurrency: int) -> None:
+    """Leave a pool to what its threads wait for; who comes next has a new one."""
+    with _lock:
+        if pool := _fetchers.pop(concurrency, None):
+            pool.close()
 
 
 def heed_interrupt() -> None:

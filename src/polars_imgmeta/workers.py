@@ -19,7 +19,13 @@ from typing import Generic, Protocol, TypeAlias, TypeVar
 
 import polars as pl
 
-from polars_imgmeta.pools import heed_interrupt, shared_fetchers, shared_workers
+from polars_imgmeta.pools import (
+    FetcherPool,
+    heed_interrupt,
+    leave_fetchers,
+    shared_fetchers,
+    shared_workers,
+)
 
 Item = TypeVar("Item")
 Item_co = TypeVar("Item_co", covariant=True)
@@ -56,22 +62,6 @@ class Fetching(Protocol[Item]):
 
     def discard(self, item: Item) -> None:
         """Let go of a fetched item that nobody will process."""
-
-
-def run(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
-    """Apply a function to every item on the shared pool.
-
-    Args:
-        function: Is called from several threads at once.
-        items: What to call it with.
-
-    Returns:
-        The results, in the order of the items.
-
-    Raises:
-        Exception: What the function raised for the earliest item that failed.
-    """
-    return run_all(lambda numbered: ((number, function(item)) for number, item in numbered), items)
 
 
 def run_all(
@@ -171,6 +161,8 @@ class _Run(Generic[Item, Result]):
         if not self.ended.is_set():
             self.cancelled.set()
             self._lower_limit(-1)
+            if self.fetching:  # some of whose clients cannot be interrupted
+                leave_fetchers(self.fetching.concurrency)
         self._discard_rest()
 
     def tell_news(self) -> None:
@@ -178,11 +170,11 @@ class _Run(Generic[Item, Result]):
         if self.watch is not None:
             self.watch([self.news.popleft() for _ in range(len(self.news))])
 
-    def _submit(self, pool: ThreadPoolExecutor, task: Callable[[], None]) -> None:
+    def _submit(self, pool: ThreadPoolExecutor | FetcherPool, task: Callable[[], None]) -> None:
         with self.lock:
             self.tasks += 1
         try:
-            pool.submit(self._do, task)
+            pool.submit(partial(self._do, task))
         except BaseException:
             self._end_task()
             raise
