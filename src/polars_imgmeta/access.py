@@ -100,21 +100,9 @@ class Access:
                 f"`public_addresses_only` must be True or False, got {self.public_addresses_only!r}"
             )
             raise ValueError(msg)
-        schemes = _names("schemes", self.schemes)
-        for scheme in schemes or ():
-            if scheme not in SCHEMES:
-                known = ", ".join(map(repr, SCHEMES))
-                msg = f"`schemes` must be among {known}, got {scheme!r}{hint(scheme, SCHEMES)}"
-                raise ValueError(msg)
-        if schemes is not None:
-            schemes = frozenset(map(canonical_scheme, schemes))
-        roots = None if self.roots is None else _paths(self.roots)
-        object.__setattr__(self, "schemes", schemes)
-        hosts = _names("hosts", self.hosts)
-        if hosts is not None:
-            hosts = frozenset(map(_require_host, hosts))
-        object.__setattr__(self, "hosts", hosts)
-        object.__setattr__(self, "roots", roots)
+        object.__setattr__(self, "schemes", _schemes(self.schemes))
+        object.__setattr__(self, "hosts", _hosts(self.hosts))
+        object.__setattr__(self, "roots", _paths(self.roots))
         named = (self.schemes, self.hosts, self.roots)
         object.__setattr__(self, "_anywhere", all(names is None for names in named))
 
@@ -127,10 +115,10 @@ class Access:
         Raises:
             AccessDeniedError: If it may not.
         """
+        if self._anywhere:
+            return
         if self.schemes is not None:
             allowed = canonical_scheme(scheme) in self.schemes
-        elif self.hosts is None and self.roots is None:
-            allowed = True
         else:
             allowed = (
                 scheme in SCHEMES and (self.roots if scheme == FILE else self.hosts) is not None
@@ -218,7 +206,22 @@ def _require_seconds(timeout: object) -> None:
         raise ValueError(msg)
 
 
-def _require_host(name: str) -> str:
+def _schemes(schemes: object) -> frozenset[str] | None:
+    names = _names("schemes", schemes)
+    for scheme in names or ():
+        if scheme not in SCHEMES:
+            known = ", ".join(map(repr, SCHEMES))
+            msg = f"`schemes` must be among {known}, got {scheme!r}{hint(scheme, SCHEMES)}"
+            raise ValueError(msg)
+    return None if names is None else frozenset(map(canonical_scheme, names))
+
+
+def _hosts(hosts: object) -> frozenset[str] | None:
+    names = _names("hosts", hosts)
+    return None if names is None else frozenset(map(_host, names))
+
+
+def _host(name: str) -> str:
     """Refuse what no host is called: it would deny all, and nobody would know why."""
     if _HOST.fullmatch(name):
         return name.removesuffix(".")
@@ -229,16 +232,23 @@ def _require_host(name: str) -> str:
         raise ValueError(msg) from None
 
 
-def _paths(roots: object) -> frozenset[str]:
+def _paths(roots: object) -> frozenset[str] | None:
+    if roots is None:
+        return None
     if (
         isinstance(roots, str | os.PathLike)
         or not isinstance(roots, Collection)
-        # An empty one would be the working directory.
-        or not all(isinstance(root, str | os.PathLike) and os.fspath(root) for root in roots)
+        or not all(map(_is_path, roots))
     ):
         msg = f"`roots` must be a collection of folders, got {roots!r}"
         raise ValueError(msg)
     return frozenset(os.path.abspath(os.path.expanduser(root)) for root in roots)
+
+
+def _is_path(root: object) -> bool:
+    # An empty one would be the working directory.
+    path = os.fspath(root) if isinstance(root, str | os.PathLike) else None
+    return isinstance(path, str) and path != ""
 
 
 def _matches(host: str, pattern: str) -> bool:

@@ -28,7 +28,8 @@ _URL = re.compile(
 )
 # In which a lone question mark belongs to the name.
 _OTHER_URL = re.compile(
-    r"(?P<scheme>\s*[A-Z][A-Z0-9+.-]*://)(?:[^/]*:[^/]*@)?(?P<rest>.*?)(?P<query>\?.*=.*)?",
+    r"(?P<scheme>\s*[A-Z][A-Z0-9+.-]*://)(?:[^/:]*:[^/]*@)?(?P<rest>[^?]*(?:\?[^=]*\Z)?)"
+    r"(?P<query>.+)?",
     re.IGNORECASE | re.DOTALL,
 )
 # With a drive, or of a server.

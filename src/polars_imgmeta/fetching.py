@@ -104,12 +104,11 @@ class ImageFetching:
         try:
             source = open_remote(str(url), self.storage, transfer, whole=whole)
             header = None if whole else headers.read_header(source)
-        except FAILURES as failure:
-            transfer.release()
-            return Arrived(error=from_failure(failure)), names
-        except BaseException:
+        except BaseException as failure:
             transfer.release()  # or the next would wait for its memory for ever
-            raise
+            if not isinstance(failure, FAILURES):
+                raise
+            return Arrived(error=from_failure(failure)), names
         return Arrived(source, header), names
 
     def discard(self, request: Request) -> None:

@@ -6,6 +6,7 @@ import io
 import os
 import threading
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import BinaryIO, cast
@@ -24,9 +25,6 @@ _SMALL_REQUESTS = 5
 _MOST_WINDOWS = 3
 # Whose header is in so many places, the whole is fetched of: it may be a trap.
 _MOST_REQUESTS = 64
-
-_NEEDS_EXTRA = "needs an extra: pip install 'polars-imgmeta[remote]'"
-
 
 _making = threading.Lock()
 
@@ -68,12 +66,8 @@ def make_storage(storage_options: Mapping[str, str] | None, access: Access | Non
         msg = f"`storage_options` must be a mapping, got {type(storage_options).__name__}"
         raise TypeError(msg)
     if storage_options:
-        try:
+        with _needing_extra("`storage_options`", ImportError):
             from polars_imgmeta.stores.buckets import check_options  # noqa: PLC0415 - an extra
-        except ModuleNotFoundError as error:
-            _require_extra(error)
-            msg = f"`storage_options` {_NEEDS_EXTRA}"
-            raise ImportError(msg) from None
         check_options(storage_options)
     return Storage(access or Access(), dict(storage_options or {}))
 
@@ -84,32 +78,25 @@ def open_remote(url: str, storage: Storage, transfer: Transfer, *, whole: bool) 
     Args:
         url: Of a scheme for which there is a client.
         storage: How to read it.
-        transfer: Pays for it, and ends when the image is closed.
+        transfer: Pays for it, and is released when the image is closed; where there is
+            none, by the caller.
         whole: Whether to fetch all of it at once; otherwise what is read.
 
     Raises:
         ImageError: If it cannot be read.
     """
     scheme = scheme_of(url) or ""
-    try:
-        storage.access.require_scheme(scheme)
-        client = _client_for(scheme, storage)
-        if not whole:
-            return RangeSource(client, url, transfer)
-        return FetchedSource(client.read(url, transfer, None).data, transfer)
-    except BaseException:
-        transfer.release()
-        raise
+    storage.access.require_scheme(scheme)
+    client = _client_for(scheme, storage)
+    if not whole:
+        return RangeSource(client, url, transfer)
+    return FetchedSource(client.read(url, transfer, None).data, transfer)
 
 
 def require_remote(scheme: str) -> None:
     """Raise `ImportError` where the extra is not installed that a scheme needs."""
-    try:
+    with _needing_extra(f"{scheme}://", ImportError):
         import polars_imgmeta.stores.client  # noqa: F401, PLC0415 - an extra
-    except ModuleNotFoundError as error:
-        _require_extra(error)
-        msg = f"{scheme}:// {_NEEDS_EXTRA}"
-        raise ImportError(msg) from None
 
 
 def list_remote(
@@ -229,21 +216,23 @@ class _RangeStream(io.RawIOBase):
 
 
 def _client_for(scheme: str, storage: Storage) -> Client:
+    # One for all threads that need the same.
+    with _needing_extra(f"{scheme}://", UnreachableError), _making:
+        if scheme in STORE_SCHEMES:
+            return _store_client(frozenset(storage.options.items()), storage.access)
+        return _web_client(storage.access)
+
+
+@contextmanager
+def _needing_extra(what: str, kind: type[Exception]) -> Iterator[None]:
+    """Raise what names the extra, where one of its packages is not installed."""
     try:
-        with _making:  # one for all threads that need the same
-            if scheme in STORE_SCHEMES:
-                return _store_client(frozenset(storage.options.items()), storage.access)
-            return _web_client(storage.access)
+        yield
     except ModuleNotFoundError as error:
-        _require_extra(error)
-        msg = f"{scheme}:// {_NEEDS_EXTRA}"
-        raise UnreachableError(msg) from None
-
-
-def _require_extra(error: ModuleNotFoundError) -> None:
-    """Let pass what is not about an extra that was not installed."""
-    if error.name not in {"obstore", "urllib3"}:
-        raise error
+        if error.name not in {"obstore", "urllib3"}:
+            raise
+        msg = f"{what} needs an extra: pip install 'polars-imgmeta[remote]'"
+        raise kind(msg) from None
 
 
 @lru_cache(maxsize=8)
