@@ -13,7 +13,7 @@ from faults import serving
 from hypothesis import settings
 
 import polars_imgmeta as im
-from polars_imgmeta.samples import make_samples
+from polars_imgmeta.cli.samples import make_samples
 
 settings.register_profile("fast", max_examples=10, deadline=None)
 settings.register_profile("ci", max_examples=60, deadline=None)

@@ -19,8 +19,8 @@ import pytest
 import sets
 
 import polars_imgmeta as im
-from polars_imgmeta.catalogue import CATALOGUE
-from polars_imgmeta.pictures import intensity_of
+from polars_imgmeta.catalogue.registry import CATALOGUE
+from polars_imgmeta.decoding.pictures import intensity_of
 from polars_imgmeta.typing import GroupName
 
 Benchmark: TypeAlias = Callable[..., object]

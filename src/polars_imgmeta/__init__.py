@@ -10,10 +10,12 @@ Examples:
     [0.2]
 """
 
-from polars_imgmeta.access import Access
-from polars_imgmeta.cases import Quantiles, test_cases
-from polars_imgmeta.catalogue import CATALOGUE, GROUPS, Property
-from polars_imgmeta.editing import add, configure, remove, retry
+from polars_imgmeta.catalogue.registry import CATALOGUE, GROUPS, Property
+from polars_imgmeta.column.structs import Imgmeta, Provenance
+from polars_imgmeta.column.structs import register_marker as _register_marker
+from polars_imgmeta.display.plotting import plot
+from polars_imgmeta.display.report.writing import report
+from polars_imgmeta.display.showing import Preview, show
 from polars_imgmeta.exceptions import (
     AccessDeniedError,
     ColumnError,
@@ -27,16 +29,14 @@ from polars_imgmeta.exceptions import (
     UnreachableError,
     UnsupportedError,
 )
-from polars_imgmeta.export import sink_parquet, to_arrow, write_parquet
-from polars_imgmeta.extraction import extract, extract_expr, extract_series
-from polars_imgmeta.inspection import columns, errors, properties, provenance, unnest
+from polars_imgmeta.io.access import Access
 from polars_imgmeta.namespaces import register as _register_namespaces
-from polars_imgmeta.plots import plot
-from polars_imgmeta.reporting import report
-from polars_imgmeta.scanning import scan_images
-from polars_imgmeta.showing import Preview, show
-from polars_imgmeta.structs import Imgmeta, Provenance
-from polars_imgmeta.structs import register_marker as _register_marker
+from polars_imgmeta.verbs.cases import Quantiles, test_cases
+from polars_imgmeta.verbs.editing import add, configure, remove, retry
+from polars_imgmeta.verbs.export import sink_parquet, to_arrow, write_parquet
+from polars_imgmeta.verbs.extraction import extract, extract_expr, extract_series
+from polars_imgmeta.verbs.inspection import columns, errors, properties, provenance, unnest
+from polars_imgmeta.verbs.scanning import scan_images
 
 __version__ = "0.1.0"
 

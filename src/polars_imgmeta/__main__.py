@@ -2,6 +2,6 @@
 
 import sys
 
-from polars_imgmeta.cli import main
+from polars_imgmeta.cli.command import main
 
 sys.exit(main())

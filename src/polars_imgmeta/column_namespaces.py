@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 import polars as pl
 
-from polars_imgmeta import extraction
-from polars_imgmeta.access import Access
-from polars_imgmeta.pictures import DEFAULT_MAX_PIXELS
+from polars_imgmeta.decoding.pictures import DEFAULT_MAX_PIXELS
+from polars_imgmeta.io.access import Access
 from polars_imgmeta.typing import OnError, PropertiesLike
+from polars_imgmeta.verbs import extraction
 
 
 class ExprNamespace:

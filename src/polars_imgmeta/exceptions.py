@@ -28,7 +28,6 @@ import re
 from collections.abc import Iterable
 from typing import ClassVar
 
-from polars_imgmeta.cells import without_secrets
 from polars_imgmeta.typing import ErrorKind
 
 
@@ -192,30 +191,6 @@ def _reason(error: Exception) -> str:
     line = " ".join(text.split()) or type(error).__name__
     # Some quote the file, which may be long and may be anything.
     return line if len(line) <= _LONGEST_REASON else f"{line[:_LONGEST_REASON]}..."
-
-
-_LONGEST_LOCATOR = 1024
-
-
-def locate(error: ImageError, locator: str | bytes) -> ImageError:
-    """Return the same exception with a message that names its locator.
-
-    Without what may be secret in a URL: user and password, and the query.
-
-    Examples:
-        >>> locate(NotFoundError("no such file"), "a.jpg")
-        NotFoundError("'a.jpg': no such file")
-        >>> locate(AccessDeniedError("no"), "https://me:word@example.org/a.jpg?token=1")
-        AccessDeniedError("'https://example.org/a.jpg?...': no")
-        >>> locate(CorruptError("the file is empty"), b"")
-        CorruptError('an image of 0 bytes: the file is empty')
-    """
-    if isinstance(locator, bytes):
-        return type(error)(f"an image of {len(locator)} bytes: {error}")
-    shown = without_secrets(locator)
-    if len(shown) > _LONGEST_LOCATOR:  # perhaps an image itself, as text
-        shown = f"{shown[:_LONGEST_LOCATOR]}..."
-    return type(error)(f"{shown!r}: {error}")
 
 
 def require_positive(name: str, value: object) -> None:

@@ -13,23 +13,16 @@ from typing import IO, TYPE_CHECKING, Any, Generic
 
 import polars as pl
 
-from polars_imgmeta import (
-    cases,
-    editing,
-    export,
-    extraction,
-    inspection,
-    plots,
-    reporting,
-    showing,
-)
-from polars_imgmeta.access import Access
-from polars_imgmeta.cases import Bins
+from polars_imgmeta.column.structs import Provenance
 from polars_imgmeta.column_namespaces import ExprNamespace, SeriesNamespace
-from polars_imgmeta.pictures import DEFAULT_MAX_PIXELS
-from polars_imgmeta.showing import Preview
-from polars_imgmeta.structs import Provenance
+from polars_imgmeta.decoding.pictures import DEFAULT_MAX_PIXELS
+from polars_imgmeta.display import plotting, showing
+from polars_imgmeta.display.report import writing
+from polars_imgmeta.display.showing import Preview
+from polars_imgmeta.io.access import Access
 from polars_imgmeta.typing import Frame, FrameT, GroupName, OnError, PropertiesLike, PropertyName
+from polars_imgmeta.verbs import cases, editing, export, extraction, inspection
+from polars_imgmeta.verbs.cases import Bins
 
 if TYPE_CHECKING:
     import altair as alt
@@ -187,7 +180,7 @@ class _FrameNamespace(Generic[FrameT]):
         access: Access | None = None,
     ) -> alt.Chart | alt.LayerChart | alt.ConcatChart:
         """Draw properties: `polars_imgmeta.plot`."""
-        return plots.plot(
+        return plotting.plot(
             self._frame,
             x,
             y,
@@ -219,7 +212,7 @@ class _FrameNamespace(Generic[FrameT]):
         access: Access | None = None,
     ) -> Path:
         """Write a page of pictures and properties: `polars_imgmeta.report`."""
-        return reporting.report(
+        return writing.report(
             self._frame,
             file,
             column=column,

@@ -14,7 +14,7 @@ import sys
 import tempfile
 
 import polars_imgmeta as im
-from polars_imgmeta.images import measure
+from polars_imgmeta.measuring.measurement import measure
 
 _MAX_PIXELS = 1 << 22
 _LONGEST_MESSAGE = 250

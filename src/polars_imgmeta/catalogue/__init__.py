@@ -1,0 +1,1 @@
+"""The properties: their table and their formulas."""

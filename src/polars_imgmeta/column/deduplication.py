@@ -1,0 +1,124 @@
+"""The distinct images of a locator column, of whichever dtype.
+
+A String locates an image, a Binary is one, and a Struct has `bytes` and/or `path`, as
+the data sets of Hugging Face: the image itself where there are bytes, else where it
+is. The same image twice is one: equal strings, or equal bytes.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import polars as pl
+
+from polars_imgmeta.exceptions import ColumnError
+from polars_imgmeta.io.locators import Locator, is_far
+
+_BYTES: Final = "bytes"
+_PATH: Final = "path"
+_NUMBER: Final = "number"
+_TEXTS = (pl.String, pl.Categorical, pl.Enum, pl.Null)
+_BINARIES = (pl.Binary, pl.Null)
+
+
+def require_locator_dtype(dtype: pl.DataType, locator: str) -> None:
+    """Check that values of a dtype can locate images, or are some.
+
+    Raises:
+        ColumnError: If they cannot.
+    """
+    if isinstance(dtype, pl.Struct):
+        fields = dict(dtype)
+        suits = (
+            bool({_BYTES, _PATH} & fields.keys())
+            and isinstance(fields.get(_BYTES, pl.Null()), _BINARIES)
+            and isinstance(fields.get(_PATH, pl.Null()), _TEXTS)
+        )
+    else:
+        suits = isinstance(dtype, (pl.Binary, *_TEXTS))
+    if not suits:
+        msg = (
+            f"the locator column {locator!r} must be of dtype String or Binary, or a Struct"
+            f" with `bytes` (Binary) or `path` (String), got {dtype}"
+        )
+        raise ColumnError(msg)
+
+
+def parts_of(column: pl.Series) -> pl.DataFrame:
+    """Return what each row has of an image: its `bytes`, its `path`, or neither.
+
+    Args:
+        column: Of a dtype that can locate images.
+
+    Returns:
+        One of the two columns, or both; at most one value in a row.
+
+    Examples:
+        >>> images = [{"bytes": None, "path": "a.png"}, {"bytes": b"abc", "path": "b.png"}]
+        >>> parts_of(pl.Series(images)).rows()
+        [(None, 'a.png'), (b'abc', None)]
+    """
+    if isinstance(column.dtype, pl.Binary):
+        return pl.DataFrame([column.alias(_BYTES)])
+    if not isinstance(column.dtype, pl.Struct):
+        return pl.DataFrame([column.cast(pl.String).alias(_PATH)])
+    dtypes = {_BYTES: pl.Binary(), _PATH: pl.String()}
+    fields = column.struct.unnest()
+    parts = fields.select(pl.col(name).cast(dtypes[name]) for name in dtypes if name in fields)
+    if _BYTES in parts and _PATH in parts:
+        parts = parts.with_columns(pl.when(pl.col(_BYTES).is_null()).then(_PATH).alias(_PATH))
+    return parts
+
+
+def located(parts: pl.DataFrame) -> pl.Series:
+    """Tell which rows have an image."""
+    return parts.select(pl.any_horizontal(pl.all().is_not_null())).to_series()
+
+
+class Images:
+    """The distinct images of some rows, in the order in which they come first.
+
+    Bytes become Python's own only when they are asked for, one image at a time.
+
+    Args:
+        parts: As `parts_of` returns them.
+
+    Attributes:
+        numbers: For each row the number of its image; null where it has none.
+        far: The numbers of those that are on servers, ascending.
+    """
+
+    def __init__(self, parts: pl.DataFrame) -> None:
+        self._bytes: pl.Series | None = None
+        self._paths: list[str]
+        if _BYTES in parts:  # which Polars compares without a copy
+            distinct = parts.filter(located(parts)).unique(maintain_order=True)
+            numbers = parts.join(
+                distinct.with_row_index(_NUMBER),
+                on=parts.columns,
+                how="left",
+                nulls_equal=True,
+                maintain_order="left",
+            )
+            self.numbers = numbers[_NUMBER]
+            self._bytes = distinct[_BYTES]
+            self._paths = distinct[_PATH].to_list() if _PATH in distinct else []
+        else:
+            place: dict[str, int] = {}
+            rows = [
+                None if path is None else place.setdefault(path, len(place))
+                for path in parts[_PATH].to_list()
+            ]
+            self.numbers = pl.Series(_NUMBER, rows, pl.UInt32)
+            self._paths = list(place)
+        self.far = [number for number, path in enumerate(self._paths) if path and is_far(path)]
+
+    def __len__(self) -> int:
+        """The number of images."""
+        return len(self._paths if self._bytes is None else self._bytes)
+
+    def __getitem__(self, number: int) -> Locator:
+        """An image, or where it is."""
+        if self._bytes is not None and (data := self._bytes[number]) is not None:
+            return bytes(data)
+        return self._paths[number]

@@ -1,0 +1,1 @@
+"""Pictures of the data: plots, reports, previews."""

@@ -1,0 +1,300 @@
+"""Altair charts of what is counted already; the only module that knows Altair.
+
+Fields have names of ours, because Altair reads more into a name such as `a:b` or
+`a.b`; what the user calls them is in titles, which are plain text. Nothing is set
+with `configure`, because charts that are configured cannot be joined to others.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any, Final, TypeAlias, TypeVar, cast
+
+import altair as alt
+import polars as pl
+
+from polars_imgmeta.column.binning import Bins
+from polars_imgmeta.display.aggregation import Axis, greatest, in_common, whole_ticks
+from polars_imgmeta.display.formatting import AUTO_EXTRACTED_COLOURS
+
+Distribution: TypeAlias = alt.Chart | alt.LayerChart
+_Part = TypeVar("_Part")
+
+PURPLE: Final = AUTO_EXTRACTED_COLOURS[0]
+"""What is auto-extracted. Its contrast is 5.7 on white and 3.3 on near-black."""
+_ORANGE: Final = "#e8710a"
+_GREY: Final = "#5b6478"
+_QUIET: Final = "#6b7280"
+_CELLS: Final = ["#d6c2f7", PURPLE, "#2a0a57"]
+# Single points need to stand out more.
+_POINTS: Final = ["#b794f6", PURPLE, "#2a0a57"]
+
+_LARGE: Final = 10_000
+_SKEWED: Final = 100
+# How many points there may be for them to be this large, in square pixels.
+_DOTS: Final = {300: 60, 2_000: 30, 10_000: 14}
+
+_TAG: Final = r"<([/!?A-Za-z])"
+_NO_TAG: Final = "<\N{WORD JOINER}"
+
+
+def disarm(part: _Part) -> _Part:
+    """Break what reads as a tag, in every text of a chart, with an unseen character.
+
+    Altair saves a chart as it is within `<script>`, which a file's name could close.
+    """
+    value: Any = part
+    if isinstance(value, str):
+        value = re.sub(_TAG, rf"{_NO_TAG}\1", value)
+    elif isinstance(value, pl.DataFrame):
+        value = value.with_columns(pl.col(pl.String).str.replace_all(_TAG, f"{_NO_TAG}$1"))
+    elif isinstance(value, list | tuple):
+        value = [disarm(one) for one in value]
+    elif isinstance(value, dict):
+        value = {key: disarm(one) for key, one in value.items()}
+    elif isinstance(value, alt.SchemaBase):
+        value._kwds.update(disarm(value._kwds))  # noqa: SLF001 - the only way to all of it
+    return cast("_Part", value)
+
+
+def title(text: str, lines: Sequence[str] = (), **options: Any) -> alt.TitleParams:  # noqa: ANN401 - Altair's
+    """Make a title at the left, with quieter lines below it."""
+    if lines:
+        options |= {"subtitle": list(lines), "subtitleColor": _QUIET}
+    return alt.TitleParams(text, anchor="start", fontSize=13, fontWeight=600, **options)
+
+
+def distribution(
+    counts: pl.DataFrame,
+    axis: Axis,
+    groups: Sequence[str],
+    *,
+    pair: bool,
+    heading: tuple[str, Sequence[str]] | None,
+) -> Distribution:
+    """Draw how many images have which values.
+
+    Args:
+        counts: A row for each bin: its `start` and `end`, or the word `bin`, with
+            `group`, `images` and `share`.
+        axis: What is counted.
+        groups: The groups in order, whose shares are drawn; without any, images.
+        pair: Whether the groups are two data sets that are compared.
+        heading: The title of a chart that stands alone, and lines below it.
+    """
+    common = in_common(counts) if pair else []
+    colour = _colour_of(axis)
+    if heading:
+        above = title(heading[0], [*heading[1], *common])
+        width, height, x_title = 460, 260, axis.title
+    else:
+        above = title(axis.quantity.name, common, color=colour, frame="group", offset=8)
+        width, height, x_title = 210, 110, axis.unit or ""
+    form = {"format": "%"} if groups else {"format": "~s", **whole_ticks(counts["images"], 0)}
+    sides = alt.Axis(tickCount=4, titleColor=_QUIET, titleFontWeight="normal", **form)
+    field = "share" if groups else "images"
+    # With room above: a label at the very top would push the title up.
+    top = alt.Scale(domain=[0, 1.08 * (greatest(counts[field]) or 1)], nice=False)
+    label = "share of images" if groups else "images"
+    y = alt.Y(f"{field}:Q", title=label, stack=None, axis=sides, scale=top)
+    told = [_tooltip("images", "images", ",d"), _tooltip("share", "share", ".1%")]
+    color: alt.Color | alt.ColorValue = alt.ColorValue(colour)
+    if groups:
+        told.insert(0, _tooltip("group", "group"))
+        color = _groups(groups, pair=pair)
+    view = alt.ViewBackground(stroke=None)
+    base = alt.Chart(counts, title=above, view=view, width=width, height=height)
+    if axis.bins is None:
+        x = _words(alt.X, "bin", axis, x_title)
+        told.insert(0, _tooltip("bin", axis.quantity.name))
+        words: alt.Chart = base.mark_bar().encode(x=x, y=y, color=color, tooltip=told)
+        if groups:
+            words = words.encode(xOffset=alt.XOffset("group:N", sort=list(groups)))
+        return words
+    x = _placed(alt.X, "start", axis, x_title, grid=False)
+    bars: alt.Chart = base.mark_rect(x2Offset=-1)
+    if groups:
+        bars = base.mark_rect(opacity=0.6 / max(len(groups), 2))
+    bars = bars.encode(
+        x=x, x2="end:Q", y=y, y2=alt.datum(0), color=color, tooltip=[*_ends("", axis), *told]
+    )
+    if not groups:
+        return bars
+    # Over the bars, which overlap, an outline for each group.
+    last = counts.filter(pl.col("end") == axis.bins.edges[-1])
+    closed = pl.concat([counts, last.with_columns(start="end")])
+    outline = alt.Chart(closed).mark_line(interpolate="step-after", strokeWidth=1.5)
+    outline = outline.encode(x=x, y=y, color=color)
+    layers = alt.LayerChart(layer=[bars, outline], title=above, view=view)
+    sized: alt.LayerChart = layers.properties(width=width, height=height)
+    return sized
+
+
+def grid(charts: Sequence[Distribution], text: str, lines: Sequence[str]) -> alt.ConcatChart:
+    """Put charts side by side, three in a row."""
+    chart = alt.concat(*charts, columns=3, spacing=24, title=title(text, lines, offset=14))
+    shared: alt.ConcatChart = chart.resolve_scale(color="shared")
+    return shared
+
+
+def points(
+    rows: pl.DataFrame, x: Axis, y: Axis, color: Axis | None, named: str | None
+) -> alt.Chart:
+    """Draw a point for each row.
+
+    Args:
+        rows: `x`, `y` and, for words, `spread`, from 0 to 1; `color`, `locator` and
+            `image` where there are any.
+        x: What is to the right.
+        y: What is up.
+        color: What the colours show.
+        named: What the user calls the locator.
+    """
+    extracted = x.quantity.row or y.quantity.row
+    spread = alt.Scale(domain=[-0.2, 1.2])
+    told = [_tooltip("locator", named)] if named else []
+    told += [_told("x", x), _told("y", y)]
+    encoding: dict[str, Any] = {}
+    for channel, key, axis in ((alt.X, "x", x), (alt.Y, "y", y)):
+        if axis.words:
+            encoding[key] = _words(channel, key, axis, axis.title)
+        else:
+            encoding[key] = _placed(channel, key, axis, axis.title, grid=True)
+    if x.words:
+        encoding["xOffset"] = alt.XOffset("spread:Q", scale=spread)
+    if y.words:
+        encoding["yOffset"] = alt.YOffset("spread:Q", scale=spread)
+    encoding["color"] = alt.value(PURPLE if extracted else _GREY)
+    if color and len(rows):  # A scale of no times would be of NaN.
+        encoding["color"] = _coloured(color, color.title, _POINTS)
+        told.append(_told("color", color))
+    size = next(size for most, size in _DOTS.items() if len(rows) <= most)
+    marks = _square(rows).mark_circle(size=size, opacity=0.75)
+    chart: alt.Chart = marks.encode(**encoding, tooltip=[*told, *_image(rows)])
+    return chart
+
+
+def heat(cells: pl.DataFrame, x: Axis, y: Axis, color: Axis | None) -> alt.Chart:
+    """Draw a cell for each row.
+
+    Args:
+        cells: `x` and `x_end`, or a word; the same for y; `images`, and `color` and
+            `image` where there are any.
+        x: What is to the right.
+        y: What is up.
+        color: What the colours show the mean of; otherwise they show images.
+    """
+    encoding: dict[str, Any] = {}
+    told: list[alt.Tooltip] = []
+    for channel, key, axis in ((alt.X, "x", x), (alt.Y, "y", y)):
+        if axis.bins:
+            encoding[key] = _placed(channel, key, axis, axis.title, grid=False)
+            encoding[f"{key}2"] = f"{key}_end:Q"
+            told += _ends(key, axis)
+        else:
+            encoding[key] = _words(channel, key, axis, axis.title)
+            told.append(_told(key, axis))
+    told.append(_tooltip("images", "images", ",d"))
+    if color:
+        encoding["color"] = _coloured(color, f"mean {color.title}", _CELLS)
+        told.append(_told("color", color, f"mean {color.title}"))
+    else:
+        skewed = greatest(cells["images"]) > _SKEWED
+        scale = alt.Scale(range=_CELLS, type="log" if skewed else "linear")
+        whole = alt.Legend(title="images", **whole_ticks(cells["images"], 1))
+        encoding["color"] = alt.Color("images:Q", scale=scale, legend=whole)
+    marks = _square(cells).mark_rect()
+    chart: alt.Chart = marks.encode(**encoding, tooltip=[*told, *_image(cells)])
+    return chart
+
+
+def _square(rows: pl.DataFrame) -> alt.Chart:
+    return alt.Chart(rows, view=alt.ViewBackground(stroke=None), width=460, height=340)
+
+
+def _colour_of(axis: Axis) -> str:
+    return PURPLE if axis.quantity.row else _GREY
+
+
+def _groups(groups: Sequence[str], *, pair: bool) -> alt.Color:
+    legend = alt.Legend(
+        orient="top", title=None, symbolType="square", symbolOpacity=1, labelLimit=250
+    )
+    scale = alt.Scale(domain=list(groups), scheme="tableau10")
+    if pair:
+        scale = alt.Scale(domain=list(groups), range=[PURPLE, _ORANGE])
+    return alt.Color("group:N", scale=scale, legend=legend)
+
+
+def _coloured(color: Axis, named: str, ramp: list[str]) -> alt.Color:
+    legend = alt.Legend(
+        title=named, titleLimit=300, titleColor=_colour_of(color), gradientOpacity=1
+    )
+    if color.words:
+        legend = alt.Legend(title=named, titleLimit=300, symbolOpacity=1, labelLimit=250)
+        scale = alt.Scale(domain=list(color.words), scheme="tableau10")
+        return alt.Color("color:N", scale=scale, legend=legend)
+    time = color.quantity.kind == "time"
+    ends = alt.Scale(range=[ramp[0], ramp[-1]], type="utc")
+    scale = ends if time else alt.Scale(range=ramp)
+    return alt.Color("color:T" if time else "color:Q", scale=scale, legend=legend)
+
+
+def _placed(channel: Any, key: str, axis: Axis, named: str, *, grid: bool) -> Any:  # noqa: ANN401 - X or Y
+    """A position from the first edge of the bins to the last."""
+    bins = axis.bins or Bins((0, 1))
+    domain = [bins.edges[0], bins.edges[-1]]
+    side: dict[str, Any] = {"titleColor": _colour_of(axis), "titleLimit": 400, "grid": grid}
+    if axis.quantity.kind == "time":
+        scale = alt.Scale(type="utc", domain=domain, nice=False)
+        return channel(f"{key}:T", title=named, scale=scale, axis=alt.Axis(tickCount=5, **side))
+    scale = alt.Scale(type="log" if bins.log else "linear", domain=domain, nice=False, zero=False)
+    if bins.log or bins.edges[-1] >= _LARGE:
+        # 10k and 1M, yet never 10m for a hundredth.
+        side["format"] = "~s" if bins.edges[0] >= 1 else "~g"
+    ticks = alt.Axis(tickCount=5, labelOverlap=True, **side)
+    return channel(f"{key}:Q", title=named, scale=scale, axis=ticks)
+
+
+def _words(channel: Any, key: str, axis: Axis, named: str) -> Any:  # noqa: ANN401 - X or Y
+    angle = -35 if channel is alt.X else 0
+    words = list(axis.words)
+    side = alt.Axis(titleColor=_colour_of(axis), titleLimit=400, labelLimit=150, labelAngle=angle)
+    return channel(f"{key}:N", title=named, sort=words, scale=alt.Scale(domain=words), axis=side)
+
+
+def _tooltip(field: str, named: str | None, form: str | None = None) -> alt.Tooltip:
+    # Vega takes these two for a picture to load and for a heading.
+    named = f"column {named!r}" if named in {"image", "title"} else named
+    if form is None:
+        return alt.Tooltip(f"{field}:N", title=named)
+    return alt.Tooltip(f"{field}:Q", title=named, format=form)
+
+
+def _told(key: str, axis: Axis, named: str | None = None) -> alt.Tooltip:
+    named = named or axis.title
+    if axis.words:
+        return _tooltip(key, named)
+    if axis.quantity.kind == "time":
+        return _tooltip(f"{key}_text", named)
+    return _tooltip(key, named, ",d" if axis.quantity.dtype.is_integer() else ",.4~r")
+
+
+def _ends(key: str, axis: Axis) -> list[alt.Tooltip]:
+    """The two ends of a bin, of the only axis or of one of two."""
+    fields = (key, f"{key}_end") if key else ("start", "end")
+    prefix = f"{axis.quantity.name} " if key else ""
+    if axis.quantity.kind == "time":
+        fields, form = (f"{fields[0]}_text", f"{fields[1]}_text"), None
+    else:
+        form = ",.6~r"
+    return [
+        _tooltip(field, f"{prefix}{word}", form)
+        for field, word in zip(fields, ("from", "to"), strict=True)
+    ]
+
+
+def _image(rows: pl.DataFrame) -> list[alt.Tooltip]:
+    """The picture: Vega shows one for a field of this very name."""
+    return [alt.Tooltip("image:N")] if "image" in rows.columns else []

@@ -1,0 +1,287 @@
+"""The verb that draws: what is drawn is chosen and aggregated here, by Polars."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from importlib import import_module
+from typing import TYPE_CHECKING, Final
+
+import polars as pl
+
+from polars_imgmeta.column import structs
+from polars_imgmeta.column.fields import Quantity, find_drawable, match_quantities
+from polars_imgmeta.display import aggregation, thumbnails
+from polars_imgmeta.display.aggregation import Axis
+from polars_imgmeta.exceptions import ColumnError
+from polars_imgmeta.io.access import Access
+from polars_imgmeta.io.remote import make_storage
+from polars_imgmeta.typing import Frame
+
+if TYPE_CHECKING:
+    # At run time only where it is needed: it is of an extra.
+    import altair as alt
+
+_MOST_POINTS: Final = 5_000
+_MOST_GROUPS: Final = 10
+
+
+def plot(
+    frame: Frame,
+    x: str | Iterable[str] | None = None,
+    y: str | None = None,
+    *,
+    color: str | None = None,
+    against: Frame | None = None,
+    names: tuple[str, str] = ("this", "other"),
+    pictures: int = 300,
+    column: str | None = None,
+    locator: str | None = None,
+    storage_options: Mapping[str, str] | None = None,
+    access: Access | None = None,
+) -> alt.Chart | alt.LayerChart | alt.ConcatChart:
+    """Draw properties: distributions, one against another, or two data sets.
+
+    What is drawn depends on what is given:
+
+    - nothing but the frame: the distribution of every property
+    - `x`: the distribution of that, or of several
+    - `x` and `y`: a point for each image, whose picture is shown when the mouse is
+      over it; for more than 5,000 images, a heat map of how many there are
+    - `against`: distributions of two data sets over each other, as shares of each
+    - `color`: a third property or column to colour points by, or groups whose
+      distributions are drawn over each other
+
+    Polars bins and counts, so that charts stay small however large the frame is.
+    Rows with an error and rows without a value are left out; the title counts
+    them. What is auto-extracted is purple.
+
+    Args:
+        frame: The frame. A lazy one is collected, once, as far as it is drawn.
+        x: A property or a column of your own: numbers, times or words. Of words,
+            the 20 most frequent are told apart.
+        y: A second one.
+        color: A third one. Of words, the 9 most frequent are told apart. Groups of
+            numbers or times are up to 5 ranges of about as many rows each. A heat
+            map has the mean of numbers; words are drawn as points of a random
+            sample of 5,000 rows, always the same.
+        against: Another frame to compare distributions with; of what both have, unless
+            `x` says of what.
+        names: What the frame and the other one are called.
+        pictures: How many pictures a chart holds at most; of more points, every
+            second, third and so on has one. They take about 3 kB each.
+        column: The auto-extracted column; may be left out where there is one.
+        locator: The locator column, where the one on record was renamed.
+        storage_options: As for `extract`.
+        access: As for `extract`.
+
+    Returns:
+        An Altair chart, which can be changed, joined and saved like any other.
+
+    Raises:
+        ImportError: If the extra `plot` is not installed.
+        ColumnError: If a name is neither a property nor a column, or not clear.
+        ValueError: If options do not go together.
+
+    Examples:
+        >>> df = im.scan_images("photos").imgmeta.extract("path").collect()
+        >>> chart = im.plot(df, "brightness", "sharpness")
+        >>> chart.properties(width=300).to_dict()["title"]["text"]
+        '9 images'
+    """
+    schema = structs.schema_of(frame)
+    _require_options((x, y, color, against), names, pictures)
+    _require_altair()
+    storage = make_storage(storage_options, access)
+    if isinstance(x, str) and y is not None:
+        drawn = {
+            "x": find_drawable(schema, x, column, "x"),
+            "y": find_drawable(schema, y, column, "y"),
+        }
+        if color is not None:
+            drawn["color"] = find_drawable(schema, color, column, "color")
+        source, lacking = _source(schema, drawn, column, locator) if pictures else (None, [])
+        rows, left_out = aggregation.collect(frame, drawn, source)
+        left_out += lacking
+        return _relation(
+            rows,
+            drawn,
+            left_out,
+            source,
+            partial(thumbnails.beside, pictures=pictures, storage=storage),
+        )
+    every = x is None
+    if x is None:
+        chosen = structs.choose(schema, column)
+        x, column = chosen.properties, chosen.column
+    wanted = [x] if isinstance(x, str) else list(x)
+    found = {
+        f"v{place}": find_drawable(schema, name, column, "x") for place, name in enumerate(wanted)
+    }
+    if not found:
+        msg = "`x` must name at least one property or column, got none"
+        raise ColumnError(msg)
+    if against is not None:
+        return _comparison(
+            frame, against, found, names, column, alone=isinstance(x, str), every=every
+        )
+    groups = {} if color is None else {"group": find_drawable(schema, color, column, "color")}
+    rows, left_out = aggregation.collect(frame, {**found, **groups}, None)
+    words: Sequence[str] = ()
+    if groups:
+        rows, words = aggregation.group(rows, "group", groups["group"], _MOST_GROUPS)
+    title = (_images(len(rows)), left_out)
+    return _distributions(rows, found, title, words, alone=isinstance(x, str))
+
+
+def _comparison(
+    frame: Frame,
+    against: Frame,
+    found: dict[str, Quantity],
+    names: tuple[str, str],
+    column: str | None,
+    *,
+    alone: bool,
+    every: bool,
+) -> alt.Chart | alt.LayerChart | alt.ConcatChart:
+    """The distributions of two frames over each other."""
+    schema = against.collect_schema()
+    found, others, single = match_quantities(schema, found, column, every=every)
+    parts, lines = [], []
+    for name, part, quantities in zip(names, (frame, against), (found, others), strict=True):
+        rows, left_out = aggregation.collect(part, quantities, None)
+        parts.append(rows.with_columns(group=pl.lit(name)))
+        lines.append(", ".join([f"{name}: {_images(len(rows))}", *left_out]))
+    lines += [f"not in both: {', '.join(single)}"] if single else []
+    title = (" against ".join(names), lines)
+    return _distributions(pl.concat(parts), found, title, names, alone=alone, pair=True)
+
+
+def _distributions(
+    rows: pl.DataFrame,
+    found: dict[str, Quantity],
+    title: tuple[str, Sequence[str]],
+    groups: Sequence[str],
+    *,
+    alone: bool,
+    pair: bool = False,
+) -> alt.Chart | alt.LayerChart | alt.ConcatChart:
+    from polars_imgmeta.display import charts  # noqa: PLC0415 - Altair is of an extra
+
+    drawn = []
+    for key, quantity in found.items():
+        group = pl.col("group") if groups else pl.lit("")
+        counts, axis = aggregation.count(rows.select(x=key, group=group), quantity, groups or [""])
+        above = title if alone else None
+        drawn.append(charts.distribution(counts, axis, groups, pair=pair, heading=above))
+    return charts.disarm(drawn[0] if alone else charts.grid(drawn, *title))
+
+
+def _relation(
+    rows: pl.DataFrame,
+    drawn: dict[str, Quantity],
+    left_out: list[str],
+    source: str | None,
+    pictured: Callable[[pl.DataFrame], pl.DataFrame],
+) -> alt.Chart:
+    """Points or, where they are too many, a heat map."""
+    from polars_imgmeta.display import charts  # noqa: PLC0415 - Altair is of an extra
+
+    text = _images(len(rows))
+    axes: dict[str, Axis] = {}
+    for key in ("x", "y"):
+        rows, axes[key] = aggregation.axis_of(rows, key, drawn[key], most_bins=40)
+    color = None
+    if "color" in drawn:
+        if drawn["color"].kind == "word":
+            rows, words = aggregation.tell_apart(rows, "color", drawn["color"], _MOST_GROUPS)
+            color = Axis(drawn["color"], words=words)
+        else:
+            color = Axis(drawn["color"])
+    x, y = axes["x"], axes["y"]
+    crowded = len(rows) > _MOST_POINTS or bool(x.words and y.words)
+    if crowded and not (color and color.words):
+        cells = pictured(aggregation.count_cells(rows, x, y))
+        chart = charts.heat(cells, x, y, color)
+    else:
+        if len(rows) > _MOST_POINTS:
+            rows = rows.sample(_MOST_POINTS, seed=0)
+            left_out = [f"a sample of {_MOST_POINTS:,} is drawn", *left_out]
+        # The golden ratio spreads neighbours evenly.
+        spread = pl.int_range(pl.len()) * 0.618_033_988_75 % 1
+        rows = aggregation.spell_times(rows.with_columns(spread=spread), {"x": x, "y": y})
+        chart = charts.points(pictured(rows), x, y, color, source)
+    return charts.disarm(chart.properties(title=charts.title(text, left_out)))
+
+
+def _source(
+    schema: Mapping[str, pl.DataType],
+    drawn: Mapping[str, Quantity],
+    column: str | None,
+    locator: str | None,
+) -> tuple[str | None, list[str]]:
+    """The column that locates the pictures, or why there is none."""
+    if locator is not None:
+        structs.require_locator(schema, locator)
+        return locator, []
+    found = structs.find(schema)
+    holders = [column, *(quantity.column for quantity in drawn.values()), *found]
+    if not found:
+        return None, []
+    holder = found[next(holder for holder in holders if holder)]
+    try:
+        return structs.locator_of(schema, holder, None), []
+    except ColumnError:
+        # Pictures are an extra: without the column the chart does without.
+        name = holder.locator or holder.column.removesuffix(structs.SUFFIX)
+        reason = f"is of dtype {schema[name]}" if name in schema else "is not in the frame"
+        return None, [f"no pictures: the column {name!r} {reason}"]
+
+
+def _images(count: int) -> str:
+    return f"{count:,} image{'' if count == 1 else 's'}"
+
+
+def _require_options(drawn: tuple[object, ...], names: object, pictures: object) -> None:
+    """Check what goes with what.
+
+    Raises:
+        ColumnError: If `x` names nothing.
+        TypeError: If `against` is no frame.
+        ValueError: If something does not.
+    """
+    x, y, color, against = drawn
+    if not isinstance(x, Iterable | None):
+        msg = f"`x` must be the name of a property or column, or several names, got {x!s}"
+        raise ColumnError(msg)
+    if not isinstance(against, pl.DataFrame | pl.LazyFrame | None):
+        msg = f"`against` must be a polars DataFrame or LazyFrame, got {type(against).__name__}"
+        raise TypeError(msg)
+    if y is not None and not isinstance(x, str):
+        msg = f"`x` must be the name of one property or column where `y` is given, got {x!r}"
+        raise ValueError(msg)
+    if against is not None and not (y is None and color is None):
+        msg = "`against` compares distributions, and goes with neither `y` nor `color`"
+        raise ValueError(msg)
+    match names:
+        case [str(first), str(second)] if first != second:
+            pass
+        case _:
+            msg = f"`names` must be two different names, got {names!r}"
+            raise ValueError(msg)
+    if not isinstance(pictures, int) or isinstance(pictures, bool) or pictures < 0:
+        msg = f"`pictures` must be a whole number from 0, got {pictures!r}"
+        raise ValueError(msg)
+
+
+def _require_altair() -> None:
+    """Import Altair.
+
+    Raises:
+        ImportError: If the extra `plot` is not installed.
+    """
+    try:
+        import_module("altair")
+    except ImportError as error:
+        msg = f"`plot` needs the extra `plot`: pip install 'polars-imgmeta[plot]' ({error})"
+        raise ImportError(msg) from error

@@ -1,0 +1,161 @@
+"""The verb that writes a report: one page of pictures that needs no network."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import secrets
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib.metadata import version
+from importlib.resources import files
+from pathlib import Path
+
+import polars as pl
+
+from polars_imgmeta.column import structs
+from polars_imgmeta.decoding.pictures import DEFAULT_MAX_PIXELS
+from polars_imgmeta.display.report.data import Json, Selection, tell
+from polars_imgmeta.exceptions import require_positive
+from polars_imgmeta.io.access import Access
+from polars_imgmeta.io.remote import make_storage
+from polars_imgmeta.typing import Frame
+
+# In JSON these are the same characters; in a page they would be markup.
+_ESCAPES = {ord(character): f"\\u{ord(character):04x}" for character in "<>&"}
+
+
+def report(
+    frame: Frame,
+    file: str | os.PathLike[str],
+    *,
+    column: str | None = None,
+    locator: str | None = None,
+    title: str = "Image report",
+    sample: int = 1_000,
+    thumbnails: bool = True,
+    max_pixels: int = DEFAULT_MAX_PIXELS,
+    storage_options: Mapping[str, str] | None = None,
+    access: Access | None = None,
+) -> Path:
+    """Write a page to look at the images of a frame and at their properties.
+
+    The page is one HTML file that needs no network: a summary; a histogram of each
+    property, where brushing a range filters everything else; a gallery that is
+    sorted and filtered; the extremes of each property side by side; and the
+    failures by kind. Auto-extracted properties are purple. The user's own columns
+    are shown beside them, at most the first 30.
+
+    Args:
+        frame: The frame. A lazy one is computed once, as a whole.
+        file: The page to write, whole or not at all; one that exists is replaced.
+        column: The auto-extracted column; may be left out where there is one.
+        locator: The locator column, where the one on record was renamed.
+        title: The heading of the page.
+        sample: How many rows at most are shown one by one. Of more rows these are
+            drawn at random, always the same, and joined by the extremes; summary,
+            distributions, extremes and failure counts are still of all rows.
+        thumbnails: Whether to show the pictures, which reads each image once.
+        max_pixels: Pictures of more pixels are not decoded, and not shown.
+        storage_options: As for `extract`.
+        access: As for `extract`.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        ColumnError: If it is not clear which column is meant, or if the locator
+            column is missing.
+        TypeError: If `frame` is no frame, `file` no path or `title` no text.
+        ValueError: If `sample` or `max_pixels` is no positive whole number,
+            or if a storage option is unknown.
+        OSError: If the page cannot be written. A folder that does not exist is
+            found out before any work is done.
+
+    Examples:
+        >>> df = im.scan_images("photos").imgmeta.extract("path").collect()
+        >>> im.report(df, "photos.html", title="Photos").name
+        'photos.html'
+    """
+    schema = structs.schema_of(frame)
+    existing = structs.choose(schema, column)
+    source = structs.locator_of(schema, existing, locator)
+    if not isinstance(title, str):
+        msg = f"`title` must be text, got {title!r}"
+        raise TypeError(msg)
+    require_positive("sample", sample)
+    require_positive("max_pixels", max_pixels)
+    page = writable_page(file)
+    storage = make_storage(storage_options, access)
+    selection = Selection(sample, thumbnails, max_pixels, storage)
+    whole = frame.collect() if isinstance(frame, pl.LazyFrame) else frame
+    data = {
+        "title": title,
+        "version": version("polars-imgmeta"),
+        "made": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        **tell(whole, existing, source, selection),
+    }
+    _write_whole(page, _render(data))
+    return page
+
+
+def writable_page(file: object) -> Path:
+    """Return the path of a page, or say why it cannot be written there.
+
+    Raises:
+        TypeError: If it is no path.
+        OSError: If its folder does not exist, or if it exists and is no file.
+    """
+    if not isinstance(file, str | os.PathLike):
+        msg = f"`file` must be a path, got {file!r}"
+        raise TypeError(msg)
+    page = Path(os.fsdecode(file)).expanduser()
+    if not page.parent.is_dir():
+        msg = f"`file` must be in a folder that exists, got {str(page)!r}"
+        raise FileNotFoundError(msg)
+    if page.exists() and not page.is_file():
+        what = "a folder" if page.is_dir() else "no regular file"
+        msg = f"`file` must name a file to write, got {str(page)!r}, which is {what}"
+        raise OSError(msg)
+    return page
+
+
+def _render(data: Json) -> str:
+    """Put the page together: its shell, style, script, and the data, which nothing runs."""
+    folder = files("polars_imgmeta") / "display" / "report" / "page"
+    shell, style, script = (
+        (folder / name).read_text("utf-8") for name in ("page.html", "page.css", "page.js")
+    )
+    policy = (
+        f"default-src 'none'; img-src data:; style-src '{_digest(style)}';"
+        f" script-src '{_digest(script)}'; base-uri 'none'; form-action 'none'"
+    )
+    # The first four are ours. The data come last, as nothing is replaced behind them.
+    parts = {"policy": policy, "style": style, "script": script, "data": _to_json(data)}
+    for name, part in parts.items():
+        before, _, after = shell.partition("{{" + name + "}}")
+        shell = before + part + after
+    return shell
+
+
+def _digest(text: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii")
+
+
+def _to_json(data: Json) -> str:
+    """Spell data in ASCII without the characters that begin or end markup."""
+    return json.dumps(data, allow_nan=False, separators=(",", ":")).translate(_ESCAPES)
+
+
+def _write_whole(page: Path, text: str) -> None:
+    """Write beside the page, then put it in place: there is never half a page."""
+    target = page.resolve()  # what a symbolic link points at
+    partial = target.with_name(f".{secrets.token_hex(8)}.partial")
+    try:
+        with partial.open("x", encoding="utf-8", newline="\n") as stream:
+            stream.write(text)
+        partial.replace(target)
+    finally:
+        partial.unlink(missing_ok=True)

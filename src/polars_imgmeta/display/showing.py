@@ -1,0 +1,182 @@
+"""The verb that shows the first rows in a notebook, with their pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property, partial
+from html import escape
+from typing import Final
+
+import polars as pl
+
+from polars_imgmeta.catalogue.registry import CATALOGUE
+from polars_imgmeta.column import structs
+from polars_imgmeta.column.structs import Provenance
+from polars_imgmeta.decoding.pictures import DEFAULT_MAX_PIXELS
+from polars_imgmeta.display import thumbnails
+from polars_imgmeta.display.formatting import AUTO_EXTRACTED_COLOURS, locator_text, text_of
+from polars_imgmeta.exceptions import ColumnError, require_positive
+from polars_imgmeta.io.access import Access
+from polars_imgmeta.io.remote import make_storage
+from polars_imgmeta.typing import Frame
+from polars_imgmeta.verbs import inspection
+
+_LIGHT, _DARK = AUTO_EXTRACTED_COLOURS
+# Purple brings its own ground, as nobody tells a cell which theme its notebook has;
+# of the themes that do, the dark ones are met.
+_STYLE: Final = f"""
+.imgmeta-show {{ overflow-x: auto; }}
+.imgmeta-show table {{ border-collapse: collapse; }}
+.imgmeta-show th, .imgmeta-show td {{ text-align: left; vertical-align: middle; padding: 4px 8px; }}
+.imgmeta-show td {{ max-width: 22em; overflow-wrap: anywhere; }}
+.imgmeta-show th {{ font-weight: 600; }}
+.imgmeta-show .auto {{ color: {_LIGHT}; background: #f5f0fe; }}
+.imgmeta-show td.auto {{ white-space: nowrap; font-variant-numeric: tabular-nums; }}
+.imgmeta-show img {{ display: block; max-width: none; }}
+[data-jp-theme-light="false"] .imgmeta-show .auto, .vscode-dark .imgmeta-show .auto,
+html[theme="dark"] .imgmeta-show .auto {{ color: {_DARK}; background: #2b2440; }}
+"""
+
+
+def show(
+    frame: Frame,
+    rows: int = 5,
+    *,
+    column: str | None = None,
+    locator: str | None = None,
+    max_pixels: int = DEFAULT_MAX_PIXELS,
+    storage_options: Mapping[str, str] | None = None,
+    access: Access | None = None,
+) -> Preview:
+    """Show the first rows with their pictures, in a notebook.
+
+    Auto-extracted properties are purple, and tell on hover where they come from.
+    Outside notebooks, the rows are printed as a flat frame.
+
+    Args:
+        frame: The frame. Of a lazy one, the first rows alone are computed.
+        rows: How many rows.
+        column: The auto-extracted column; may be left out where there is one.
+        locator: The locator column, where the one on record was renamed.
+        max_pixels: Pictures of more pixels are not decoded, and not shown.
+        storage_options: As for `extract`.
+        access: As for `extract`.
+
+    Returns:
+        What a notebook draws as a table when it is the last value of a cell. The
+        images are read when it does.
+
+    Raises:
+        ColumnError: If it is not clear which column is meant, or if the locator
+            column is missing.
+        ValueError: If `rows` or `max_pixels` is no positive whole number,
+            or if a storage option is unknown.
+
+    Examples:
+        >>> df = im.scan_images("photos").imgmeta.extract("path", ["width", "brightness"])
+        >>> im.show(df.drop("file_size"), 2)
+        shape: (2, 4)
+        ┌───────────────────┬───────┬────────────┬───────┐
+        │ path              ┆ width ┆ brightness ┆ error │
+        │ ---               ┆ ---   ┆ ---        ┆ ---   │
+        │ str               ┆ i32   ┆ f64        ┆ str   │
+        ╞═══════════════════╪═══════╪════════════╪═══════╡
+        │ photos/blobs.png  ┆ 320   ┆ 0.483236   ┆ null  │
+        │ photos/carpet.png ┆ 320   ┆ 0.5        ┆ null  │
+        └───────────────────┴───────┴────────────┴───────┘
+    """
+    schema = structs.schema_of(frame)
+    existing = structs.choose(schema, column)
+    source = structs.locator_of(schema, existing, locator)
+    require_positive("rows", rows)
+    require_positive("max_pixels", max_pixels)
+    head = frame.head(rows).lazy().collect()
+    look = partial(
+        thumbnails.data_uris,
+        max_pixels=max_pixels,
+        storage=make_storage(storage_options, access),
+    )
+    return Preview(head, existing, source, look)
+
+
+class Preview:
+    """The first rows of a frame, to look at: what `show` returns.
+
+    Attributes:
+        frame: These rows, as they are.
+    """
+
+    def __init__(
+        self,
+        frame: pl.DataFrame,
+        existing: Provenance,
+        locator: str,
+        look: Callable[[pl.Series], Sequence[str | None]],
+    ) -> None:
+        self.frame = frame
+        self._existing = existing
+        self._locator = locator
+        self._look = look
+
+    def __repr__(self) -> str:
+        try:
+            return repr(inspection.unnest(self.frame, self._existing.column))
+        except ColumnError:  # names of properties are taken
+            prefix = f"{self._existing.column}."
+            return repr(inspection.unnest(self.frame, self._existing.column, prefix=prefix))
+
+    def _repr_html_(self) -> str:
+        """Return the table that notebooks draw."""
+        return self._html
+
+    @cached_property
+    def _html(self) -> str:
+        frame, existing = self.frame, self._existing
+        locators = frame[self._locator]
+        pictures = self._look(locators)
+        own = [name for name in frame.columns if name not in {existing.column, self._locator}]
+        values = frame[existing.column].struct.unnest()
+        head = _cell("picture", tag="th") + _cell(self._locator, tag="th")
+        head += "".join(_cell(text_of(name), tag="th") for name in own)
+        for name in existing.properties:
+            head += _cell(name.replace("_", " "), tag="th", title=self._about(name))
+        body = ""
+        for index, (locator, picture) in enumerate(zip(locators, pictures, strict=True)):
+            failure = values[structs.ERROR][index]
+            body += f"<tr><td>{_image(picture, failure)}</td>{_cell(locator_text(locator))}"
+            body += "".join(_cell(_text(frame[name][index])) for name in own)
+            for name in existing.properties:
+                body += _cell(_text(values[name][index], digits=4), title=self._about(name))
+            body += "</tr>"
+        return (
+            f'<div class="imgmeta-show"><style>{_STYLE}</style><table>'
+            f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+        )
+
+    def _about(self, name: str) -> str:
+        """What the tooltip of a property says."""
+        edition = self._existing.edition or "unknown"
+        row = CATALOGUE[name]  # type: ignore[index]
+        return (
+            f"{row.description}. Auto-extracted from {self._locator!r} into"
+            f" {self._existing.column!r}, edition {edition} of the formulas."
+        )
+
+
+def _cell(text: str, *, tag: str = "td", title: str | None = None) -> str:
+    """A cell of text; one with a title is auto-extracted."""
+    auto = "" if title is None else f' class="auto" title="{escape(title)}"'
+    scope = ' scope="col"' if tag == "th" else ""
+    return f"<{tag}{scope}{auto}><bdi>{escape(text)}</bdi></{tag}>"
+
+
+def _text(value: object, *, digits: int = 6) -> str:
+    if isinstance(value, pl.Series):
+        value = value.to_list()
+    return text_of(f"{value:.{digits}g}" if isinstance(value, float) else value)
+
+
+def _image(uri: str | None, failure: str | None) -> str:
+    if uri is not None:
+        return f'<img src="{escape(uri)}" alt="">'
+    return f"<bdi>{escape(text_of(failure or 'no picture'))}</bdi>"

@@ -1,0 +1,1 @@
+"""Threads, shared limits, and progress."""

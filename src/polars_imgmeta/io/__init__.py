@@ -1,0 +1,1 @@
+"""Where images are, and how their bytes get here."""

@@ -1,0 +1,130 @@
+"""The images of a folder or a pattern."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Iterator
+
+from polars_imgmeta import exceptions
+from polars_imgmeta.io import redaction
+from polars_imgmeta.io.access import STORE_SCHEMES, WEB_SCHEMES, Access
+from polars_imgmeta.io.locators import local_path, scheme_of, spell_path
+from polars_imgmeta.io.remote import Storage, list_remote, require_remote
+
+_LOCAL = Storage()
+
+# fmt: off
+IMAGE_SUFFIXES = frozenset({
+    ".apng", ".avif", ".avifs", ".bmp", ".bw", ".cur", ".dcx", ".dds", ".dib", ".fits", ".gif",
+    ".hdr", ".heic", ".heif", ".hif", ".icb", ".icns", ".ico", ".j2c", ".j2k", ".jfif", ".jp2",
+    ".jpe", ".jpeg", ".jpf", ".jpg", ".jpx", ".jxl", ".mpo", ".pam", ".pbm", ".pcx", ".pfm",
+    ".pgm", ".pic", ".png", ".pnm", ".ppm", ".psd", ".qoi", ".ras", ".rgb", ".rgba", ".sgi",
+    ".sun", ".tga", ".tif", ".tiff", ".vda", ".vst", ".webp", ".xbm", ".xpm",
+})
+# fmt: on
+"""The suffixes, in lower case, by which an image in a folder is known."""
+
+
+def list_images(source: str, storage: Storage = _LOCAL) -> Iterator[tuple[str, int | None]]:
+    """List the image files of a folder, or the files that a glob matches.
+
+    Args:
+        source: A folder, whose image files are known by their suffix, in all
+            folders below it; or a file; or a pattern with `*`, `?`, `[...]` or
+            `**`, which alone decides. Of cloud storage: a prefix, an object, a pattern.
+        storage: How it is reached.
+
+    Yields:
+        The locator of each file, and its size in bytes where it can be told.
+
+    Raises:
+        ImageError: If the folder, or one below it, cannot be listed.
+    """
+    if scheme_of(source) in STORE_SCHEMES:
+        try:
+            yield from list_remote(source, IMAGE_SUFFIXES, storage)
+        except exceptions.ImageError as error:
+            raise redaction.locate(error, source) from None
+        return
+    path = storage.access.resolve_path(local_path(source))
+    # What is there first: its name may look like a pattern.
+    if os.path.isdir(path):
+        yield from _walk(path, storage.access, above=frozenset())
+        return
+    matches = [path] if os.path.lexists(path) else sorted(glob.iglob(path, recursive=True))
+    for match in matches:
+        folder = os.path.dirname(match) or os.curdir
+        if not os.path.isdir(match) and _is_allowed(folder, storage.access):
+            yield spell_path(match), _size(match, storage.access)
+
+
+def require_listable(source: str, storage: Storage = _LOCAL) -> None:
+    """Raise for what nobody can list: a folder or file that is not there.
+
+    A pattern may match nothing.
+
+    Raises:
+        ImageError: Of the kind `not_found`, `access_denied` or `invalid_locator`.
+        ImportError: If an extra is needed that is not installed.
+    """
+    try:
+        scheme = scheme_of(source)
+        if scheme in WEB_SCHEMES:
+            msg = "a web server lists no files; give a folder, a pattern or a cloud prefix"
+            raise exceptions.InvalidLocatorError(msg)
+        if scheme in STORE_SCHEMES:
+            storage.access.require_scheme(scheme)
+            require_remote(scheme)
+            return
+        path = storage.access.resolve_path(local_path(source, storage.access))
+    except exceptions.ImageError as error:
+        raise redaction.locate(error, source) from None
+    if not (os.path.lexists(path) or glob.has_magic(path)):
+        msg = f"`source` must be a folder, a file or a pattern, got {source!r}: no such folder"
+        raise exceptions.NotFoundError(msg)
+
+
+def _walk(
+    folder: str, access: Access, above: frozenset[tuple[int, int]]
+) -> Iterator[tuple[str, int | None]]:
+    try:
+        status = os.stat(folder)
+        with os.scandir(folder) as entries:
+            listing = sorted(entries, key=lambda entry: entry.name)
+    except OSError as error:
+        raise redaction.locate(exceptions.from_os_error(error), folder) from None
+    here = (status.st_dev, status.st_ino)
+    if here in above:  # a symbolic link back up
+        return
+    for entry in listing:
+        if _is_folder(entry):
+            if _is_allowed(entry.path, access):
+                yield from _walk(entry.path, access, above | {here})
+        elif os.path.splitext(entry.name)[1].lower() in IMAGE_SUFFIXES:
+            yield spell_path(entry.path), _size(entry.path, access)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself: its row will tell
+        return False
+
+
+def _is_allowed(path: str, access: Access) -> bool:
+    """Whether no link leads out of what is allowed; where one does, its row will tell."""
+    try:
+        access.resolve_path(path)
+    except exceptions.AccessDeniedError:
+        return False
+    return True
+
+
+def _size(path: str, access: Access) -> int | None:
+    if not _is_allowed(path, access):
+        return None
+    try:
+        return os.stat(path).st_size
+    except OSError:  # a dangling link, say: its row will tell
+        return None

@@ -1,0 +1,131 @@
+"""What a locator denotes.
+
+A locator is a path (absolute, relative to the working directory, or below a
+home, `~`), a URI of a known scheme, or the encoded image itself. A path is taken
+literally: spaces, `%`, `#` and every letter stand for themselves. A `file://` URI
+is percent-decoded.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import Final, TypeAlias
+from urllib.parse import quote, unquote_to_bytes
+
+from polars_imgmeta import exceptions
+from polars_imgmeta.io.access import SCHEMES, STORE_SCHEMES, WEB_SCHEMES, Access
+from polars_imgmeta.io.sources import BytesSource, FileSource, Source
+
+Locator: TypeAlias = str | bytes
+"""Where an image is, or the image itself."""
+
+_ANY: Final = Access()
+_FAR_SCHEMES: Final = frozenset({*WEB_SCHEMES, *STORE_SCHEMES})
+# Two letters at least, so that the drive of a Windows path is not taken for one.
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
+_FILE_URI = re.compile(
+    r"file:(?://(?P<host>[^/]*)(?=/)|(?!//))(?P<path>/.*)", re.IGNORECASE | re.DOTALL
+)
+
+
+def open_image(locator: Locator, access: Access) -> Source:
+    """Open what a locator denotes on this machine, for one reading.
+
+    Args:
+        locator: A path, a `file://` URI, or an encoded image.
+        access: Which paths may be opened.
+
+    Returns:
+        The encoded image, to be read in part; the caller closes it.
+
+    Raises:
+        ImageError: Of the kind `not_found`, `access_denied`, `unreachable` or
+            `invalid_locator`.
+    """
+    if isinstance(locator, bytes):
+        return BytesSource(locator)
+    try:
+        return FileSource(access.resolve_path(local_path(locator, access)))
+    except ValueError:
+        msg = "a path cannot contain the character NUL"
+        raise exceptions.InvalidLocatorError(msg) from None
+    except OSError as error:
+        if locator[:5].lower() == "data:":
+            msg = "a data URI; an image itself goes into a Binary column, its bytes decoded"
+            raise exceptions.InvalidLocatorError(msg) from None
+        raise exceptions.from_os_error(error) from None
+
+
+def is_far(locator: str) -> bool:
+    """Tell whether a locator denotes something on a server.
+
+    Examples:
+        >>> is_far("S3://photos/a.jpg"), is_far("file:///photos/a.jpg")
+        (True, False)
+    """
+    return "://" in locator and scheme_of(locator) in _FAR_SCHEMES
+
+
+def scheme_of(locator: str) -> str | None:
+    """Return the scheme of a URI, in lower case, or None for a path.
+
+    Examples:
+        >>> scheme_of("S3://photos/a.jpg"), scheme_of("photos/a.jpg")
+        ('s3', None)
+    """
+    scheme = _SCHEME.match(locator)
+    return scheme[1].lower() if scheme else None
+
+
+def local_path(locator: str, access: Access = _ANY) -> str:
+    """Return the path in the file system that a locator denotes.
+
+    Args:
+        locator: A path or a `file://` URI.
+        access: Tells whether another scheme is forbidden or merely unknown.
+
+    Raises:
+        AccessDeniedError: If its scheme is forbidden.
+        InvalidLocatorError: If it denotes none.
+
+    Examples:
+        >>> local_path("file:///photos/a%20b.jpg")
+        '/photos/a b.jpg'
+        >>> local_path("photos/100% #1.jpg")
+        'photos/100% #1.jpg'
+    """
+    if not locator:
+        msg = "an empty string"
+        raise exceptions.InvalidLocatorError(msg)
+    if ":" not in locator and locator[0] != "~":
+        return locator
+    if uri := _FILE_URI.fullmatch(locator):
+        if uri["host"] not in {None, "", "localhost"}:
+            msg = "a file URI of another host; this machine's files are file:///path"
+            raise exceptions.InvalidLocatorError(msg)
+        return os.fsdecode(unquote_to_bytes(uri["path"]))
+    if locator[:7].lower() == "file://":
+        msg = "a file URI of a relative path; absolute ones are file:///path"
+        raise exceptions.InvalidLocatorError(msg)
+    if scheme := scheme_of(locator):
+        access.require_scheme(scheme)
+        msg = f"unknown scheme {scheme!r}; known are paths and {', '.join(SCHEMES)}"
+        raise exceptions.InvalidLocatorError(msg)
+    return os.path.expanduser(locator)
+
+
+def spell_path(path: str) -> str:
+    """Spell a path as a locator: as it is, or as a URI where it is no valid text.
+
+    Examples:
+        >>> spell_path("~.png")
+        './~.png'
+    """
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return "file://" + quote(os.fsencode(os.path.abspath(path)))
+    # A relative path could be taken for a URI or for somebody's home.
+    special = path.startswith("~") or path.lower().startswith("file:") or _SCHEME.match(path)
+    return f"./{path}" if special else path

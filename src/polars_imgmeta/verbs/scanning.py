@@ -1,0 +1,88 @@
+"""The verb that lists images, to begin a frame with."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+
+import polars as pl
+from polars.io.plugins import register_io_source
+
+from polars_imgmeta.io import listing
+from polars_imgmeta.io.access import Access
+from polars_imgmeta.io.remote import Storage, make_storage
+
+_SCHEMA = {"path": pl.String(), "file_size": pl.Int64()}
+_BATCH_ROWS = 10_000
+
+
+def scan_images(
+    source: str | os.PathLike[str],
+    *,
+    storage_options: Mapping[str, str] | None = None,
+    access: Access | None = None,
+) -> pl.LazyFrame:
+    """List the images of a folder, bucket or glob, lazily, as a frame to extract from.
+
+    Args:
+        source: A folder, whose image files are known by their suffix in either
+            case, in all folders below it; or a pattern with `*`, `?`, `[...]`
+            or `**`, of which every match counts, whatever its suffix; or one
+            file. `~` and `file://` are understood, and so is cloud storage, such as
+            `s3://bucket/folder`.
+        storage_options: As for `extract`.
+        access: As for `extract`.
+
+    Returns:
+        A frame of `path` (relative where `source` is) and `file_size` in bytes, in
+        the order of names. The folder is listed when the frame is computed, and
+        no further than `head` asks.
+
+    Raises:
+        ImageError: If the folder does not exist or may not be listed; of cloud
+            storage, when the frame is computed, as for a folder below that cannot be
+            listed.
+        ValueError: If a storage option is unknown.
+        ImportError: If cloud storage is to be listed, and the extra `remote` is not
+            installed.
+
+    Examples:
+        >>> im.scan_images("photos").select("path").head(2).collect()
+        shape: (2, 1)
+        ┌───────────────────┐
+        │ path              │
+        │ ---               │
+        │ str               │
+        ╞═══════════════════╡
+        │ photos/blobs.png  │
+        │ photos/carpet.png │
+        └───────────────────┘
+    """
+    where = os.fspath(source)
+    storage = make_storage(storage_options, access)
+    listing.require_listable(where, storage)
+    return register_io_source(_Listing(where, storage), schema=_SCHEMA)
+
+
+@dataclass(frozen=True, slots=True)
+class _Listing:
+    """What Polars calls to read the frame."""
+
+    source: str
+    storage: Storage
+
+    def __call__(
+        self,
+        with_columns: list[str] | None,
+        predicate: pl.Expr | None,
+        n_rows: int | None,
+        batch_size: int | None,
+    ) -> Iterator[pl.DataFrame]:
+        images = islice(listing.list_images(self.source, self.storage), n_rows)
+        while rows := list(islice(images, batch_size or _BATCH_ROWS)):
+            batch = pl.DataFrame(rows, schema=_SCHEMA, orient="row")
+            if with_columns is not None:
+                batch = batch.select(with_columns)
+            yield batch if predicate is None else batch.filter(predicate)

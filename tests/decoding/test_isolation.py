@@ -1,0 +1,200 @@
+"""Decoders say nothing, and everybody else is heard."""
+
+from __future__ import annotations
+
+import ctypes
+import io
+import struct
+import threading
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from PIL import Image, ImageFile, UnidentifiedImageError
+
+import polars_imgmeta as im
+from polars_imgmeta.decoding.headers import read_header
+from polars_imgmeta.decoding.isolation import isolated
+from polars_imgmeta.decoding.opencv import cv2, get_log_level, set_log_level
+from polars_imgmeta.io.sources import BytesSource
+
+LIBC = ctypes.CDLL(None)
+LIBC.fputs.argtypes = [ctypes.c_char_p, ctypes.c_void_p]
+
+
+def say(text: str) -> None:
+    """Write to C's `stderr`, as libraries do."""
+    LIBC.fputs(text.encode() + b"\n", ctypes.c_void_p.in_dll(LIBC, "stderr").value)
+    LIBC.fflush(None)
+
+
+def noisy_images(folder: Path) -> list[str]:
+    """Images of which libpng, libjpeg, libtiff, OpenCV and Pillow have much to say."""
+    noise = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
+    image = Image.fromarray(noise)
+    paths = []
+    encodings: dict[str, dict[str, Any]] = {
+        "png": {},
+        "jpeg": {"progressive": True},
+        "tiff": {"compression": "tiff_adobe_deflate"},
+        "webp": {"lossless": True},
+        "gif": {},
+    }
+    for name, options in encodings.items():
+        file = io.BytesIO()
+        image.save(file, name, **options)
+        data = file.getvalue()
+        half = len(data) // 2
+        for number, damaged in enumerate(
+            (data[:half], data[:half] + b"\0" * 9 + data[half:], data[:half] + data[half + 40 :])
+        ):
+            path = folder / f"{number}.{name}"
+            path.write_bytes(damaged)
+            paths.append(str(path))
+    return paths
+
+
+def test_nothing_is_written_to_stderr(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Damaged images of all kinds are rows with errors, and no more."""
+    frame = pl.DataFrame({"path": noisy_images(tmp_path)})
+    result = im.extract(frame, "path")
+    assert len(im.errors(result)) > 8
+    assert capfd.readouterr() == ("", "")
+
+
+def test_the_images_are_noisy(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Without silence, the same images fill the terminal: the test above can fail."""
+    import cv2  # noqa: PLC0415
+
+    for path in noisy_images(tmp_path):
+        cv2.imread(path)
+    assert "libpng" in capfd.readouterr().err
+
+
+def test_pillow_logs_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    """A TIFF of too many samples, of which Pillow logs an error to others, is silent too."""
+    file = io.BytesIO()
+    Image.new("RGB", (2, 2)).save(file, "TIFF")
+    tag = struct.pack("<HHIHH", 277, 3, 1, 3, 0)
+    data = file.getvalue()
+    assert tag in data
+    data = data.replace(tag, struct.pack("<HHIHH", 277, 3, 1, 9999, 0))
+    assert read_header(BytesSource(data)).shape == (2, 2)
+    with pytest.raises(UnidentifiedImageError):
+        Image.open(io.BytesIO(data))
+    assert [record.message for record in caplog.records] == [
+        "More samples per pixel than can be decoded: 9999"
+    ]
+
+
+def test_other_threads_are_heard(capfd: pytest.CaptureFixture[str]) -> None:
+    """While one thread decodes, the warnings and lines of another come through."""
+    inside, done = threading.Event(), threading.Event()
+
+    def decode() -> None:
+        with isolated():
+            warnings.warn("of a decoder", UserWarning, stacklevel=1)
+            say("of a decoder")
+            inside.set()
+            assert done.wait(30)
+            say("still of a decoder")
+
+    decoder = threading.Thread(target=decode)
+    decoder.start()
+    assert inside.wait(30)
+    say("of another thread")
+    with pytest.warns(UserWarning, match="of another thread"):
+        warnings.warn("of another thread", UserWarning, stacklevel=1)
+    done.set()
+    decoder.join()
+    say("afterwards")
+    assert capfd.readouterr().err == "of another thread\nafterwards\n"
+
+
+def test_other_threads_see_the_users_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pillow's settings hold for everybody but the thread that decodes."""
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 500)
+    file = io.BytesIO()
+    noise = np.random.default_rng(0).integers(0, 256, (30, 40, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(file, "WEBP", lossless=True)
+    large = file.getvalue()
+    file = io.BytesIO()
+    Image.fromarray(noise[:9, :9]).save(file, "PNG")
+    truncated = file.getvalue()[:150]
+
+    def use() -> None:
+        assert ImageFile.LOAD_TRUNCATED_IMAGES
+        Image.open(io.BytesIO(truncated)).load()
+        with pytest.raises(Image.DecompressionBombError):
+            Image.open(io.BytesIO(large))
+
+    use()
+    with isolated(), ThreadPoolExecutor(1) as other:
+        assert not ImageFile.LOAD_TRUNCATED_IMAGES
+        with pytest.raises(OSError, match="truncated"):
+            Image.open(io.BytesIO(truncated)).load()
+        assert Image.open(io.BytesIO(large)).size == (40, 30)
+        other.submit(use).result()
+    with isolated(most_pixels=500), pytest.raises(Image.DecompressionBombError):
+        Image.open(io.BytesIO(large))
+    use()
+
+
+def test_everything_is_put_back() -> None:
+    """Filters, OpenCV's level and threads, C's `stderr` and Pillow's settings."""
+    stderr = ctypes.c_void_p.in_dll(LIBC, "stderr")
+
+    def state() -> list[object]:
+        settings = [ImageFile.LOAD_TRUNCATED_IMAGES, Image.MAX_IMAGE_PIXELS]
+        kinds = [type(setting) for setting in settings]
+        levels = [get_log_level(), cv2.getNumThreads()]
+        return [list(warnings.filters), *levels, stderr.value, settings, kinds]
+
+    before = state()
+    with isolated():
+        assert (get_log_level(), cv2.getNumThreads()) == (0, 1)
+        assert stderr.value != before[3]
+        with isolated():
+            pass
+        assert (get_log_level(), cv2.getNumThreads()) == (0, 1)
+    assert state() == before
+
+
+def test_what_the_user_sets_meanwhile_stays() -> None:
+    """A log level or filters that are set during a decoding are not undone."""
+    level = get_log_level()
+    with isolated():
+        set_log_level(5)
+    assert get_log_level() == 5
+    set_log_level(level)
+    inside, done = threading.Event(), threading.Event()
+
+    def decode() -> None:
+        with isolated():
+            inside.set()
+            assert done.wait(30)
+
+    decoder = threading.Thread(target=decode)
+    decoder.start()
+    assert inside.wait(30)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with isolated():
+            warnings.warn("unheard", UserWarning, stacklevel=1)
+    done.set()
+    decoder.join()
+    with pytest.raises(UserWarning, match="heard"):
+        warnings.warn("heard", UserWarning, stacklevel=1)
+
+
+def test_an_exception_passes_through() -> None:
+    """Silence ends with the block, however it ends."""
+    before = list(warnings.filters)
+    with pytest.raises(ZeroDivisionError), isolated():
+        _ = 1 / 0
+    assert list(warnings.filters) == before

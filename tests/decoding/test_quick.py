@@ -1,0 +1,242 @@
+"""Headers read directly: the same as Pillow's, or none."""
+
+from __future__ import annotations
+
+import struct
+import warnings
+import zlib
+from unittest import mock
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from PIL import ExifTags, Image
+from strategies import Encoded, damaged_encodings, encodings, exif_of, shown_by_pillow, write
+
+from polars_imgmeta import exceptions
+from polars_imgmeta.decoding import headers
+from polars_imgmeta.decoding.formats.quick import read_quick_header
+from polars_imgmeta.decoding.headers import Header, read_header
+from polars_imgmeta.io.sources import BytesSource
+
+FORMATS = ("JPEG", "PNG", "WEBP")
+NOISE = np.random.default_rng(3).integers(0, 256, (30, 20, 3), dtype=np.uint8)
+PICTURE = Image.fromarray(NOISE)
+
+
+def the_long_way(data: bytes) -> Header | None:
+    """Return the header that is found without the quick way, if there is one."""
+    with mock.patch.object(headers, "read_quick_header", return_value=None):
+        try:
+            return read_header(BytesSource(data))
+        except exceptions.ImageError:
+            return None
+
+
+def is_quick(data: bytes) -> bool:
+    """Whether the quick way finds a header; which is then that of the long way."""
+    source = BytesSource(data)
+    if read_quick_header(source) is None:
+        return False
+    assert read_header(source) == the_long_way(data)
+    return True
+
+
+@given(encodings(FORMATS))
+def test_what_is_found_is_what_is_shown(encoded: Encoded) -> None:
+    """Ordinary images are read quickly, and have the geometry that Pillow shows."""
+    quick = read_quick_header(BytesSource(encoded.data))
+    assert quick is not None
+    assert (quick.format, quick.orientation) == (encoded.format, encoded.orientation)
+    assert read_header(BytesSource(encoded.data)).shape == encoded.reference.shape[:2]
+    assert is_quick(encoded.data)
+
+
+@given(damaged_encodings(FORMATS))
+def test_damage_is_judged_alike(drawn: tuple[Encoded, bytes]) -> None:
+    """Of a damaged image the quick way finds what the long way finds, or nothing."""
+    _, data = drawn
+    longer = the_long_way(data)
+    if read_quick_header(BytesSource(data)) and longer:
+        assert read_header(BytesSource(data)) == longer
+
+
+@given(data=st.binary(max_size=200), format=st.sampled_from(FORMATS), at=st.integers(0, 120))
+@example(data=b"", format="JPEG", at=0)
+def test_anything_may_follow(data: bytes, format: str, at: int) -> None:  # noqa: A002 - Pillow's name
+    """Whatever the bytes, the end is a header or none, and no exception."""
+    start = write(PICTURE, format)[:at]
+    for content in (data, start + data):
+        quick, longer = read_quick_header(BytesSource(content)), the_long_way(content)
+        assert quick is None or longer is None or is_quick(content)
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp"])
+def test_opencv_writes_ordinary_images(suffix: str) -> None:
+    """Those of the other library that writes most of them are read quickly too."""
+    assert is_quick(cv2.imencode(suffix, NOISE)[1].tobytes())
+
+
+@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("size", [10, 5_000, 60_000])
+def test_long_metadata_are_skipped(format: str, size: int) -> None:  # noqa: A002
+    """A large thumbnail or profile before the size is no obstacle."""
+    exif = Image.Exif()
+    exif[ExifTags.Base.Make] = "m" * size
+    exif[ExifTags.Base.Orientation] = 6
+    profile = np.random.default_rng(0).bytes(size)
+    data = write(PICTURE, format, exif=exif, icc_profile=profile)
+    assert is_quick(data)
+    assert read_header(BytesSource(data)).shape == (20, 30)
+
+
+@pytest.mark.parametrize("prefix", [b"", b"Exif\0\0"])
+@pytest.mark.parametrize("orientation", [None, 1, 6])
+@pytest.mark.parametrize("xmp", [b"", b"<x:xmpmeta/>", b'<x:x tiff:Orientation="1"/>'])
+def test_metadata_of_webp_that_turn_nothing(
+    prefix: bytes, orientation: int | None, xmp: bytes
+) -> None:
+    """Are no obstacle, with an orientation in Exif or without."""
+    exif = Image.Exif()
+    exif[ExifTags.Base.Make] = "m"
+    if orientation:
+        exif[ExifTags.Base.Orientation] = orientation
+    data = write(PICTURE, "WEBP", exif=prefix + exif.tobytes().removeprefix(b"Exif\0\0"), xmp=xmp)
+    assert is_quick(data)
+    assert is_quick(write(PICTURE, "WEBP", xmp=xmp))
+
+
+def jpeg_with(*segments: bytes) -> bytes:
+    """Return a JPEG with further segments at its start, each from its marker on."""
+    data = write(PICTURE, "JPEG")
+    added = b"".join(
+        segment[:2] + struct.pack(">H", len(segment)) + segment[2:] for segment in segments
+    )
+    return data[:2] + added + data[2:]
+
+
+def app1(content: bytes) -> bytes:
+    """Return a segment of Exif or XMP."""
+    return b"\xff\xe1" + content
+
+
+def png_with(name: bytes, content: bytes, *, behind: bool = False) -> bytes:
+    """Return a PNG with one more chunk, before or behind the pixels."""
+    data = write(PICTURE, "PNG")
+    place = len(data) - 12 if behind else 33
+    checksum = zlib.crc32(name + content)
+    chunk = struct.pack(">I", len(content)) + name + content + struct.pack(">I", checksum)
+    return data[:place] + chunk + data[place:]
+
+
+XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/" tiff:Orientation="6"/>'
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        jpeg_with(app1(b"http://ns.adobe.com/xap/1.0/\0" + XMP)),
+        jpeg_with(app1(exif_of(6)), app1(exif_of(3))),
+        jpeg_with(app1(exif_of(6)[:-6])),
+        png_with(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + XMP),
+        png_with(b"zTXt", b"Raw profile type exif\0\0" + zlib.compress(b"\nexif\n1\n00")),
+        png_with(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + XMP, behind=True),
+        png_with(b"tEXt", b"exif\0" + exif_of(6)),
+        png_with(b"tEXt", b"exif\0" + exif_of(6), behind=True),
+        png_with(b"iTXt", b"xmp\0\0\0\0\0" + XMP),
+        png_with(b"prVt", b"of somebody's own"),
+        write(PICTURE, "PNG", save_all=True, append_images=[PICTURE.rotate(90)]),
+        write(PICTURE, "WEBP", save_all=True, append_images=[PICTURE.rotate(180)]),
+        write(PICTURE, "WEBP", xmp=XMP),
+        jpeg_with(b"\xff\xdb" + bytes(64)),
+        write(PICTURE, "JPEG").partition(b"\xff\xda")[0] + b"\xff\xda\x00\x0c\x03",
+        write(PICTURE, "PNG")[:-12],
+        write(PICTURE, "WEBP")[:-1],
+    ],
+    ids=[
+        "jpeg-xmp",
+        "jpeg-exif-twice",
+        "jpeg-exif-cut",
+        "png-xmp",
+        "png-raw-exif",
+        "png-xmp-behind",
+        "png-exif-as-text",
+        "png-exif-as-text-behind",
+        "png-xmp-as-text",
+        "png-private",
+        "png-animated",
+        "webp-animated",
+        "webp-xmp",
+        "jpeg-short-table",
+        "jpeg-cut-in-scan",
+        "png-without-end",
+        "webp-cut",
+    ],
+)
+def test_the_unusual_is_left_to_pillow(data: bytes) -> None:
+    """What may change the geometry in a rare way is not judged here."""
+    assert read_quick_header(BytesSource(data)) is None
+
+
+def test_exif_in_a_text_of_a_png() -> None:
+    """Pillow obeys it, and so does a header."""
+    data = png_with(b"tEXt", b"exif\0" + exif_of(6))
+    assert read_header(BytesSource(data)).shape == shown_by_pillow(data).shape[:2] == (20, 30)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        png_with(b"tEXt", b"Comment\0a picture"),
+        png_with(b"eXIf", exif_of(6)[6:], behind=True),
+        jpeg_with(app1(exif_of(6)), app1(b"http://ns.adobe.com/xap/1.0/\0" + XMP)),
+        jpeg_with(b"\xff\xfe a comment", app1(exif_of(8))),
+    ],
+    ids=["png-text", "png-exif-behind", "jpeg-exif-and-xmp", "jpeg-comment"],
+)
+def test_the_usual_is_not(data: bytes) -> None:
+    """Comments, and metadata that tell the orientation in the usual way."""
+    assert is_quick(data)
+    assert read_header(BytesSource(data)).shape == shown_by_pillow(data).shape[:2]
+
+
+def exif_with(entries: list[tuple[int, int, int, int]], order: str) -> bytes:
+    """Return Exif data of these entries: tag, type, count, and value or its place."""
+    magic = b"II*\0" if order == "<" else b"MM\0*"
+    packed = b"".join(
+        struct.pack(order + "HHIHH", tag, kind, count, value, 0)
+        if order == "<" or kind == 3
+        else struct.pack(order + "HHII", tag, kind, count, value)
+        for tag, kind, count, value in entries
+    )
+    count = struct.pack(order + "H", len(entries))
+    return b"Exif\0\0" + magic + struct.pack(order + "I", 8) + count + packed + bytes(4)
+
+
+@given(
+    order=st.sampled_from("<>"),
+    entries=st.lists(
+        st.tuples(
+            st.sampled_from([256, 271, 274, 305]),
+            st.integers(0, 13),
+            st.integers(0, 40),
+            st.integers(0, 200),
+        ),
+        max_size=4,
+    ),
+    format=st.sampled_from(["JPEG", "PNG"]),
+)
+def test_odd_exif(
+    order: str,
+    entries: list[tuple[int, int, int, int]],
+    format: str,  # noqa: A002 - Pillow's name
+) -> None:
+    """Orientations of odd types, values or places are judged as Pillow judges them."""
+    exif = exif_with(entries, order)
+    data = jpeg_with(app1(exif)) if format == "JPEG" else png_with(b"eXIf", exif[6:])
+    assert read_header(BytesSource(data)) == the_long_way(data)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert read_header(BytesSource(data)).shape == shown_by_pillow(data).shape[:2]

@@ -1,0 +1,735 @@
+"""Charts: valid, small, true to the data, and drawn."""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import altair as alt
+import numpy as np
+import polars as pl
+import pytest
+import vl_convert
+from hypothesis import given
+from hypothesis import strategies as st
+from interpreters import run_python
+from PIL import Image
+from reads import count_reads
+
+import polars_imgmeta as im
+from polars_imgmeta.column.binning import bins_of
+from polars_imgmeta.column.structs import Imgmeta
+from polars_imgmeta.display.charts import PURPLE
+
+ROOT = Path(__file__).parents[2]
+HOSTILE = """a.b[0]:Q'"\\\n<img src=x onerror=alert(1)>"""
+
+
+def extracted(count: int, seed: int = 0) -> pl.DataFrame:
+    """A frame as `extract` makes it, of made-up values, in which every tenth row failed."""
+    rng = np.random.default_rng(seed)
+    failed = pl.int_range(pl.len()) % 10 == 9
+    sides = np.exp(rng.normal(6.5, 1, count)).astype(np.int32) + 1
+    values = pl.DataFrame(
+        {
+            "width": sides,
+            "brightness": rng.beta(4, 4, count),
+            "sharpness": rng.beta(1, 9, count),
+        }
+    )
+    error = pl.when(failed).then(pl.lit("corrupt: x")).alias("error")
+    marker = pl.lit(value=True).ext.to(Imgmeta("path")).alias("auto_extracted")
+    fields = [pl.col(name) for name in values.columns]
+    return values.with_columns(error, marker).select(
+        path=pl.format("photos/{}.png", pl.int_range(pl.len())),
+        label=pl.Series(rng.choice(["shirt", "hat", "shoe"], count), dtype=pl.String),
+        when=pl.datetime(2026, 1, 1) + pl.duration(hours=pl.int_range(pl.len())),
+        path_imgmeta=pl.struct(
+            *(pl.when(~failed).then(field).alias(field.meta.output_name()) for field in fields),
+            "error",
+            "auto_extracted",
+        ),
+    )
+
+
+def good(frame: pl.DataFrame, name: str) -> list[float]:
+    """The values of a property in the rows without an error."""
+    return frame["path_imgmeta"].struct.field(name).drop_nulls().to_list()
+
+
+def parts(chart: Any) -> list[Any]:  # noqa: ANN401 - any chart
+    """The charts side by side, or the only one."""
+    return list(chart.concat) if isinstance(chart, alt.ConcatChart) else [chart]
+
+
+def rows(chart: Any) -> pl.DataFrame:  # noqa: ANN401 - any chart
+    """What a chart without others in it draws."""
+    data = chart.layer[0].data if isinstance(chart, alt.LayerChart) else chart.data
+    assert isinstance(data, pl.DataFrame)
+    return data
+
+
+def subtitle(chart: Any) -> list[str]:  # noqa: ANN401 - any chart
+    """The lines below the title."""
+    return list(chart.to_dict()["title"].get("subtitle", []))
+
+
+def pixels(chart: Any) -> np.ndarray[Any, np.dtype[np.uint8]]:  # noqa: ANN401 - any chart
+    """The chart as it is drawn."""
+    image = Image.open(io.BytesIO(vl_convert.vegalite_to_png(chart.to_json(), scale=1)))
+    return np.asarray(image.convert("RGB"))
+
+
+SMALL = extracted(50)
+LARGE = extracted(6_000)
+ODD = SMALL.with_columns(pl.col("label").alias(HOSTILE))
+NUMBERS = SMALL.with_columns(
+    pl.Series("weird", [math.nan, math.inf, -math.inf, None, *range(46)], dtype=pl.Float64),
+    flag=pl.int_range(pl.len()) % 2 == 0,
+    constant=pl.lit(7),
+)
+
+CHARTS: dict[str, Callable[[], Any]] = {
+    "every property": lambda: im.plot(SMALL),
+    "one": lambda: im.plot(SMALL, "brightness"),
+    "several": lambda: im.plot(SMALL, ["width", "label", "when"]),
+    "groups": lambda: im.plot(SMALL, ["brightness", "label"], color="label"),
+    "groups of one": lambda: im.plot(SMALL, "when", color="label"),
+    "two data sets": lambda: im.plot(SMALL, against=LARGE),
+    "two data sets of one": lambda: im.plot(SMALL, "label", against=LARGE, names=("a", "b")),
+    "points": lambda: im.plot(SMALL, "brightness", "sharpness"),
+    "points by number": lambda: im.plot(SMALL, "width", "sharpness", color="brightness"),
+    "points by word": lambda: im.plot(SMALL, "when", "sharpness", color="label"),
+    "points by time": lambda: im.plot(SMALL, "label", "sharpness", color="when"),
+    "many points by word": lambda: im.plot(LARGE, "sharpness", "label", color="label"),
+    "heat map": lambda: im.plot(LARGE, "brightness", "width"),
+    "heat map of times": lambda: im.plot(LARGE, "when", "brightness", color="sharpness"),
+    "heat map of words": lambda: im.plot(SMALL, "label", "label"),
+    "hostile": lambda: im.plot(ODD, "sharpness", HOSTILE, color=HOSTILE),
+    "hostile groups": lambda: im.plot(ODD, HOSTILE, color=HOSTILE),
+    "odd numbers": lambda: im.plot(NUMBERS, "weird", "flag", color="weird"),
+    "one value": lambda: im.plot(NUMBERS, ["constant", "flag"]),
+}
+
+
+@pytest.mark.parametrize("name", CHARTS)
+def test_charts_are_valid_and_drawn(name: str) -> None:
+    """Each is valid by its schema, in strict JSON, and has more than a frame on it."""
+    chart = CHARTS[name]()
+    specification = chart.to_dict()
+    assert "config" not in specification or set(specification["config"]) == {"view"}
+    assert "NaN" not in chart.to_json()
+    drawn = pixels(chart)
+    background = (drawn == 255).all(axis=2)
+    assert 0.01 < 1 - background.mean() < 0.95
+    # Text and marks; nothing but text would be grey.
+    coloured = np.ptp(drawn.astype(int), axis=2) > 20
+    assert coloured.sum() > 500
+
+
+@pytest.mark.parametrize("name", ["every property", "points", "heat map", "two data sets"])
+def test_charts_can_be_changed_and_joined(name: str) -> None:
+    """They are ordinary ones, without a configuration of their own."""
+    chart = CHARTS[name]()
+    joined = alt.hconcat(chart, CHARTS["one"]()).configure_axis(grid=False)
+    assert len(joined.to_dict()["hconcat"]) == 2
+    assert chart.properties(title="mine").to_dict()["title"] == "mine"
+
+
+@pytest.mark.parametrize("frame", [SMALL.head(0), SMALL[9:10]], ids=["empty", "failed"])
+def test_frames_without_rows_give_charts(frame: pl.DataFrame) -> None:
+    """Empty frames, and such in which every image failed, are drawn as well."""
+    charts: list[Any] = [
+        im.plot(frame),
+        im.plot(frame, "width"),
+        im.plot(frame, "width", color="label"),
+        im.plot(frame, against=frame),
+        im.plot(frame, "width", "label"),
+        im.plot(frame, "when", "width", color="brightness"),
+        im.plot(frame.head(0), "label"),
+        im.plot(frame, "brightness", against=SMALL),
+    ]
+    for chart in charts:
+        assert pixels(chart).min() < 255
+    assert charts[0].to_dict()["title"]["text"] == "0 images"
+    assert subtitle(charts[0]) == ["left out: 1 with an error"] * len(frame)
+
+
+finite = st.floats(allow_nan=False, allow_infinity=False)
+value_lists = st.lists(finite, min_size=1, max_size=40) | st.lists(
+    st.floats(1e-6, 1e9), min_size=1, max_size=40
+)
+
+
+@given(values=value_lists, count=st.integers(1, 40))
+def test_bins_hold_every_value(values: list[float], count: int) -> None:
+    """Edges rise, enclose all values, and are not many more than asked for."""
+    series = pl.Series(values, dtype=pl.Float64)
+    bins = bins_of(series, count=count)
+    edges = np.array(bins.edges)
+    assert (np.diff(edges) > 0).all()
+    assert np.isfinite(edges).all()
+    assert edges[0] <= min(values)
+    assert max(values) <= edges[-1]
+    assert 1 <= len(edges) - 1 <= max(count + 3, 30)  # of decades, as many as there are
+    expected, _ = np.histogram(values, edges)
+    found = np.bincount(bins.place(series).to_numpy(), minlength=len(edges) - 1)
+    np.testing.assert_array_equal(found, expected)
+
+
+@given(values=st.lists(st.integers(-1000, 1000), min_size=1, max_size=40))
+def test_bins_of_whole_numbers(values: list[int]) -> None:
+    """Edges are whole, and equal numbers of them are in each bin."""
+    edges = bins_of(pl.Series(values, dtype=pl.Float64), whole=True).edges
+    assert all(edge.is_integer() for edge in edges)
+    assert edges[-1] > max(values)
+    assert len(set(np.diff(edges))) == 1
+
+
+@given(values=st.lists(st.floats(0, 1), max_size=40))
+def test_bins_keep_to_the_limits(values: list[float]) -> None:
+    """No bin is where no value can be."""
+    edges = bins_of(pl.Series(values, dtype=pl.Float64), limits=(0, 1)).edges
+    assert edges[0] >= 0
+    assert edges[-1] <= 1
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+def test_histograms_are_those_of_numpy(*, lazy: bool) -> None:
+    """Counts of every property, over the edges that the chart has."""
+    chart = im.plot(LARGE.lazy() if lazy else LARGE)
+    charts = parts(chart)
+    assert [part.to_dict()["title"]["text"] for part in charts] == im.properties(LARGE)
+    for part, name in zip(charts, im.properties(LARGE), strict=True):
+        data = rows(part)
+        edges = [*data["start"], data["end"][-1]]
+        expected, _ = np.histogram(good(LARGE, name), edges)
+        assert data["images"].to_list() == expected.tolist()
+    assert chart.to_dict()["title"]["text"] == "5,400 images"
+    assert subtitle(chart) == ["left out: 600 with an error"]
+
+
+def test_wide_ranges_are_logarithmic() -> None:
+    """Pixels that span decades, with edges of few digits; shares never."""
+    data = im.plot(LARGE, "width")
+    spec = data.to_dict()["encoding"]["x"]
+    assert spec["scale"]["type"] == "log"
+    assert all(float(f"{edge:.3g}") == edge for edge in rows(data)["start"])
+    assert spec["axis"]["format"] == "~s"
+    ratios = NUMBERS.with_columns(ratio=10.0 ** (pl.int_range(pl.len()) % 7 - 3))
+    spec = im.plot(ratios, "ratio").to_dict()["encoding"]["x"]
+    assert (spec["scale"]["type"], spec["axis"]["format"]) == ("log", "~g")
+    spec = im.plot(LARGE, "brightness").to_dict()["encoding"]["x"]
+    assert spec["scale"]["type"] == "linear"
+    assert spec["title"] == "brightness (share)"
+
+
+def test_comparisons_are_of_shares() -> None:
+    """Two data sets over the same edges, with what they have in common."""
+    bright = LARGE.filter(pl.col("path_imgmeta").struct.field("brightness") > 0.4)
+    chart = im.plot(LARGE, "brightness", against=bright.lazy(), names=("all", "bright"))
+    data = rows(chart)
+    edges = [*data.filter(group="all")["start"], data["end"].max()]
+    shares = []
+    for name, frame in (("all", LARGE), ("bright", bright)):
+        counts, _ = np.histogram(good(frame, "brightness"), edges)
+        shares.append(counts / counts.sum())
+        np.testing.assert_allclose(data.filter(group=name)["share"], shares[-1])
+    common = np.minimum(*shares).sum()
+    assert subtitle(chart) == [
+        "all: 5,400 images, left out: 600 with an error",
+        f"bright: {len(bright):,} images",
+        f"{common:.0%} in common",
+    ]
+
+
+def test_comparisons_are_of_what_both_have() -> None:
+    """Without names, of the properties of both; the title has the others."""
+    dull = im.remove(LARGE, "sharpness")
+    for frame, other in ((LARGE, dull), (dull, LARGE), (LARGE, im.unnest(dull))):
+        chart = im.plot(frame, against=other)
+        drawn = [part.to_dict()["title"]["text"] for part in parts(chart)]
+        assert drawn == ["width", "brightness"]
+        assert subtitle(chart)[-1] == "not in both: sharpness"
+    assert not any("both" in line for line in subtitle(im.plot(LARGE, against=LARGE)))
+
+
+def test_comparisons_find_a_renamed_column() -> None:
+    """The only one of the other frame, or among several that of the same name."""
+    renamed = SMALL.rename({"path_imgmeta": "props"})
+    several = SMALL.with_columns(props="path_imgmeta", brightness=0.5)
+    expected = im.plot(SMALL, "brightness", against=SMALL).to_dict()
+    for other in (renamed, several):
+        for column in (None, "path_imgmeta"):
+            chart = im.plot(SMALL, "brightness", against=other, column=column)
+            assert chart.to_dict() == expected
+
+
+def test_properties_are_drawn_beside_columns_of_their_name() -> None:
+    """Nothing but the frame asks for the properties, whatever the user's columns are."""
+    owned = SMALL.with_columns(brightness=pl.lit(7.0))
+    assert im.plot(owned).to_dict() == im.plot(SMALL).to_dict()
+    assert im.plot(owned, against=owned).to_dict() == im.plot(SMALL, against=SMALL).to_dict()
+
+
+def test_words_are_counted() -> None:
+    """The most frequent first; an Enum in its order; beyond twenty, the rest is one."""
+    frame = SMALL.with_columns(many=pl.format("word {}", pl.int_range(pl.len()) // 2))
+    order = pl.Enum(["shoe", "shirt", "hat", "sock"])
+    data = rows(im.plot(SMALL, "label"))
+    assert dict(data.select("bin", "images").iter_rows()) == Counter(SMALL["label"].to_list())
+    assert data["images"].is_sorted(descending=True)
+    assert rows(im.plot(SMALL.cast({"label": order}), "label"))["bin"].to_list() == [
+        "shoe",
+        "shirt",
+        "hat",
+    ]
+    data = rows(im.plot(frame, "many"))
+    assert len(data) == 20
+    assert data["bin"][-1] == "(others)"
+    assert data["images"][-1] == 50 - 19 * 2
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5, 8, 40])
+def test_images_are_counted_in_whole_numbers(count: int) -> None:
+    """No axis or legend has half an image."""
+    words = ["a"] * count + ["b"]
+    frame = pl.DataFrame({"one": words, "two": words})
+    for chart in (im.plot(frame, "one"), im.plot(frame, "one", "two")):
+        drawn = vl_convert.vegalite_to_svg(chart.to_json())
+        labels = re.findall(r">([\d.]+)</text>", drawn)
+        assert labels
+        assert all(float(label).is_integer() for label in labels)
+
+
+def test_no_times_have_no_legend() -> None:
+    """Rather than one of NaN."""
+    chart = im.plot(SMALL.head(0), "brightness", "width", color="when")
+    assert "NaN" not in vl_convert.vegalite_to_svg(chart.to_json())
+
+
+def grouped(values: pl.Series) -> dict[str, int]:
+    """How many of some values are in each group of a colour, in their order."""
+    frame = pl.DataFrame({"color": values, "x": 1})
+    data = rows(im.plot(frame, "x", color="color"))
+    counts = data.group_by("group", maintain_order=True).agg(pl.col("images").sum())
+    return dict(counts.iter_rows())
+
+
+def test_groups_of_numbers_and_times_are_ranges() -> None:
+    """About as many rows in each, with names that read well."""
+    days = pl.date_range(datetime(2020, 1, 1), datetime(2020, 4, 9), eager=True)  # noqa: DTZ001 - days
+    assert grouped(days) == {
+        "below 2020-01-21": 20,
+        "2020-01-21 to 2020-02-10": 20,
+        "2020-02-10 to 2020-03-01": 20,
+        "2020-03-01 to 2020-03-21": 20,
+        "from 2020-03-21": 20,
+    }
+    assert grouped(days[:2].append(pl.Series([None], dtype=pl.Date))) == {
+        "2020-01-01": 1,
+        "2020-01-02": 1,
+        "(none)": 1,
+    }
+    assert next(iter(grouped(SMALL["when"]))) == "below 2026-01-01 10:00"
+    assert grouped(pl.Series([3, 1, 3, 2000])) == {"1": 1, "3": 2, "2,000": 1}
+    assert grouped(pl.Series([0.1, 0.25, None, math.nan], dtype=pl.Float32)) == {
+        "0.1": 1,
+        "0.25": 1,
+        "(none)": 2,
+    }
+    assert list(grouped(pl.Series([0] * 90 + list(range(10))))) == [
+        "below 2",
+        "2 to 4",
+        "4 to 6",
+        "6 to 8",
+        "from 8",
+    ]
+    assert im.plot(SMALL, "label", color="brightness").to_dict()["encoding"]["color"]
+
+
+@given(
+    values=st.lists(finite | st.none(), min_size=1, max_size=40)
+    | st.lists(st.integers(-(10**6), 10**6), min_size=1)
+)
+def test_groups_hold_every_row(values: list[float | None]) -> None:
+    """At most five ranges, none of them empty, and one for those without a value."""
+    counts = grouped(pl.Series(values, dtype=pl.Float64))
+    assert sum(counts.values()) == len(values)
+    assert 0 not in counts.values()
+    assert counts.get("(none)", 0) == values.count(None)
+    assert len(counts) <= 5 + ("(none)" in counts)
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+def test_heat_maps_are_those_of_numpy(*, lazy: bool) -> None:
+    """Counts of pairs, and means of a third."""
+    frame = LARGE.lazy() if lazy else LARGE
+    chart = im.plot(frame, "brightness", "sharpness", color="width", pictures=0)
+    data = rows(chart)
+    spec = chart.to_dict()["encoding"]
+    x, y, width = (np.array(good(LARGE, n)) for n in ("brightness", "sharpness", "width"))
+    assert data["images"].sum() == len(x)
+    assert min(data["x"]) >= spec["x"]["scale"]["domain"][0]
+    assert (data["images"] > 0).all()
+    for cell in data.sample(40, seed=0).iter_rows(named=True):
+        inside = (x >= cell["x"]) & (x < cell["x_end"]) & (y >= cell["y"]) & (y < cell["y_end"])
+        assert cell["images"] == inside.sum()
+        assert cell["color"] == pytest.approx(width[inside].mean())
+
+
+def test_points_are_the_rows() -> None:
+    """Each is where its values are; failed ones and those without a value are left out."""
+    chart = im.plot(NUMBERS, "brightness", "weird", pictures=0)
+    kept = NUMBERS.filter(pl.col("weird").is_finite(), pl.int_range(pl.len()) % 10 != 9)
+    data = rows(chart)
+    assert data["x"].to_list() == kept["path_imgmeta"].struct.field("brightness").to_list()
+    assert data["y"].to_list() == kept["weird"].to_list()
+    assert chart.to_dict()["title"]["text"] == "41 images"
+    assert subtitle(chart) == ["left out: 5 with an error, 4 without a value"]
+
+
+def test_samples_are_told_and_stay_the_same() -> None:
+    """Points of many groups are a sample that the title owns up to."""
+    chart = im.plot(LARGE, "brightness", "sharpness", color="label", pictures=0)
+    assert len(rows(chart)) == 5_000
+    assert subtitle(chart)[0] == "a sample of 5,000 is drawn"
+    again = im.plot(LARGE, "brightness", "sharpness", color="label", pictures=0)
+    assert again.to_dict() == chart.to_dict()
+
+
+def test_times_are_shown_as_they_are() -> None:
+    """Wherever the browser is: on an axis of UTC, and as text."""
+    chart = im.plot(SMALL, "when", "brightness", pictures=0)
+    assert chart.to_dict()["encoding"]["x"]["scale"]["type"] == "utc"
+    first = rows(chart).row(0, named=True)
+    assert first["x"] == datetime(2026, 1, 1, tzinfo=UTC).timestamp() * 1000
+    assert first["x_text"] == "2026-01-01 00:00"
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        im.plot,
+        lambda f: im.plot(f, against=f),
+        lambda f: im.plot(f, "label"),
+        lambda f: im.plot(f, "brightness", "width", pictures=0),
+    ],
+)
+def test_a_million_rows_make_small_charts(draw: Callable[[pl.DataFrame], Any]) -> None:
+    """What is sent to the browser does not grow with the frame."""
+    assert len(draw(extracted(1_000_000)).to_json()) < 100_000
+
+
+def tooltips(chart: Any) -> dict[str, str]:  # noqa: ANN401 - any chart
+    """The fields of a tooltip and their titles."""
+    encoding = chart.to_dict()["encoding"]
+    return {told["field"]: told.get("title", told["field"]) for told in encoding["tooltip"]}
+
+
+def test_tooltips_have_pictures(sample_folder: Path) -> None:
+    """Every so many points have one, none more than asked for; broken ones have none."""
+    photos = im.scan_images(sample_folder / "photos").select("path")
+    frame = im.extract(photos, "path").collect()
+    chart = im.plot(frame, "brightness", "sharpness")
+    assert tooltips(chart) == {
+        "locator": "path",
+        "x": "brightness (share)",
+        "y": "sharpness (share)",
+        "image": "image",
+    }
+    assert rows(chart)["image"].str.starts_with("data:image/").all()
+    bounded = rows(im.plot(frame, "brightness", "sharpness", pictures=3))["image"]
+    assert bounded.str.starts_with("data:image/").sum() == 3
+    assert (bounded == "").sum() == 6
+    gone = rows(im.plot(SMALL, "brightness", "sharpness"))
+    assert (gone["image"] == "").all()
+    assert "image" not in rows(im.plot(frame, "brightness", "sharpness", pictures=0)).columns
+
+
+def test_pictures_need_the_locator() -> None:
+    """A frame without that column does without; a renamed one is named."""
+    without = SMALL.drop("path")
+    chart = im.plot(without, "brightness", "sharpness")
+    assert "image" not in rows(chart).columns
+    assert subtitle(chart)[-1] == "no pictures: the column 'path' is not in the frame"
+    assert len(subtitle(im.plot(without, "brightness", "sharpness", pictures=0))) == 1
+    numbered = im.plot(SMALL.with_columns(path=1), "brightness", "sharpness")
+    assert subtitle(numbered)[-1] == "no pictures: the column 'path' is of dtype Int32"
+    renamed = SMALL.rename({"path": "file"})
+    chart = im.plot(renamed, "brightness", "sharpness", locator="file")
+    assert tooltips(chart)["locator"] == "file"
+
+
+def test_long_names_are_cut_at_the_front() -> None:
+    """The end of a path tells more than its beginning."""
+    frame = SMALL.head(1).with_columns(path=pl.lit("a" * 60 + "/dusk.png"))
+    (name,) = rows(im.plot(frame, "brightness", "sharpness"))["locator"]
+    assert name == "…" + "a" * 38 + "/dusk.png"
+
+
+def test_columns_cannot_pass_for_pictures() -> None:
+    """Vega loads what a field titled `image` holds; a column of the user's is not that."""
+    frame = SMALL.with_columns(image=pl.lit("https://example.org/x.png"), title=pl.lit("t"))
+    chart = im.plot(frame, "image", "brightness", color="title")
+    assert tooltips(chart)["x"] == "column 'image'"
+    assert tooltips(chart)["color"] == "column 'title'"
+
+
+def test_hostile_names_are_titles() -> None:
+    """And nothing else: the fields are ours, and a tag is none any more."""
+    encoding = im.plot(ODD, "sharpness", HOSTILE).to_dict()["encoding"]
+    disarmed = HOSTILE.replace("<img", "<\N{WORD JOINER}img")
+    assert encoding["y"]["field"] == "y"
+    assert encoding["y"]["title"] == disarmed
+    assert tooltips(im.plot(ODD, "sharpness", HOSTILE))["y"] == disarmed
+
+
+SCRIPT = "xss/</sCript><img src=x onerror=alert(7)><!--<script>.jpg"
+SCRIPTED = SMALL.select(
+    pl.lit(SCRIPT).alias(SCRIPT + "path"),
+    pl.lit(SCRIPT).alias(SCRIPT),
+    pl.col("when").alias("<!-- when"),
+    "path_imgmeta",
+)
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda f: im.plot(f, "brightness", SCRIPT, color=SCRIPT, locator=SCRIPT + "path"),
+        lambda f: im.plot(f, "brightness", "<!-- when", locator=SCRIPT + "path"),
+        lambda f: im.plot(f, SCRIPT, SCRIPT, color="<!-- when", locator=SCRIPT + "path"),
+        lambda f: im.plot(f, ["brightness", "<!-- when", SCRIPT], color=SCRIPT),
+        lambda f: im.plot(f, [SCRIPT, "brightness"], against=f, names=(SCRIPT, "<!--")),
+        lambda f: im.plot(f, SCRIPT, against=f, names=(SCRIPT, "<!--")),
+    ],
+)
+def test_no_text_of_a_chart_is_a_tag(draw: Callable[[pl.DataFrame], Any]) -> None:
+    """Charts are saved within `<script>`, which no name of a file may close."""
+    chart = draw(SCRIPTED)
+    text = chart.to_json(ensure_ascii=False)
+    assert "onerror" in text
+    assert not re.search("<[/!a-z]", text, re.IGNORECASE)
+    assert pixels(chart).min() < 255
+    ours, bare = (one.to_html().lower() for one in (chart, alt.Chart().mark_bar()))
+    for mark in ("</script", "<!--", "<script", "<img"):
+        assert ours.count(mark) == bare.count(mark)
+
+
+def test_text_that_is_no_tag_stays() -> None:
+    """Only what a tag begins with is broken."""
+    frame = SMALL.with_columns(label=pl.lit("1 < 2 <3> & 'a' > \"b\" <")).rename({"label": "a<=b"})
+    chart = im.plot(frame, "a<=b")
+    assert rows(chart)["bin"].to_list() == ["1 < 2 <3> & 'a' > \"b\" <"]
+    assert chart.to_dict()["encoding"]["x"]["title"] == "a<=b"
+
+
+def test_what_is_extracted_is_purple() -> None:
+    """And what is the user's own is not."""
+    purple = tuple(bytes.fromhex(PURPLE[1:]))
+    assert (pixels(im.plot(SMALL, "brightness")) == purple).all(axis=2).sum() > 1000
+    assert not (pixels(im.plot(SMALL, "label")) == purple).all(axis=2).any()
+
+
+def test_purple_can_be_told_from_light_and_dark() -> None:
+    """By the contrast that WCAG asks of text on white, and of graphics on black."""
+
+    def luminance(colour: str) -> float:
+        shares = [byte / 255 for byte in bytes.fromhex(colour)]
+        linear = [s / 12.92 if s <= 0.04045 else ((s + 0.055) / 1.055) ** 2.4 for s in shares]
+        return sum(w * s for w, s in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+    purple = luminance(PURPLE[1:]) + 0.05
+    assert 1.05 / purple >= 4.5
+    assert purple / (luminance("121212") + 0.05) >= 3
+
+
+def test_a_lazy_frame_is_computed_once(sample_folder: Path) -> None:
+    """No image is read twice for one chart without pictures."""
+    plan = im.extract(im.scan_images(sample_folder / "photos"), "path", "geometry")
+    with count_reads(sample_folder / "photos") as opened:
+        im.plot(plan)
+    assert opened
+    assert set(opened.values()) == {1}
+
+
+def test_flat_columns_are_drawn_by_name() -> None:
+    """What was unnested is a column of the user's."""
+    flat = im.unnest(SMALL)
+    assert rows(im.plot(flat, "brightness"))["images"].sum() == 45
+
+
+def test_without_altair_the_extra_is_named() -> None:
+    """Everything else works without it."""
+    code = (
+        "import sys; sys.modules['altair'] = None\n"
+        "import polars as pl, polars_imgmeta as im\n"
+        "df = pl.DataFrame({'path': ['x.png']}).imgmeta.extract('path')\n"
+        "try: df.imgmeta.plot()\n"
+        "except ImportError as error: print(error)"
+    )
+    done = run_python(code, ROOT)
+    assert done.stdout.startswith(
+        "`plot` needs the extra `plot`: pip install 'polars-imgmeta[plot]' ("
+    ), done.stderr
+
+
+@pytest.fixture(autouse=True)
+def _no_more_rows() -> Iterator[None]:
+    """Altair's own limit of rows is on, as it is for users."""
+    assert alt.data_transformers.active == "default"
+    yield
+    assert alt.data_transformers.active == "default"
+
+
+OWNED = SMALL.with_columns(brightness=1)
+DULL = im.remove(SMALL, "sharpness")
+TWICE = SMALL.select("path", a="path_imgmeta", b="path_imgmeta")
+LISTS = SMALL.with_columns(list=pl.lit([1]))
+MISTAKES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
+    "y alone": (
+        lambda: im.plot(SMALL, y="brightness"),
+        ValueError,
+        "`x` must be the name of one property or column where `y` is given, got None",
+    ),
+    "several x and y": (
+        lambda: im.plot(SMALL, ["width", "brightness"], "sharpness"),
+        ValueError,
+        (
+            "`x` must be the name of one property or column where `y` is given,"
+            " got ['width', 'brightness']"
+        ),
+    ),
+    "against and y": (
+        lambda: im.plot(SMALL, "width", "brightness", against=SMALL),
+        ValueError,
+        "`against` compares distributions, and goes with neither `y` nor `color`",
+    ),
+    "one name": (
+        lambda: im.plot(SMALL, against=SMALL, names=("a", "a")),
+        ValueError,
+        "`names` must be two different names, got ('a', 'a')",
+    ),
+    "pictures": (
+        lambda: im.plot(SMALL, "width", "brightness", pictures=-1),
+        ValueError,
+        "`pictures` must be a whole number from 0, got -1",
+    ),
+    "nothing": (
+        lambda: im.plot(SMALL, []),
+        im.ColumnError,
+        "`x` must name at least one property or column, got none",
+    ),
+    "lists": (
+        lambda: im.plot(LISTS, "list"),
+        im.ColumnError,
+        (
+            "`x` must name numbers, times or words, got 'list', which is of dtype List(Int64)"
+            "\n\nHint: draw a column made with `pl.col('list').list.len()`"
+        ),
+    ),
+    "durations": (
+        lambda: im.plot(SMALL.with_columns(age=pl.duration(days=1)), "brightness", "age"),
+        im.ColumnError,
+        (
+            "`y` must name numbers, times or words, got 'age', which is of dtype"
+            " Duration(time_unit='us')"
+            "\n\nHint: draw a column made with `pl.col('age').dt.total_seconds()`"
+        ),
+    ),
+    "a number as x": (
+        lambda: im.plot(SMALL, 3),  # type: ignore[arg-type]
+        im.ColumnError,
+        "`x` must be the name of a property or column, or several names, got 3",
+    ),
+    "an expression as x": (
+        lambda: im.plot(SMALL, pl.col("width")),  # type: ignore[arg-type]
+        im.ColumnError,
+        '`x` must be the name of a property or column, or several names, got col("width")',
+    ),
+    "an expression as color": (
+        lambda: im.plot(SMALL, "width", color=pl.col("label")),  # type: ignore[arg-type]
+        im.ColumnError,
+        '`color` must be the name of a property or column, got col("label")',
+    ),
+    "ambiguous": (
+        lambda: im.plot(OWNED, "brightness"),
+        im.ColumnError,
+        (
+            "`x` must say what is meant by 'brightness': it is the column 'brightness' and a"
+            " property of 'path_imgmeta'"
+            "\n\nHint: `column='path_imgmeta'` means that column's property; rename the column"
+            " 'brightness' to draw that"
+        ),
+    ),
+    "not in the other": (
+        lambda: im.plot(SMALL, ["width", "sharpness"], against=DULL),
+        im.ColumnError,
+        (
+            "'sharpness' is not in the frame given as `against`, which has: 'width',"
+            " 'brightness', 'path', 'label', 'when'"
+        ),
+    ),
+    "nothing in common": (
+        lambda: im.plot(SMALL, against=SMALL.select("path")),
+        im.ColumnError,
+        "'width' is not in the frame given as `against`, which has: 'path'",
+    ),
+    "no other frame": (
+        lambda: im.plot(SMALL, against="x"),  # type: ignore[arg-type]
+        TypeError,
+        "`against` must be a polars DataFrame or LazyFrame, got str",
+    ),
+    "several in the other": (
+        lambda: im.plot(SMALL, against=TWICE, column="path_imgmeta"),
+        im.ColumnError,
+        (
+            "the frame given as `against` must have the auto-extracted column 'path_imgmeta',"
+            " as it has several others\n\nAuto-extracted: 'a', 'b'"
+        ),
+    ),
+    "misspelled": (
+        lambda: im.plot(SMALL, "brightness", "lable"),
+        im.ColumnError,
+        (
+            "`y` must name a property or a column of the frame, got 'lable'"
+            "\n\nHint: did you mean 'label'?"
+            "\n\nProperties: 'width', 'brightness', 'sharpness'"
+            "\n\nColumns: 'path', 'label', 'when'"
+        ),
+    ),
+    "unlike": (
+        lambda: im.plot(SMALL, "label", against=SMALL.with_columns(label=1)),
+        im.ColumnError,
+        "'label' must be of like dtypes in both frames, got String and Int32",
+    ),
+    "not extracted": (
+        lambda: im.plot(SMALL.select("label")),
+        im.ColumnError,
+        (
+            "the frame must have an auto-extracted column, its columns are: 'label'"
+            "\n\nHint: make one with `extract`"
+        ),
+    ),
+    "no frame": (
+        lambda: im.plot("photos"),  # type: ignore[arg-type]
+        TypeError,
+        "`frame` must be a polars DataFrame or LazyFrame, got str",
+    ),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_mistakes_are_explained(mistake: str) -> None:
+    """The message says what was expected, what came, and what to do."""
+    call, kind, message = MISTAKES[mistake]
+    with pytest.raises(kind) as caught:
+        call()
+    assert str(caught.value) == message

@@ -1,0 +1,382 @@
+"""The report as a file: what it tells, and how it is written."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html.parser
+import json
+import math
+import os
+import re
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from polars.testing.parametric import series
+from reads import count_reads
+
+import polars_imgmeta as im
+from polars_imgmeta.display.formatting import AUTO_EXTRACTED_COLOURS, text_of
+from polars_imgmeta.display.report import data, writing
+from polars_imgmeta.typing import PropertyName
+
+HOSTILE = "</script><script>alert(1)</script>&\u2028<!--"
+
+
+class Page(html.parser.HTMLParser):
+    """The scripts, styles and policy of a page, as a browser would take it apart."""
+
+    def __init__(self, page: Path) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: list[tuple[str, str]] = []
+        self.feed(page.read_text("utf-8"))
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Note a tag."""
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        """Note the text after a tag."""
+        if self.tags and self.tags[-1][0] in {"script", "style"} and data.strip():
+            self.texts.append((self.tags[-1][0], data))
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """What the page tells."""
+        found = [text for tag, text in self.texts if tag == "script" and text.startswith("{")]
+        told: dict[str, Any] = json.loads(found[0])
+        return told
+
+
+@pytest.fixture
+def frame(sample_folder: Path) -> pl.DataFrame:
+    """The sample images, with all their properties."""
+    return im.extract(im.scan_images(sample_folder / "photos"), "path").collect()
+
+
+def extracted(values: dict[PropertyName, pl.Series]) -> pl.DataFrame:
+    """A frame of given values, as if images had them."""
+    (length,) = {len(column) for column in values.values()}
+    table = pl.DataFrame(values).with_columns(
+        error=pl.lit(None, pl.String), auto_extracted=pl.lit(value=True)
+    )
+    locators = pl.Series("path", [f"{row}.png" for row in range(length)], pl.String)
+    return pl.DataFrame([locators, table.to_struct("path_imgmeta")])
+
+
+def told(frame: pl.DataFrame, tmp_path: Path, **options: Any) -> dict[str, Any]:  # noqa: ANN401
+    """What the report of a frame tells."""
+    return Page(im.report(frame, tmp_path / "page.html", **options)).data
+
+
+def test_a_report_tells_all(frame: pl.DataFrame, tmp_path: Path) -> None:
+    """Counts, values, failures and pictures are those of the frame."""
+    data = told(frame, tmp_path, title="Photos")
+    assert data["title"] == "Photos"
+    assert data["summary"] == {
+        "rows": 12,
+        "located": 12,
+        "images": 12,
+        "failed": 3,
+        "uncomputed": 0,
+        "shown": 12,
+        "sampled": False,
+        "sample": 1000,
+        "left_out": [],
+    }
+    assert data["provenance"] == {"column": "path_imgmeta", "locator": "path", "edition": 1}
+    names = [(field["name"], field["auto"]) for field in data["fields"]]
+    assert names == [*((name, True) for name in im.CATALOGUE), ("file_size", False)]
+    flat = im.unnest(frame)
+    for field in data["fields"]:
+        assert field["values"] == flat[field["name"]].to_list()
+        distribution = field["distribution"]
+        known = flat[field["name"]].drop_nulls()
+        assert sum(distribution["counts"]) == len(known)
+        assert distribution["missing"] == 12 - len(known)
+        assert distribution["least"] == known.min()
+        assert distribution["greatest"] == known.max()
+        assert distribution["median"] == pytest.approx(known.median())
+        assert distribution["mean"] == pytest.approx(known.mean())
+    assert data["locators"] == frame["path"].to_list()
+    assert data["names"] == frame["path"].str.split("/").list.last().to_list()
+    assert data["errors"] == flat["error"].to_list()
+    readable = [uri is not None for uri in data["thumbnails"]]
+    assert readable == flat["error"].is_null().to_list()
+    assert sorted(data["failures"]["kinds"]) == [["corrupt", 2], ["unsupported", 1]]
+    rows = im.errors(frame).with_columns(pl.col("kind").cast(pl.String)).rows()
+    assert data["failures"]["rows"] == [list(row) for row in rows]
+
+
+def test_extremes_are_the_least_and_the_greatest(frame: pl.DataFrame, tmp_path: Path) -> None:
+    """Each side is ordered from the utmost, and shows no image twice."""
+    data = told(pl.concat([frame, frame]), tmp_path, thumbnails=False)
+    assert set(data["extremes"]) == set(im.CATALOGUE)
+    for field in data["fields"][: len(im.CATALOGUE)]:
+        low, high = data["extremes"][field["name"]]
+        known = frame["path_imgmeta"].struct.field(field["name"]).drop_nulls().sort()
+        assert [field["values"][row] for row in low] == known.head(len(low)).to_list()
+        assert [field["values"][row] for row in high] == known.reverse().head(len(high)).to_list()
+        assert len({data["locators"][row] for row in low + high}) == len(low + high)
+    assert data["extremes"]["brightness"] != [[], []]
+
+
+def test_every_property_has_words_for_its_extremes() -> None:
+    """A property of the catalogue cannot lack them."""
+    assert tuple(data.EXTREMES) == get_args(PropertyName)
+    words = [word for pair in data.EXTREMES.values() for word in pair]
+    assert len(set(words)) == len(words)
+
+
+def test_a_sample_keeps_the_extremes(tmp_path: Path) -> None:
+    """Of many rows some are drawn, always the same; what is told of all is of all."""
+    brightness = pl.Series(np.random.default_rng(1).random(5_000))
+    many = extracted({"brightness": brightness})
+    data = told(many, tmp_path, sample=50, thumbnails=False)
+    (field,) = data["fields"]
+    assert data["summary"]["sampled"]
+    assert 50 <= data["summary"]["shown"] == len(field["values"]) <= 60
+    assert {brightness.min(), brightness.max()} <= set(field["values"])
+    assert sum(field["distribution"]["counts"]) == 5_000
+    assert field["distribution"]["mean"] == pytest.approx(brightness.mean())
+    again = told(many, tmp_path, sample=50, thumbnails=False)
+    assert again["locators"] == data["locators"]
+    assert data["locators"] == sorted(data["locators"], key=lambda name: int(name[:-4]))
+
+
+def test_failures_beyond_the_sample_are_counted(tmp_path: Path) -> None:
+    """All are counted, as many as the sample are listed."""
+    gone = pl.DataFrame({"path": [f"{row}.png" for row in range(9)]})
+    data = told(im.extract(gone, "path", "width"), tmp_path, sample=4)
+    assert data["failures"]["kinds"] == [["not_found", 9]]
+    assert len(data["failures"]["rows"]) == 4
+    assert data["failures"]["left_out"] == 5
+    assert data["extremes"] == {"width": [[], []]}
+    assert data["fields"][0]["distribution"] is None
+
+
+def test_rows_without_locator_or_values_are_told(frame: pl.DataFrame, tmp_path: Path) -> None:
+    """Null locators are counted, and so is what was not computed yet."""
+    other = pl.DataFrame({"path": [None, *frame["path"].head(2)]}, schema={"path": pl.String})
+    data = told(pl.concat([frame, other], how="diagonal"), tmp_path)
+    summary = data["summary"]
+    assert (summary["rows"], summary["located"], summary["images"]) == (15, 14, 12)
+    assert (summary["uncomputed"], summary["failed"]) == (2, 3)
+    assert len(data["locators"]) == 14
+
+
+@pytest.mark.parametrize("rows", [[], [None, None]])
+def test_there_may_be_nothing_to_tell(rows: list[None], tmp_path: Path) -> None:
+    """A frame without images has a report."""
+    empty = pl.DataFrame({"path": rows}, schema={"path": pl.String})
+    data = told(im.extract(empty, "path"), tmp_path)
+    assert data["summary"]["images"] == 0
+    assert data["locators"] == data["thumbnails"] == []
+
+
+def test_columns_of_every_kind_are_told(frame: pl.DataFrame, tmp_path: Path) -> None:
+    """Numbers as such where JavaScript can hold them, the rest as text with its order."""
+    own = frame.head(3).with_columns(
+        pl.Series("float", [math.nan, -math.inf, 1.5]),
+        pl.Series("exact", [2**53 - 1, None, -1]),
+        pl.Series("inexact", [2**53, None, 5]),
+        pl.Series("day", ["2026-01-02", None, "999-01-01"]).str.to_date(strict=False),
+        pl.Series("level", ["low", "high", None], pl.Enum(["low", "high"])),
+        pl.Series("text", [HOSTILE, None, "b"]),
+        pl.Series("object", [object, 3, None], dtype=pl.Object),
+        pl.Series("brightness", ["mine", "is", "another"]),
+        im.extract_series(frame["path"].head(3), "width").alias("second_imgmeta"),
+    )
+    fields = told(own, tmp_path, column="path_imgmeta")["fields"][len(im.CATALOGUE) :]
+    told_fields = {field["name"]: field for field in fields}
+    assert [*told_fields] == [
+        "file_size", "float", "exact", "inexact", "day", "level", "text", "object", "brightness",
+    ]  # fmt: skip
+    assert told_fields["float"]["values"] == ["nan", "-inf", 1.5]
+    assert sum(told_fields["float"]["distribution"]["counts"]) == 1
+    assert told_fields["exact"]["values"] == [2**53 - 1, None, -1]
+    assert told_fields["inexact"]["values"] == [str(2**53), None, "5"]
+    assert told_fields["inexact"]["order"] == [2, None, 1]
+    assert told_fields["level"]["order"] == [1, 2, None]
+    assert told_fields["text"]["values"] == [text_of(HOSTILE), None, "b"]
+    assert not any(field["auto"] for field in fields)
+
+
+@given(values=series(min_size=1, max_size=6, excluded_dtypes=[pl.Object]))
+def test_a_column_of_any_dtype_becomes_json(values: pl.Series) -> None:
+    """Whatever a column holds, JSON can hold what is told of it."""
+    made = data._own_field(values.alias("own"), list(range(len(values))))  # noqa: SLF001
+    json.dumps(made, allow_nan=False)
+    assert len(made["values"]) == len(values)
+
+
+@given(
+    values=st.lists(
+        st.floats(allow_nan=False, allow_infinity=False) | st.integers(-50, 50).map(float),
+        min_size=1,
+    ),
+    logarithmic=st.booleans(),
+)
+def test_bins_hold_every_value(values: list[float], logarithmic: bool) -> None:  # noqa: FBT001
+    """Edges rise, begin and end with the values, and no value falls outside."""
+    column = pl.Series(values)
+    distribution = data._distribution(column, logarithmic=logarithmic)  # noqa: SLF001
+    assert distribution is not None
+    edges = distribution["edges"]
+    assert sorted(edges) == edges
+    assert all(map(math.isfinite, edges))
+    assert edges[0] == min(values)
+    assert edges[-1] == max(values)
+    assert sum(distribution["counts"]) == len(values)
+    assert len(distribution["counts"]) == len(edges) - 1
+
+
+def test_the_median_of_huge_numbers() -> None:
+    """It is between them, though their sum is no number."""
+    distribution = data._distribution(pl.Series([1e308, 1.2e308]), logarithmic=False)  # noqa: SLF001
+    assert distribution is not None
+    assert distribution["median"] == pytest.approx(1.1e308)
+
+
+@given(values=st.lists(st.integers(1, 60), min_size=1))
+def test_few_whole_numbers_have_a_bin_each(values: list[int]) -> None:
+    """Where the range is small, no number shares a bin."""
+    column = pl.Series(values, dtype=pl.Int32)
+    distribution = data._distribution(column, logarithmic=False)  # noqa: SLF001
+    assert distribution is not None
+    if 0 < max(values) - min(values) < 40:
+        expected = [values.count(number) for number in range(min(values), max(values) + 1)]
+        assert distribution["counts"] == expected
+    assert sum(distribution["counts"]) == len(values)
+
+
+def test_the_page_runs_and_loads_only_its_own(frame: pl.DataFrame, tmp_path: Path) -> None:
+    """The policy names what it permits by digest, and nothing points elsewhere."""
+    hostile = frame.with_columns(pl.lit(HOSTILE).alias(HOSTILE))
+    page = Page(im.report(hostile, tmp_path / "page.html", title=HOSTILE))
+    tags = [tag for tag, _ in page.tags]
+    assert (tags.count("script"), tags.count("style")) == (2, 1)
+    (policy,) = [
+        attributes["content"] or ""
+        for tag, attributes in page.tags
+        if tag == "meta" and attributes.get("http-equiv") == "Content-Security-Policy"
+    ]
+    style, data, script = [text for _, text in page.texts]
+    for text, directive in ((style, "style-src"), (script, "script-src")):
+        digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+        assert f"{directive} 'sha256-{digest}'" in policy
+    assert policy.startswith("default-src 'none'; img-src data:; ")
+    assert "unsafe" not in policy
+    assert not set(data) & set("<>&\u2028\u2029")
+    assert data.isascii()
+    links = [
+        v for _, attributes in page.tags for k, v in attributes.items() if k in {"src", "href"}
+    ]
+    assert all(link is not None and link.startswith(("#", "data:")) for link in links)
+    assert page.data["title"] == HOSTILE
+
+
+@pytest.mark.parametrize("name", ["page.html", "page.css", "page.js"])
+def test_parts_are_small_and_write_no_markup(name: str) -> None:
+    """Text from outside reaches the page as text: nothing parses markup, or runs strings."""
+    text = (files("polars_imgmeta") / "display" / "report" / "page" / name).read_text("utf-8")
+    assert len(text.splitlines()) <= 550
+    parsers = r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\b|new Function"
+    assert re.findall(parsers, text) == []
+    addresses = r"https?:(?!//www\.w3\.org/2000/svg)|@import|url\("
+    assert re.findall(addresses, text) == []
+
+
+def test_purple_is_the_same_everywhere() -> None:
+    """The page has the purple of the notebook."""
+    style = (files("polars_imgmeta") / "display" / "report" / "page" / "page.css").read_text(
+        "utf-8"
+    )
+    assert tuple(re.findall(r"--auto: (#\w+);", style))[:2] == AUTO_EXTRACTED_COLOURS
+
+
+def test_each_image_is_read_once(frame: pl.DataFrame, tmp_path: Path, sample_folder: Path) -> None:
+    """Without thumbnails, none is."""
+    with count_reads(sample_folder / "photos") as opened:
+        im.report(pl.concat([frame, frame]), tmp_path / "page.html", thumbnails=False)
+        assert not opened
+        im.report(pl.concat([frame, frame]), tmp_path / "page.html")
+    assert set(opened.values()) == {1}
+    assert len(opened) == 12
+
+
+def test_a_lazy_frame_is_computed_once(sample_folder: Path, tmp_path: Path) -> None:
+    """An extraction that is still to be done reads each image once more, no oftener."""
+    lazy = im.extract(im.scan_images(sample_folder / "photos"), "path")
+    with count_reads(sample_folder / "photos") as opened:
+        data = Page(im.report(lazy, str(tmp_path / "page.html"), thumbnails=False)).data
+    assert set(opened.values()) == {1}
+    assert data["summary"]["images"] == 12
+
+
+def test_a_page_is_replaced_whole_or_not_at_all(
+    frame: pl.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When writing fails, the page of before is still there, and nothing else."""
+    page = tmp_path / "page.html"
+    link = tmp_path / "link.html"
+    link.symlink_to(page)
+    page.write_text("before")
+    with monkeypatch.context() as patch:
+        patch.setattr(writing, "_render", lambda _: "\udcff")  # cannot be encoded
+        with pytest.raises(UnicodeEncodeError):
+            im.report(frame, page, thumbnails=False)
+    assert page.read_text() == "before"
+    assert im.report(frame, link, thumbnails=False) == link
+    assert link.is_symlink()
+    assert page.read_text("utf-8").startswith("<!DOCTYPE html>")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link.html", "page.html"]
+    mask = os.umask(0)
+    os.umask(mask)
+    assert page.stat().st_mode & 0o777 == 0o666 & ~mask
+
+
+MISTAKES: list[tuple[dict[str, Any], type[Exception], str]] = [
+    ({"file": "no/a.html"}, FileNotFoundError, "must be in a folder that exists, got 'no/a.html'"),
+    ({"file": "."}, OSError, "`file` must name a file to write, got '.', which is a folder"),
+    ({"file": os.devnull}, OSError, "which is no regular file"),
+    ({"file": None}, TypeError, "`file` must be a path, got None"),
+    ({"title": 3}, TypeError, "`title` must be text, got 3"),
+    ({"sample": 0}, ValueError, "`sample` must be a positive whole number, got 0"),
+    ({"max_pixels": True}, ValueError, "`max_pixels` must be a positive whole number, got True"),
+    ({"column": "path_imgmeat"}, im.ColumnError, "Hint: did you mean 'path_imgmeta'?"),
+    ({"locator": "paht"}, im.ColumnError, "Hint: did you mean 'path'?"),
+    ({"frame": pl.DataFrame({"path": []})}, im.ColumnError, "Hint: make one with `extract`"),
+    ({"frame": [1]}, TypeError, "`frame` must be a polars DataFrame or LazyFrame, got list"),
+]
+
+
+@pytest.mark.parametrize(("wrong", "error", "message"), MISTAKES, ids=[m for *_, m in MISTAKES])
+def test_mistakes_are_named_before_any_work(
+    wrong: dict[str, Any],
+    error: type[Exception],
+    message: str,
+    sample_folder: Path,
+    *,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A wrong call says what was expected, opens no image and leaves no file."""
+    monkeypatch.chdir(tmp_path)
+    lazy = im.extract(im.scan_images(sample_folder / "photos"), "path")
+    call: dict[str, Any] = {"frame": lazy, "file": "a.html"}
+    with (
+        count_reads(sample_folder / "photos") as opened,
+        pytest.raises(error, match=re.escape(message)),
+    ):
+        im.report(**(call | wrong))
+    assert not opened
+    assert list(tmp_path.iterdir()) == []

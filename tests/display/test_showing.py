@@ -1,0 +1,137 @@
+"""The first rows with their pictures, in notebooks and elsewhere."""
+
+from __future__ import annotations
+
+import html.parser
+from pathlib import Path
+
+import polars as pl
+import pytest
+from reads import count_reads
+
+import polars_imgmeta as im
+from polars_imgmeta.display.formatting import AUTO_EXTRACTED_COLOURS
+
+HOSTILE = '"><img src=x onerror=alert(1)><script>alert(2)</script>\u202egpj'
+
+
+class Table(html.parser.HTMLParser):
+    """The cells of a table, each with its attributes, and all tags."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.images: list[str] = []
+        self.cells: list[tuple[dict[str, str | None], str]] = []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Note a tag, and begin a cell."""
+        self.tags.append(tag)
+        if tag in {"td", "th"}:
+            self.cells.append((dict(attrs), ""))
+        if tag == "img":
+            self.images.append(dict(attrs)["src"] or "")
+
+    def handle_data(self, data: str) -> None:
+        """Add to the text of the cell."""
+        if self.cells:
+            attributes, text = self.cells[-1]
+            self.cells[-1] = (attributes, text + data)
+
+
+@pytest.fixture
+def frame(sample_folder: Path) -> pl.DataFrame:
+    """Two images, one that is none, and a row without."""
+    names = ["dusk.png", "portrait.jpg", "notes.jpg", None]
+    paths = [name and str(sample_folder / "photos" / name) for name in names]
+    own = pl.DataFrame({"path": paths, "label": [HOSTILE, None, "b", "c"]})
+    return im.extract(own, "path", ["width", "aspect_ratio"])
+
+
+def test_a_notebook_shows_rows_with_pictures(frame: pl.DataFrame) -> None:
+    """Each row has its picture or the reason why not, and its properties in purple."""
+    shown = im.show(frame)._repr_html_()
+    table = Table(shown)
+    texts = [text for _, text in table.cells]
+    path = frame["path"].to_list()
+    assert texts[:5] == ["picture", "path", "label", "width", "aspect ratio"]
+    assert texts[6:10] == [path[0], HOSTILE.replace("\u202e", "\\u202e"), "320", "1.333"]
+    assert texts[11:15] == [path[1], "null", "240", "0.75"]
+    assert texts[15:20] == [
+        "unsupported: not an image of a known format",
+        path[2],
+        "b",
+        "null",
+        "null",
+    ]
+    assert texts[20:] == ["no picture", "null", "c", "null", "null"]
+    assert len(table.images) == 2
+    assert all(uri.startswith("data:image/webp;base64,") for uri in table.images)
+    purple = [attributes for attributes, _ in table.cells if attributes.get("class") == "auto"]
+    assert len(purple) == 2 * 5
+    assert {attributes["title"] for attributes in purple} == {
+        f"{about}. Auto-extracted from 'path' into 'path_imgmeta', edition 1 of the formulas."
+        for about in ("Columns of the picture", "Width divided by height")
+    }
+    assert AUTO_EXTRACTED_COLOURS[0] in shown
+
+
+def test_text_stays_text(frame: pl.DataFrame) -> None:
+    """Neither values nor names make markup."""
+    hostile = frame.rename({"path": f"</style>{HOSTILE}"})
+    shown = im.show(hostile, locator=f"</style>{HOSTILE}")._repr_html_()
+    table = Table(shown)
+    assert set(table.tags) == {
+        "div",
+        "style",
+        "table",
+        "thead",
+        "tbody",
+        "tr",
+        "th",
+        "td",
+        "bdi",
+        "img",
+    }
+    assert table.tags.count("style") == 1
+    assert len(table.images) == 2
+
+
+def test_elsewhere_it_prints_the_flat_frame(frame: pl.DataFrame) -> None:
+    """A terminal gets what `unnest` gives, and no picture is read."""
+    folder = Path(frame["path"][0]).parent
+    with count_reads(folder) as opened:
+        printed = repr(im.show(frame, 2))
+    assert printed == repr(im.unnest(frame.head(2)))
+    assert not opened
+
+
+def test_taken_names_are_set_apart(frame: pl.DataFrame) -> None:
+    """A column of the user's may have the name of a property."""
+    taken = frame.with_columns(width=pl.lit("mine"))
+    assert repr(im.show(taken)) == repr(im.unnest(taken, prefix="path_imgmeta."))
+    assert "mine" in im.show(taken)._repr_html_()
+
+
+def test_a_lazy_frame_computes_the_first_rows_alone(sample_folder: Path) -> None:
+    """Each image is read for its values, and once more when it is drawn."""
+    folder = sample_folder / "photos"
+    lazy = im.extract(im.scan_images(folder), "path")
+    with count_reads(folder) as opened:
+        preview = im.show(lazy, 2)
+        assert dict(opened) == {"blobs.png": 1, "carpet.png": 1}
+        assert preview._repr_html_() == preview._repr_html_()
+    assert dict(opened) == {"blobs.png": 2, "carpet.png": 2}
+    assert len(preview.frame) == 2
+
+
+def test_mistakes_are_named(frame: pl.DataFrame) -> None:
+    """The call says what is wrong."""
+    with pytest.raises(ValueError, match="`rows` must be a positive whole number, got 0"):
+        im.show(frame, 0)
+    with pytest.raises(im.ColumnError, match="make one with `extract`"):
+        im.show(frame.select("path"))
+    with pytest.raises(im.ColumnError, match="with `locator=`"):
+        im.show(frame.drop("path"))

@@ -1,0 +1,141 @@
+"""Turns: one thread at a time does short work, unless it is held up."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+import polars_imgmeta as im
+from polars_imgmeta.cli.samples import make_samples
+from polars_imgmeta.execution import scheduler
+from polars_imgmeta.execution.gate import Turn, Turns
+from polars_imgmeta.io import locators
+from polars_imgmeta.io.access import Access
+from polars_imgmeta.measuring import measurement
+from polars_imgmeta.measuring.prefetching import Request
+
+WAIT_SECONDS = 30
+
+
+def in_thread(function: Callable[[], object]) -> threading.Thread:
+    """Start a thread that calls a function."""
+    thread = threading.Thread(target=function)
+    thread.start()
+    return thread
+
+
+def test_one_thread_has_the_turn() -> None:
+    """While the holder gets ahead nobody else begins; then the next one does."""
+    turns = Turns()
+    begun, waiting = threading.Event(), threading.Event()
+    mine = Turn(turns)
+    mine.step()
+
+    def wait() -> None:
+        waiting.set()
+        with Turn(turns) as turn:
+            turn.step()
+            begun.set()
+
+    other = in_thread(wait)
+    assert waiting.wait(WAIT_SECONDS)
+    for _ in range(100_000):  # for as long as several looks
+        mine.step()
+    assert not begun.is_set()
+    mine.give()
+    assert begun.wait(WAIT_SECONDS)
+    other.join()
+
+
+def test_nobody_waits_for_one_that_is_held_up() -> None:
+    """Threads go without the turn while its holder gets nowhere, one and all."""
+    turns = Turns()
+    with Turn(turns) as mine, ThreadPoolExecutor(8) as others:
+        mine.step()
+        together = threading.Barrier(8, timeout=WAIT_SECONDS)
+
+        def work(_: int) -> None:
+            with Turn(turns) as turn:
+                turn.step()
+                together.wait()
+
+        list(others.map(work, range(8)))  # the barrier would break
+
+
+def test_a_turn_is_given_away_once() -> None:
+    """Giving away what one does not have does nothing."""
+    turns = Turns()
+    first, second = Turn(turns), Turn(turns)
+    first.step()
+    second.give()
+    first.give()
+    first.give()
+    second.step()
+    second.give()
+    assert turns.take()
+
+
+def test_a_turn_ends_with_its_block() -> None:
+    """Whatever is raised within, the next one begins."""
+    turns = Turns()
+
+    def fail() -> None:
+        with Turn(turns) as turn:
+            turn.step()
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert turns.take()
+
+
+def test_a_forked_child_has_the_turn_free() -> None:
+    """A holder that does not exist in a child holds up nobody there."""
+    turns = Turns()
+    assert turns.take()
+    turns._forget_holder()  # noqa: SLF001 - what the child calls
+    assert turns.take()
+
+
+def test_a_slow_disk_is_read_by_all_threads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where opening takes long, threads open side by side."""
+    make_samples(tmp_path)
+    path = str(tmp_path / "dusk.png")
+    inside = 0
+    most = 0
+    lock = threading.Lock()
+    genuine = locators.open_image
+
+    def open_slowly(locator: str, access: Access) -> object:
+        nonlocal inside, most
+        with lock:
+            inside += 1
+            most = max(most, inside)
+        time.sleep(0.02)
+        with lock:
+            inside -= 1
+        return genuine(locator, access)
+
+    monkeypatch.setattr(locators, "open_image", open_slowly)
+    requests: list[Request] = [(path, ("width",))] * 40
+    scheduler.run_all(lambda feed: measurement.measure_all(feed, max_pixels=100), requests)
+    assert most == min(pl.thread_pool_size(), 40)
+
+
+def test_small_and_large_pictures_at_once(tmp_path: Path) -> None:
+    """A mixture of sizes and failures comes out as each alone."""
+    make_samples(tmp_path)
+    (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    frame = im.scan_images(tmp_path).select("path").collect()
+    mixed = pl.concat([frame, frame.reverse()] * 3)
+    alone = {path: im.extract(pl.DataFrame({"path": [path]}), "path") for path in frame["path"]}
+    expected = pl.concat([alone[path] for path in mixed["path"]])
+    assert im.extract(mixed, "path").equals(expected)

@@ -1,0 +1,882 @@
+"""Cloud storage, against real servers on loopback."""
+
+from __future__ import annotations
+
+import base64
+import glob
+import hashlib
+import hmac
+import importlib.util
+import json
+import os
+import socket
+import ssl
+import threading
+import urllib.request
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from email.utils import formatdate
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import boto3
+import obstore
+import polars as pl
+import pytest
+import servers
+import trustme
+from botocore.config import Config
+from hypothesis import given
+from hypothesis import strategies as st
+from interpreters import run_python
+from servers import Relay
+
+from polars_imgmeta import exceptions
+from polars_imgmeta.io.access import STORE_SCHEMES, Access
+from polars_imgmeta.io.cloud import buckets
+from polars_imgmeta.io.cloud import options as store_options
+from polars_imgmeta.io.cloud.buckets import check_options, parse_url
+from polars_imgmeta.io.cloud.client import StoreClient, list_objects
+from polars_imgmeta.io.cloud.errors import NO_CREDENTIALS, from_store_error
+from polars_imgmeta.io.listing import IMAGE_SUFFIXES
+from polars_imgmeta.io.transfers import Part, Transfer
+
+# Keys as they are in tables, all of which Polars reads.
+KEYS = [
+    "plain.png",
+    "a b.png",
+    "a%20b.png",
+    "100%.png",
+    "number #1.png",
+    "query?x=1&y=2.png",
+    "plus+plus.png",
+    "ü.png",
+    "u\u0308.png",
+    "emoji 😀.png",
+    "folder/deeper/still.png",
+    " blanks .png",
+    "[brackets].png",
+    "quotes'\"<>{}|^`.png",
+    "back\\slash.png",
+    "colon:at@equals=comma,.png",
+]
+SECRET = "the-secret-of-the-test"  # noqa: S105 - it is none
+KEY_ID = "the-key-of-the-test"
+CONTENT = bytes(range(32, 127)) * 100
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _quiet_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Nothing of the machine's own clouds, nor the metadata of an instance."""
+    home = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in os.environ:
+            if name.upper().startswith(("AWS_", "AZURE_", "GOOGLE_", "GCE_")) or name.lower() in {
+                *("http_proxy", "https_proxy", "all_proxy", "no_proxy"),
+            }:
+                patch.delenv(name)
+        patch.setenv("HOME", str(home))
+        # Nobody listens there: what finds no credentials hears so at once.
+        patch.setenv("AWS_METADATA_ENDPOINT", closed_port())
+        patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+        yield
+
+
+def closed_port() -> str:
+    """A URL of this machine where nobody listens."""
+    with socket.socket() as probe:
+        probe.bind((servers.LOOPBACK, 0))
+        return f"http://{servers.LOOPBACK}:{probe.getsockname()[1]}"
+
+
+@pytest.fixture(scope="module")
+def moto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a server of S3 with a bucket of the keys."""
+    with servers.s3_server(tmp_path_factory.mktemp("moto")) as url:
+        client = s3_client(url)
+        client.create_bucket(Bucket="photos")
+        for key in KEYS:
+            client.put_object(Bucket="photos", Key=key, Body=content(key))
+        client.put_object(Bucket="photos", Key="empty.png", Body=b"")
+        client.put_object(Bucket="photos", Key="large.png", Body=CONTENT * 400)
+        yield url
+
+
+@pytest.fixture(scope="module")
+def s3(moto: str) -> Iterator[Relay]:
+    """What stands before it."""
+    with servers.relay(moto) as relay:
+        yield relay
+
+
+@pytest.fixture(scope="module")
+def azure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Relay]:
+    """What stands before a server of Azure with a container of the keys."""
+    with (
+        servers.azure_server(tmp_path_factory.mktemp("azurite")) as url,
+        servers.relay(url) as relay,
+    ):
+        put_azure(url, "photos", None)
+        for key in KEYS:
+            put_azure(url, f"photos/{quote(key, safe='/')}", content(key))
+        put_azure(url, "photos/empty.png", b"")
+        put_azure(url, "public", None, {"x-ms-blob-public-access": "container"})
+        put_azure(url, "public/a.png", content("a.png"))
+        yield relay
+
+
+@pytest.fixture(autouse=True)
+def _forget(request: pytest.FixtureRequest) -> None:
+    for name in {"s3", "azure"} & set(request.fixturenames):
+        request.getfixturevalue(name).forget()
+
+
+def s3_client(url: str) -> Any:  # noqa: ANN401 - made by boto3 as it runs
+    """A client of another's."""
+    return boto3.client(
+        "s3",
+        endpoint_url=url,
+        region_name="us-east-1",
+        aws_access_key_id=KEY_ID,
+        aws_secret_access_key=SECRET,
+        config=Config(s3={"addressing_style": "path"}),
+    )
+
+
+def put_azure(url: str, path: str, body: bytes | None, more: dict[str, str] | None = None) -> None:
+    """Make a container, or a blob in one, by a request signed here."""
+    query, kind = (
+        ("?restype=container", {}) if body is None else ("", {"x-ms-blob-type": "BlockBlob"})
+    )
+    headers = (
+        kind | (more or {}) | {"x-ms-date": formatdate(usegmt=True), "x-ms-version": "2021-08-06"}
+    )
+    length = str(len(body)) if body else ""
+    resource = f"/{servers.AZURE_ACCOUNT}/{servers.AZURE_ACCOUNT}/{path}"
+    signed = [
+        *("PUT", "", "", length, "", "application/octet-stream", "", "", "", "", "", ""),
+        *(f"{name}:{value}" for name, value in sorted(headers.items())),
+        resource + ("\nrestype:container" if query else ""),
+    ]
+    key = base64.b64decode(servers.AZURE_KEY)
+    digest = hmac.digest(key, "\n".join(signed).encode(), hashlib.sha256)
+    headers["Authorization"] = (
+        f"SharedKey {servers.AZURE_ACCOUNT}:{base64.b64encode(digest).decode()}"
+    )
+    headers["Content-Type"] = "application/octet-stream"
+    request = urllib.request.Request(  # noqa: S310 - on loopback
+        f"{url}/{servers.AZURE_ACCOUNT}/{path}{query}", body or b"", headers, method="PUT"
+    )
+    with urllib.request.urlopen(request) as response:  # noqa: S310
+        assert response.status == 201
+
+
+def content(key: str) -> bytes:
+    """What an object holds: something that no other does."""
+    return key.encode() + b"\n" + CONTENT
+
+
+def aws(url: str, **more: str) -> dict[str, str]:
+    """Options for S3."""
+    return {
+        "aws_endpoint_url": url,
+        "aws_access_key_id": KEY_ID,
+        "aws_secret_access_key": SECRET,
+        "aws_region": "us-east-1",
+        **more,
+    }
+
+
+def az(url: str, **more: str) -> dict[str, str]:
+    """Options for Azure."""
+    return {
+        "azure_storage_account_name": servers.AZURE_ACCOUNT,
+        "azure_storage_account_key": servers.AZURE_KEY,
+        "azure_endpoint": f"{url}/{servers.AZURE_ACCOUNT}",
+        **more,
+    }
+
+
+def gs(url: str, **more: str) -> dict[str, str]:
+    """Options for Google, whose storage has an XML API that is that of S3."""
+    return {"google_base_url": url, "google_bearer_token": SECRET, **more}
+
+
+def read(
+    url: str,
+    options: dict[str, str] | None,
+    extent: tuple[int, int] | None = None,
+    **limits: Any,  # noqa: ANN401 - of Access
+) -> Part:
+    """Read with a client made for the occasion."""
+    access = Access(**limits)
+    with Transfer(access) as transfer:
+        return StoreClient(options, access).read(url, transfer, extent)
+
+
+def fails(
+    url: str, options: dict[str, str] | None, extent: tuple[int, int] | None = None, **limits: float
+) -> str:
+    """The kind and message of an image that cannot be read, free of secrets and places."""
+    with pytest.raises(exceptions.ImageError) as caught:
+        read(url, options, extent, **limits)
+    message = str(caught.value)
+    for word in (
+        SECRET,
+        KEY_ID,
+        servers.AZURE_KEY,
+        servers.AZURE_ACCOUNT,
+        servers.LOOPBACK,
+        "photos",
+        "RequestId",
+    ):
+        assert word not in message
+    assert caught.value.__cause__ is None
+    return f"{caught.value.kind}: {message}"
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_a_key_is_read_as_it_is_and_as_polars_reads_it(key: str, moto: str, s3: Relay) -> None:
+    """What another client wrote under a name is found under it, by one request."""
+    expected = content(key)
+    assert read(f"s3://photos/{key}", aws(s3.url)) == Part(expected, 0, len(expected))
+    assert [(request.method, request.sent) for request in s3.requests] == [("GET", len(expected))]
+    rows = pl.scan_lines(f"s3://photos/{key}", storage_options=aws(moto), glob=False)
+    assert rows.collect().to_series()[0] == key
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_a_key_of_azure_is_read_as_it_is(key: str, azure: Relay) -> None:
+    """The same in another cloud, whose server checks the signature."""
+    assert read(f"az://photos/{key}", az(azure.url)).data == content(key)
+    assert [request.method for request in azure.requests] == ["GET"]
+    rows = pl.scan_lines(f"az://photos/{key}", storage_options=az(azure.url), glob=False)
+    assert rows.collect().to_series()[0] == key
+
+
+def everywhere(moto: str, azure: Relay) -> dict[str, str]:
+    """Options for all clouds at once."""
+    return {**aws(moto), **gs(moto), **az(azure.url)}
+
+
+def test_one_column_names_all_clouds(moto: str, azure: Relay) -> None:
+    """One client reads them all, from many threads, each by its own options."""
+    roots = [f"{scheme}://photos" for scheme in STORE_SCHEMES]
+    roots += ["S3://photos", f"abfss://photos@{servers.AZURE_ACCOUNT}.dfs.core.windows.net"]
+    keys = ["plain.png", "a b.png", "folder/deeper/still.png"]
+    access = Access()
+    client = StoreClient(everywhere(moto, azure), access)
+
+    def fetch(url: str) -> bytes:
+        with Transfer(access) as transfer:
+            return client.read(url, transfer, None).data
+
+    urls = [f"{root}/{key}" for root in roots for key in keys] * 3
+    with ThreadPoolExecutor(16) as pool:
+        found = list(pool.map(fetch, urls))
+    assert found == [content(key) for root in roots for key in keys] * 3
+
+
+@pytest.mark.parametrize("cloud", ["s3", "az", "gs"])
+@given(position=st.integers(0, 12_000), length=st.integers(1, 12_000))
+def test_a_part_is_a_slice(cloud: str, moto: str, azure: Relay, position: int, length: int) -> None:
+    """A part tells where it begins and how long the whole is, also behind its end."""
+    whole = content("plain.png")
+    part = read(f"{cloud}://photos/plain.png", everywhere(moto, azure), (position, length))
+    assert part == Part(whole[position : position + length], position, len(whole))
+
+
+def test_a_part_moves_nothing_else(s3: Relay) -> None:
+    """A part of a large object is one request, and no more bytes than asked for."""
+    part = read("s3://photos/large.png", aws(s3.url), (1000, 32_768))
+    assert part == Part((CONTENT * 400)[1000:33_768], 1000, len(CONTENT) * 400)
+    (request,) = s3.requests
+    assert (request.range, request.sent) == ("bytes=1000-33767", 32_768)
+
+
+def test_a_large_object_comes_whole(s3: Relay) -> None:
+    """It is put together from many pieces, by one request."""
+    assert read("s3://photos/large.png", aws(s3.url)).data == CONTENT * 400
+    assert len(s3.requests) == 1
+
+
+def test_a_server_without_ranges_gives_all(s3: Relay) -> None:
+    """What it gives is taken, and says that it is more."""
+    s3.faults += [servers.without_range]
+    whole = content("plain.png")
+    assert read("s3://photos/plain.png", aws(s3.url), (5, 6)) == Part(whole, 0, len(whole))
+
+
+@pytest.mark.parametrize("cloud", ["s3", "az"])
+@pytest.mark.parametrize("extent", [None, (0, 10), (5, 10)])
+def test_empty_objects(cloud: str, extent: tuple[int, int] | None, moto: str, azure: Relay) -> None:
+    """Nothing comes of them, wherever it is looked for."""
+    position = extent[0] if extent else 0
+    part = read(f"{cloud}://photos/empty.png", everywhere(moto, azure), extent)
+    assert part == Part(b"", position, 0)
+
+
+@pytest.mark.parametrize("extent", [None, (0, 10)])
+def test_what_is_not_there(extent: tuple[int, int] | None, moto: str, azure: Relay) -> None:
+    """An object and a bucket that do not exist are told apart."""
+    options = everywhere(moto, azure)
+    for cloud in ("s3", "az", "gs"):
+        missing = fails(f"{cloud}://photos/nowhere.png", options, extent)
+        assert missing == "not_found: no such object"
+        missing = fails(f"{cloud}://nobucket/plain.png", options, extent)
+        assert missing == "not_found: no such bucket"
+
+
+def test_wrong_credentials(azure: Relay) -> None:
+    """A server that checks the signature denies access."""
+    wrong = az(azure.url) | {"azure_storage_account_key": "d3Jvbmc="}
+    assert fails("az://photos/plain.png", wrong) == "access_denied: the store answered 403"
+    assert len(azure.requests) == 1
+
+
+FAST = {"retry_init_backoff_ms": "1"}
+TEMPORARY = [servers.answer(429), servers.answer(500), servers.answer(503), servers.reset]
+
+
+@pytest.mark.parametrize("fault", TEMPORARY, ids=["429", "500", "503", "reset"])
+@pytest.mark.parametrize("extent", [None, (0, 100)])
+def test_faults_that_pass_are_got_over(
+    fault: servers.Fault, extent: tuple[int, int] | None, s3: Relay
+) -> None:
+    """A few bad answers, or none, and then a good one."""
+    s3.faults += [fault] * 3
+    part = read("s3://photos/plain.png", aws(s3.url, **FAST), extent)
+    assert part.data == content("plain.png")[: extent and extent[1]]
+    assert s3.requests[-1].status in {200, 206}
+    assert not s3.faults
+
+
+@pytest.mark.parametrize(
+    ("fault", "failure", "tries"),
+    [
+        (servers.answer(503), "unreachable: the store answered 503", 3),
+        (servers.answer(429), "unreachable: the store answered 429", 3),
+        (servers.answer(400), "unreachable: the store answered 400", 1),
+        (servers.answer(401), "access_denied: the store answered 401", 1),
+        (servers.answer(403, SECRET.encode()), "access_denied: the store answered 403", 1),
+        (
+            servers.answer(400, b"<Error><Code>ExpiredToken</Code></Error>"),
+            "access_denied: the store answered 400",
+            1,
+        ),
+        (
+            servers.answer(301, x_amz_bucket_region="eu-west-1"),
+            "unreachable: the bucket is in another region: name it by `aws_region`",
+            1,
+        ),
+        (servers.reset, "unreachable: the connection to the store failed", 3),
+    ],
+)
+def test_faults_that_stay(fault: servers.Fault, failure: str, tries: int, s3: Relay) -> None:
+    """Each is a failure of its kind, after as many tries as are due."""
+    s3.faults += [fault] * 9
+    assert fails("s3://photos/plain.png", aws(s3.url, max_retries="2", **FAST)) == failure
+    assert len(s3.faults) == 9 - tries
+
+
+def test_an_answer_that_is_none(azure: Relay) -> None:
+    """What comes without what belongs to an object is none."""
+    azure.faults += [servers.answer(200)]
+    failure = fails("az://photos/plain.png", az(azure.url))
+    assert failure == "unreachable: the store answered something that is no object"
+
+
+@pytest.mark.parametrize(
+    "faults",
+    [
+        [servers.stay_silent(1.0)] * 9,
+        [servers.drip(1.0)] * 9,
+        [servers.reset, servers.stay_silent(1.0), servers.drip(1.0), *[servers.answer(503)] * 99],
+    ],
+    ids=["silence", "drip", "one after another"],
+)
+def test_what_takes_too_long_is_given_up(faults: list[servers.Fault], s3: Relay) -> None:
+    """Neither silence nor a drip lasts longer than the limit."""
+    s3.faults += faults
+    options = aws(s3.url, max_retries="99", **FAST)
+    failure = fails("s3://photos/plain.png", options, timeout=0.3)
+    assert failure == "unreachable: it took longer than `timeout`, which is 0.3 seconds"
+
+
+def test_nobody_is_there() -> None:
+    """A port where nobody listens, and a host that is none."""
+    options = aws(closed_port(), max_retries="0")
+    failure = fails("s3://photos/a.png", options)
+    assert failure == "unreachable: the connection to the store failed"
+    failure = fails("s3://photos/a.png", aws("https://store.invalid"))
+    assert failure == "unreachable: unknown host"
+
+
+def test_certificates_are_checked(moto: str) -> None:
+    """A server whose certificate nobody vouches for is not read from, unless it may be."""
+    secure = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert(servers.LOOPBACK).configure_cert(secure)
+    with servers.relay(moto, secure) as relay:
+        failure = fails("s3://photos/plain.png", aws(relay.url))
+        assert failure == "unreachable: the certificate of the store is not trusted"
+        assert not relay.requests
+        options = aws(relay.url, allow_invalid_certificates="true")
+        assert read("s3://photos/plain.png", options).data == content("plain.png")
+        failure = fails("s3://photos/plain.png", aws(moto, allow_http="false"))
+        assert failure == "access_denied: http:// is not allowed by `allow_http`"
+
+
+def test_too_large_an_object_is_not_fetched(s3: Relay) -> None:
+    """Its size is known before its bytes come."""
+    failure = fails("s3://photos/large.png", aws(s3.url), max_bytes=1000)
+    assert failure == "too_large: more bytes than `max_bytes`, which is 1000"
+    assert read("s3://photos/large.png", aws(s3.url), (0, 900), max_bytes=1000).data
+
+
+def test_a_stopped_transfer_asks_nobody(s3: Relay) -> None:
+    """When nobody wants an image any more, no request is made for it."""
+    stopped = threading.Event()
+    stopped.set()
+    access = Access()
+    client = StoreClient(aws(s3.url), access)
+    with Transfer(access, stopped) as transfer, pytest.raises(exceptions.UnreachableError):
+        client.read("s3://photos/plain.png", transfer, None)
+    assert not s3.requests
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("s3://", "no name of a bucket"),
+        ("s3:///a.png", "no name of a bucket"),
+        ("s3://user:word@photos/a.png", "no name of a bucket"),
+        ("s3://pho tos/a.png", "no name of a bucket"),
+        ("s3://photos?x/a.png", "no name of a bucket"),
+        ("s3://photos", "a bucket or a folder"),
+        ("s3://photos/", "a bucket or a folder"),
+        ("s3://photos/folder/", "a bucket or a folder"),
+        ("s3://photos//a.png", "an empty part"),
+        ("s3://photos/a//b.png", "an empty part"),
+        ("s3://photos/./b.png", "an empty part"),
+        ("s3://photos/a/../b.png", "an empty part"),
+        ("s3://photos/a\nb.png", "a line break"),
+        ("abfss://photos@example.org/a.png", "behind @ must be"),
+        ("http://photos/a.png", "not a URL of cloud storage"),
+        ("photos/a.png", "not a URL of cloud storage"),
+    ],
+)
+def test_urls_that_name_no_object(url: str, message: str, s3: Relay) -> None:
+    """What a store cannot be asked for is told without asking."""
+    failure = fails(url, aws(s3.url))
+    assert failure.startswith("invalid_locator: ")
+    assert message in failure
+    assert not s3.requests
+
+
+@given(st.text())
+def test_any_text_is_a_url_or_is_none(text: str) -> None:
+    """Parsing ends in a place or in an error of its kind, and keeps the key."""
+    try:
+        place = parse_url(f"s3://bucket/{text}")
+    except exceptions.InvalidLocatorError:
+        return
+    assert place.key == text
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"aws_acess_key_id": SECRET}, "did you mean 'aws_access_key_id'?"),
+        ({"azure_storage_acount_name": SECRET}, "did you mean 'azure_storage_account_name'?"),
+        ({"nonsense": SECRET}, "must be named as in Polars, got 'nonsense'"),
+        ({"AWS_REGION": "x", "aws_region": "y"}, "got 'AWS_REGION' and 'aws_region'"),
+        ({"endpoint": "http://x", "endpoint_url": "http://y"}, "got 'endpoint' and 'endpoint_url'"),
+        ({"aws_allow_http": True}, "must be a string, such as 'true', got one of type bool"),
+        ({"aws_skip_signature": SECRET}, "['aws_skip_signature']` must be 'true' or 'false'"),
+        ({"aws_endpoint_url": SECRET}, "a URL that begins with http:// or https://"),
+        ({"aws_endpoint_url": "http://h:99999"}, "a URL that begins with"),
+        ({"google_base_url": "http://"}, "a URL that begins with"),
+        ({"azure_endpoint": "ftp://h"}, "a URL that begins with"),
+        ({"aws_session_token": f"{SECRET}\n"}, "without line breaks"),
+        ({"azure_storage_token": f"{SECRET}\n"}, "without line breaks"),
+        ({"google_bearer_token": f"{SECRET}\n"}, "without line breaks"),
+        ({"timeout": "soon"}, "must be a duration, such as '500ms', '30s' or '2m'"),
+        ({"pool_idle_timeout": "soon"}, "must be a duration, such as '30s'"),
+        ({"pool_max_idle_per_host": "many"}, "must be a whole number"),
+        ({"max_retries": "many"}, "must be a number, 0 or more"),
+        ({"max_retries": True}, "must be a number, 0 or more"),
+        ({"azure_storage_account_key": "?!"}, "must be a key in base64"),
+        ({"google_service_account": f"/{SECRET}"}, "must be a file that can be read"),
+        ({"google_service_account_key": "{}"}, "must be something that can be used"),
+        ({"proxy_url": "http://"}, "must be something that can be used"),
+        ({"aws_access_key_id": SECRET}, "both keys of AWS or none, got only 'aws_access_key_id'"),
+        ({"aws_profile": SECRET}, "['aws_profile']`: no such profile"),
+        (
+            {"aws_profile": "x", "aws_access_key_id": SECRET},
+            "a profile or keys, not both, got 'aws_profile' and 'aws_access_key_id'",
+        ),
+    ],
+)
+def test_wrong_options_are_named(options: dict[str, Any], message: str) -> None:
+    """A mistake in the options is told when they are given, and no value with it."""
+    with pytest.raises(ValueError, match="storage_options") as caught:
+        check_options(options)
+    assert message in str(caught.value)
+    assert SECRET not in str(caught.value)
+
+
+def test_all_options_are_known_to_obstore() -> None:
+    """What is taken here under a name obstore takes as well."""
+    refused: list[str] = []
+    connection = store_options.OF_CONNECTIONS
+    for cloud, names in store_options.NAMES.items():
+        for name in {*names, *connection} - {"profile"}:
+            given = {name: "x"}
+            config, client = ({}, given) if name in connection else (given, {})
+            try:
+                buckets.build_store(cloud, "bucket", config, {"client_options": client})
+            except (obstore.exceptions.BaseError, ValueError) as error:
+                unknown = isinstance(error, obstore.exceptions.UnknownConfigurationKeyError)
+                refused += [name] * (unknown or "Invalid key" in str(error))
+    assert not refused
+
+
+def test_options_of_polars_without_effect_are_taken() -> None:
+    """Options that Polars takes and that mean nothing here do not stand in the way."""
+    check_options({"file_cache_ttl": 60, "google_bucket": "b", "rate_read_init": 3})  # type: ignore[dict-item]
+    check_options({"max_retries": 3, "retry_timeout_ms": 5000})  # type: ignore[dict-item]
+    check_options({"AWS_ALLOW_HTTP": "true", "aws_region": "", "timeout": "2m"})
+    check_options(None)
+
+
+def test_prefixed_options_count_for_their_cloud(s3: Relay) -> None:
+    """One cloud may have an option of its own where the others share one."""
+    options = aws(s3.url, token="shared", region="nowhere", aws_session_token="of-aws")  # noqa: S106
+    check_options(options)
+    parsed = store_options.parse_options(options)
+    tokens = {parsed["gs"].config["bearer_token"], parsed["az"].config["token"]}
+    assert tokens == {"shared"}
+    assert read("s3://photos/plain.png", options).data
+    assert "/us-east-1/" in who(s3)
+
+
+def who(relay: Relay) -> str:
+    """Who the last request said it came from."""
+    return relay.requests[-1].authorization or "nobody"
+
+
+def test_environment(s3: Relay, azure: Relay, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the options do not tell the environment does."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", s3.url)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "from-environment")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+    monkeypatch.setenv("AWS_REGION", "eu-central-1")
+    assert read("s3://photos/plain.png", None).data
+    assert "Credential=from-environment/" in who(s3)
+    assert "/eu-central-1/" in who(s3)
+    assert read("s3://photos/plain.png", aws(s3.url)).data
+    assert f"Credential={KEY_ID}/" in who(s3)
+    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_NAME", servers.AZURE_ACCOUNT)
+    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_KEY", servers.AZURE_KEY)
+    monkeypatch.setenv("AZURE_ENDPOINT", f"{azure.url}/{servers.AZURE_ACCOUNT}")
+    assert read("az://photos/plain.png", None).data
+    monkeypatch.setenv("AWS_ENDPOINT_URL", SECRET)
+    failure = fails("s3://photos/plain.png", None)
+    assert failure.startswith("access_denied: the variable AWS_ENDPOINT_URL must be a URL")
+    assert read("s3://photos/plain.png", aws(s3.url)).data
+
+
+@pytest.fixture
+def profiles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, s3: Relay) -> Path:
+    """The files of AWS, in a home of its own."""
+    folder = tmp_path / ".aws"
+    folder.mkdir()
+    provide = json.dumps({"Version": 1, "AccessKeyId": "from-process", "SecretAccessKey": "x"})
+    (folder / "answer.json").write_text(provide)
+    (folder / "config").write_text(
+        f"[default]\nregion = eu-north-1\nendpoint_url = {s3.url}\n"
+        f"[profile work]\nregion = eu-south-1\nendpoint_url = {s3.url}\n"
+        f"[profile process]\nregion = x\ncredential_process = cat {folder / 'answer.json'}\n"
+    )
+    (folder / "credentials").write_text(
+        f"[default]\naws_access_key_id = from-default\naws_secret_access_key = 100%{SECRET}\n"
+        f"[work]\naws_access_key_id = from-work\naws_secret_access_key = {SECRET}\n"
+        "aws_session_token = a-session\n"
+    )
+    monkeypatch.setenv("HOME", str(tmp_path))
+    return folder
+
+
+def test_profiles(profiles: Path, s3: Relay, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The files of AWS tell keys, region and endpoint, of the profile that is named."""
+    url = "s3://photos/plain.png"
+    assert read(url, None).data
+    assert "Credential=from-default/" in who(s3)
+    assert "/eu-north-1/" in who(s3)
+    check_options({"aws_profile": "work"})
+    assert read(url, {"aws_profile": "work"}).data
+    assert "Credential=from-work/" in who(s3)
+    assert "x-amz-security-token" in who(s3)
+    monkeypatch.setenv("AWS_PROFILE", "work")
+    assert read(url, {"aws_region": "us-west-1"}).data
+    assert "Credential=from-work/" in who(s3)
+    assert "/us-west-1/" in who(s3)
+    assert read(url, aws(s3.url)).data
+    assert f"Credential={KEY_ID}/" in who(s3)
+    config = (profiles / "config").read_text()
+    (profiles / "config").write_text(config.replace("http://", ""))
+    failure = fails(url, None)
+    assert failure.startswith("access_denied: the endpoint of the profile must be a URL")
+    (profiles / "credentials").write_bytes(b"\xff no file of this kind")
+    monkeypatch.setenv("AWS_PROFILE", "none")
+    failure = fails(url, {"aws_endpoint_url": s3.url, "aws_region": "x"})
+    assert failure == f"access_denied: {NO_CREDENTIALS}"
+
+
+def test_profiles_that_take_a_package(
+    profiles: Path, s3: Relay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other logins of AWS are left to boto3, which is asked for if it is not there."""
+    options = {"aws_profile": "process", "aws_endpoint_url": s3.url}
+    check_options(options)
+    assert read("s3://photos/plain.png", options).data
+    assert "Credential=from-process/" in who(s3)
+    (profiles / "answer.json").write_text(f"{{{SECRET}}}")
+    failure = fails("s3://photos/plain.png", options)
+    assert failure == "access_denied: asking for credentials failed"
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    failure = fails("s3://photos/plain.png", options)
+    assert failure == (
+        "access_denied: this profile of AWS needs the package boto3: pip install boto3"
+    )
+
+
+def test_a_login_of_google_that_takes_a_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other logins of Google are left to google-auth, in the same way."""
+    login = tmp_path / "login.json"
+    login.write_text('{"type": "external_account"}')
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(login))
+    failure = fails("gs://photos/plain.png", {"google_base_url": closed_port()})
+    assert failure == (
+        "access_denied: this login of Google needs the package google-auth: pip install google-auth"
+    )
+
+
+def test_the_command_of_azure(
+    tmp_path: Path, azure: Relay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who is logged in by `az` needs no options for that."""
+    command = tmp_path / "az"
+    token = {"accessToken": "from-command", "expires_on": 4_000_000_000, "tokenType": "Bearer"}
+    token |= {"expiresOn": "2096-10-02 07:06:40.000000", "subscription": "x", "tenant": "x"}
+    command.write_text(f"#!/bin/sh\necho '{json.dumps(token)}'\n")
+    command.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    options = az(azure.url)
+    del options["azure_storage_account_key"]
+    azure.faults += [servers.answer(403)]
+    assert fails("az://photos/plain.png", options) == "access_denied: the store answered 403"
+    assert who(azure) == "Bearer from-command"
+
+
+def test_public_buckets(s3: Relay, azure: Relay) -> None:
+    """Without signature, nobody's credentials are asked for or sent."""
+    options = {"aws_endpoint_url": s3.url, "aws_skip_signature": "true"}
+    s3.faults += [servers.answer(200, b"public", Last_Modified=formatdate(usegmt=True))]
+    assert read("s3://photos/plain.png", options).data == b"public"
+    assert who(s3) == "nobody"
+    options = {
+        "azure_storage_account_name": servers.AZURE_ACCOUNT,
+        "azure_endpoint": f"{azure.url}/{servers.AZURE_ACCOUNT}",
+        "azure_skip_signature": "true",
+    }
+    assert read("az://public/a.png", options).data == content("a.png")
+    assert who(azure) == "nobody"
+    assert fails("az://photos/plain.png", options) == "access_denied: the store answered 403"
+
+
+def test_without_any_credentials_one_image_asks(s3: Relay) -> None:
+    """The instance is asked for credentials once, and not for each image again."""
+    s3.faults += [servers.answer(404)] * 9
+    options = {"aws_endpoint_url": s3.url, "aws_region": "x", "aws_metadata_endpoint": s3.url}
+    access = Access()
+    client = StoreClient(options, access)
+
+    def fetch(_: int) -> str:
+        with Transfer(access) as transfer, pytest.raises(exceptions.AccessDeniedError) as caught:
+            client.read("s3://photos/plain.png", transfer, None)
+        return str(caught.value)
+
+    with ThreadPoolExecutor(8) as pool:
+        assert set(pool.map(fetch, range(40))) == {NO_CREDENTIALS}
+    assert [request.path for request in s3.requests] == ["/latest/api/token"]
+
+
+def test_the_instance_tells_credentials(s3: Relay) -> None:
+    """Where nothing else does, the metadata of the instance tells them."""
+    told = {"AccessKeyId": "from-instance", "SecretAccessKey": "x", "Token": "t"}
+    told["Expiration"] = "2096-10-02T07:06:40Z"
+    s3.faults += [
+        servers.answer(200, b"token"),
+        servers.answer(200, b"role"),
+        servers.answer(200, json.dumps(told).encode()),
+    ]
+    options = {"aws_endpoint_url": s3.url, "aws_region": "x", "aws_metadata_endpoint": s3.url}
+    assert read("s3://photos/plain.png", options).data == content("plain.png")
+    assert "Credential=from-instance/" in who(s3)
+
+
+def test_the_region_of_a_bucket_is_asked_for(s3: Relay, monkeypatch: pytest.MonkeyPatch) -> None:
+    """AWS tells it to everybody, once, where nobody has told it."""
+    monkeypatch.setattr(buckets, "REGIONS", f"{s3.url}/{{bucket}}")
+    s3.faults += [servers.answer(403, x_amz_bucket_region="eu-west-3"), servers.reset]
+    assert [buckets.region_of("asked", {}, 5) for _ in range(2)] == ["eu-west-3", "eu-west-3"]
+    assert buckets.region_of("other", {}, 5) is None
+    assert buckets.region_of("asked", {"region": "told"}, 5) is None
+    assert [(request.method, request.path) for request in s3.requests] == [("HEAD", "/asked")]
+
+
+@given(st.text(), st.text())
+def test_no_message_shows_what_obstore_says(told: str, details: str) -> None:
+    """Whatever it says, ours say one of a few things."""
+    raised = obstore.exceptions.GenericError(
+        f"{told} HTTP error {SECRET}\n\nDebug source:{details}"
+    )
+    assert str(from_store_error(raised).error) in {
+        "the connection to the store failed",
+        "unknown host",
+        "the certificate of the store is not trusted",
+    }
+
+
+FORK = """
+import os
+from polars_imgmeta.io.access import Access
+from polars_imgmeta.io.cloud.client import StoreClient
+from polars_imgmeta.io.transfers import Transfer
+access = Access(timeout=10)
+client = StoreClient({options!r}, access)
+def read():
+    try:
+        with Transfer(access) as transfer:
+            return len(client.read("s3://photos/plain.png", transfer, None).data)
+    except Exception as error:
+        return error
+for used in (False, True):
+    if used:
+        print("parent", read(), flush=True)
+    if (child := os.fork()) == 0:
+        print("child", read(), flush=True)
+        os._exit(0)
+    os.waitpid(child, 0)
+"""
+
+
+def test_forked_processes(moto: str) -> None:
+    """A child reads where its parent has not, and otherwise is told why it cannot."""
+    done = run_python(FORK.format(options=aws(moto)), Path.cwd(), "-W", "ignore")
+    size = len(content("plain.png"))
+    assert done.stdout.splitlines() == [
+        f"child {size}",
+        f"parent {size}",
+        "child a forked process cannot read cloud storage once its parent has; spawn it instead",
+    ], done.stderr
+
+
+def listed(source: str, options: dict[str, str]) -> list[tuple[str, int]]:
+    """What a source holds."""
+    return list(list_objects(source, IMAGE_SUFFIXES, options, Access()))
+
+
+@pytest.mark.parametrize("cloud", ["s3", "az", "gs"])
+def test_what_is_listed_can_be_read(cloud: str, moto: str, azure: Relay) -> None:
+    """A bucket lists its images, each under a locator that leads to it, with its size."""
+    options = everywhere(moto, azure)
+    rows = listed(f"{cloud}://photos", options)
+    assert rows == listed(f"{cloud}://photos/", options)
+    urls = [url for url, _ in rows]
+    expected = {f"{cloud}://photos/{key}" for key in [*KEYS, "empty.png"]}
+    if cloud == "az":  # whose server takes \\ for /
+        expected = {url.replace("\\", "/") for url in expected}
+    assert expected <= set(urls)
+    assert urls == sorted(urls)
+    for url, size in rows:
+        assert len(read(url, options).data) == size
+
+
+@pytest.fixture(scope="module")
+def many(moto: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bucket of many objects, and a folder of files of the same names."""
+    folder = tmp_path_factory.mktemp("many")
+    names = [
+        f"{year}/{month:02}/{day}.JPG"
+        for year in (2023, 2024)
+        for month in (1, 2, 11)
+        for day in range(200)
+    ]
+    names += ["2023.png", "2023/notes.txt", "2024-extra/a.jpg", "deep/er/and/deeper.png", "[x].png"]
+    s3_client(moto).create_bucket(Bucket="many")
+    store, _ = buckets.make_store(
+        parse_url("s3://many"), store_options.parse_options(aws(moto))["s3"], 30, retries=0
+    )
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda name: obstore.put(store, name, b"x"), names))
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+    return folder
+
+
+def test_many_objects_come_page_by_page(many: Path, s3: Relay) -> None:
+    """More than one answer holds are all listed, in order, without what is no image."""
+    urls = [url for url, _ in listed("s3://many", aws(s3.url))]
+    files = [str(path.relative_to(many)) for path in many.rglob("*") if path.is_file()]
+    assert urls == [f"s3://many/{name}" for name in sorted(files) if name != "2023/notes.txt"]
+    assert len(s3.requests) == 2
+    below = [url for url, _ in listed("s3://many/2023", aws(s3.url))]
+    assert below == [url for url in urls if url.startswith("s3://many/2023/")]
+    assert below == [url for url, _ in listed("s3://many/2023/", aws(s3.url))]
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "*",
+        "*.png",
+        "2023/*/1?.JPG",
+        "2023/0[12]/7*",
+        "**/*.png",
+        "2024/**",
+        "**/1/*",
+        "20*/*.jpg",
+        "[[]x].png",
+        "2023/**/9.JPG",
+        "**/deeper*",
+        "none*",
+    ],
+)
+def test_patterns_match_as_those_of_folders_do(pattern: str, many: Path, moto: str) -> None:
+    """Every match counts, whatever its suffix, in the order of names."""
+    found = sorted(
+        name
+        for name in glob.glob(pattern, root_dir=many, recursive=True)  # noqa: PTH207 - which ours follow
+        if (many / name).is_file()
+    )
+    assert [url for url, _ in listed(f"s3://many/{pattern}", aws(moto))] == [
+        f"s3://many/{name}" for name in found
+    ]
+
+
+@pytest.mark.usefixtures("many")
+def test_single_objects_and_none(moto: str, azure: Relay) -> None:
+    """An object lists itself, also one whose name looks like a pattern; nothing is an error."""
+    assert listed("s3://many/2023.png", aws(moto)) == [("s3://many/2023.png", 1)]
+    assert listed("s3://many/[x].png", aws(moto)) == [("s3://many/[x].png", 1)]
+    for source in ("s3://many/nowhere", "s3://many/nowhere/", "s3://nobucket", "s3://nobucket/*"):
+        with pytest.raises(exceptions.NotFoundError):
+            listed(source, aws(moto))
+    with pytest.raises(exceptions.AccessDeniedError):
+        listed("az://photos", az(azure.url) | {"azure_storage_account_key": "d3Jvbmc="})

@@ -1,0 +1,1340 @@
+"""Images behind http and https: whatever a server does ends in bytes or in a fit error."""
+
+from __future__ import annotations
+
+import base64
+import gc
+import gzip
+import json
+import logging
+import re
+import socket
+import threading
+import traceback
+import zlib
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from email.utils import formatdate
+from importlib import metadata
+from pathlib import Path
+from time import time
+from typing import Any
+from urllib.parse import unquote_to_bytes, urlsplit
+
+import pytest
+from faults import (
+    LONGEST,
+    Answer,
+    Authority,
+    Request,
+    Response,
+    Server,
+    Wire,
+    drip,
+    endless,
+    ranged,
+    raw,
+    redirect,
+    reset,
+    serving,
+    silence,
+)
+from hypothesis import given
+from hypothesis import strategies as st
+from interpreters import run_python
+
+from polars_imgmeta.exceptions import (
+    AccessDeniedError,
+    ImageError,
+    InvalidLocatorError,
+    NotFoundError,
+    TooLargeError,
+    UnreachableError,
+)
+from polars_imgmeta.io import access as policy
+from polars_imgmeta.io.access import Access
+from polars_imgmeta.io.http import answers, deadlines
+from polars_imgmeta.io.http import client as web
+from polars_imgmeta.io.http.client import WebClient
+from polars_imgmeta.io.transfers import Part, Transfer
+
+DATA = bytes(number * 7 % 251 for number in range(100_000))
+SECRET = "X-Amz-Signature=c0ffee"  # noqa: S105 - of nothing
+OK = b"HTTP/1.1 200 OK\r\n"
+CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _quick() -> Iterator[None]:
+    """Short pauses, no proxy, and no connection that is left open."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(web, "FIRST_PAUSE", 0.002)
+        for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
+            patch.delenv(name, raising=False)
+            patch.delenv(name.lower(), raising=False)
+        yield
+    gc.collect()
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """Who signs the servers' certificates."""
+    return Authority(str(tmp_path_factory.mktemp("tls")))
+
+
+@pytest.fixture
+def trusted(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> Authority:
+    """The same, whom the client trusts."""
+    monkeypatch.setenv("SSL_CERT_FILE", authority.certificate)
+    return authority
+
+
+@pytest.fixture(scope="module")
+def objects() -> Iterator[Server]:
+    """A good server: behind each number there are so many bytes."""
+
+    def handle(request: Request) -> Answer:
+        number = request.path[1:]
+        return DATA[: int(number)] if number.isdecimal() else b"ok"
+
+    with serving(handle) as server:
+        yield server
+
+
+class Reader:
+    """A client with what it reads for."""
+
+    def __init__(self, **options: Any) -> None:  # noqa: ANN401
+        self.access = Access(**{"timeout": 10.0} | options)
+        self._client = WebClient(self.access)
+
+    def __call__(self, url: str, extent: tuple[int, int] | None = None) -> Part:
+        """Read with connections that it may have."""
+        with Transfer(self.access) as transfer:
+            return self._client.read(url, transfer, extent)
+
+
+def read(url: str, extent: tuple[int, int] | None = None, **options: Any) -> Part:  # noqa: ANN401
+    """Read with a new client."""
+    return Reader(**options)(url, extent)
+
+
+def failure(url: str, extent: tuple[int, int] | None = None, **options: Any) -> ImageError:  # noqa: ANN401
+    """How a read fails, having checked that nothing that is shown betrays the URL."""
+    with pytest.raises(ImageError) as caught:
+        read(url, extent, **options)
+    require_discreet(url, caught.value)
+    return caught.value
+
+
+def require_discreet(url: str, error: ImageError) -> None:
+    """Check that neither the message nor what led to it names a part of the URL."""
+    shown = "\n".join(
+        line
+        for line in "".join(traceback.format_exception(error)).splitlines()
+        if not line.startswith(" ")
+    )
+    assert str(error) in shown
+    parts = urlsplit(url)
+    for secret in {parts.netloc, parts.query, "127.0.0.1", "localhost", "c0ffee", " at 0x"} - {""}:
+        assert secret not in shown
+
+
+def fails(answer: Any, extent: tuple[int, int] | None = None, **options: Any) -> ImageError:  # noqa: ANN401
+    """How a read of that answer fails."""
+    with serving({"/a.jpg": answer}) as server:
+        return failure(server.url(f"/a.jpg?{SECRET}"), extent, **options)
+
+
+# Bodies
+
+
+@pytest.mark.parametrize("data", [b"", b"x", DATA])
+@pytest.mark.parametrize("chunks", [False, True])
+@pytest.mark.parametrize("hangs_up", [False, True])
+def test_whole(data: bytes, chunks: bool, hangs_up: bool) -> None:  # noqa: FBT001
+    """All bytes of an object come, however its server frames them."""
+    response = Response(data, chunks=chunks, hangs_up=hangs_up)
+    with serving({"/a.jpg": response}) as server:
+        assert read(server.url("/a.jpg")) == Part(data, 0, len(data))
+        assert read(server.url("/a.jpg"), (0, 10)) == Part(data, 0, len(data))
+
+
+def test_until_the_end_of_the_connection() -> None:
+    """A server of the oldest kind ends an object by closing the connection."""
+    with serving({"/a.jpg": raw(OK + b"\r\n" + DATA)}) as server:
+        assert read(server.url("/a.jpg")) == Part(DATA, 0, len(DATA))
+
+
+def test_the_request() -> None:
+    """The server is told who asks, and for the bytes as they are."""
+    with serving({"/": b""}) as server:
+        read(server.url())
+    (request,) = server.requests
+    assert request.method == "GET"
+    assert request.target == "/"
+    assert request.headers == {
+        "host": f"127.0.0.1:{server.port}",
+        "user-agent": f"polars-imgmeta/{metadata.version('polars-imgmeta')}",
+        "accept": "*/*",
+        "accept-encoding": "identity",
+    }
+
+
+@pytest.mark.parametrize("method", ["gzip", "x-gzip", "deflate", "GZIP"])
+@pytest.mark.parametrize("chunks", [False, True])
+def test_decoded(method: str, chunks: bool) -> None:  # noqa: FBT001
+    """What a server compresses unasked is decompressed, and never taken for a part."""
+    body = (zlib if method == "deflate" else gzip).compress(DATA)
+    response = Response(body, headers={"Content-Encoding": method}, chunks=chunks)
+    headers = {"Content-Encoding": method, "Content-Range": f"bytes 0-9/{len(body)}"}
+    turns: list[Answer] = [Response(body[:10], 206, headers), response]
+    with serving({"/a": response, "/b": turns}) as server:
+        assert read(server.url("/a")).data == DATA
+        assert read(server.url("/b"), (0, 10)) == Part(DATA, 0, len(DATA))
+    assert ["range" in request.headers for request in server.requests] == [False, True, False]
+
+
+def test_an_unknown_encoding_is_left_alone() -> None:
+    """Labels that mean nothing do not keep an image from being read."""
+    with serving({"/a": Response(DATA, headers={"Content-Encoding": "aws-chunked"})}) as server:
+        assert read(server.url("/a")).data == DATA
+
+
+@pytest.mark.parametrize("method", ["gzip", "deflate"])
+def test_a_wrong_encoding(method: str) -> None:
+    """What cannot be decompressed is an error, after another try."""
+    error = fails(Response(b"no such thing" * 9, headers={"Content-Encoding": method}))
+    assert type(error) is UnreachableError
+    assert str(error) == "the body is not encoded as the server says (2 tries)"
+
+
+# Sizes
+
+
+@pytest.mark.parametrize("chunks", [False, True])
+@pytest.mark.parametrize("size", [0, 1, 999, 1000])
+def test_up_to_the_limit(size: int, chunks: bool) -> None:  # noqa: FBT001
+    """As many bytes as are allowed come, however their number is learnt."""
+    with serving({"/a": Response(DATA[:size], chunks=chunks)}) as server:
+        assert read(server.url("/a"), max_bytes=1000).data == DATA[:size]
+
+
+def bomb() -> Response:
+    """Few bytes that become many."""
+    return Response(gzip.compress(bytes(1 << 25)), headers={"Content-Encoding": "gzip"})
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Response(DATA[:1001]),
+        Response(DATA[:1001], chunks=True),
+        raw(OK + b"\r\n" + DATA),
+        bomb(),
+        Response(headers={"Content-Length": str(1 << 62)}),
+        endless(OK + b"\r\n", DATA),
+        endless(OK + f"Content-Length: {1 << 40}\r\n\r\n".encode(), DATA),
+        endless(CHUNKED, b"10\r\n0123456789abcdef\r\n"),
+        endless(CHUNKED, b"1\r\nx\r\n"),
+        endless(CHUNKED + b"ffffffffffff\r\n", DATA),
+    ],
+)
+def test_beyond_the_limit(answer: Answer) -> None:
+    """No more bytes than allowed are kept, whatever the server tells or sends."""
+    error = fails(answer, max_bytes=1000)
+    assert type(error) is TooLargeError
+    assert str(error) == "more bytes than `max_bytes`, which is 1000"
+
+
+def test_too_many_bytes_are_not_read() -> None:
+    """Where the server tells how many they are, its word is enough."""
+    with serving({"/a": bytes(1 << 26)}) as server:
+        failure(server.url("/a"), max_bytes=1 << 20)
+    assert server.bytes_sent < 1 << 25
+
+
+def test_room_is_made_before_bytes_come() -> None:
+    """The transfer is told of the bytes that the server told of, or of growing numbers."""
+
+    class Recorder(Transfer):
+        def hold(self, size: int) -> None:
+            held.append(size)
+            super().hold(size)
+
+    body = bytes(3 << 20)
+    access = Access(max_bytes=(7 << 20) // 2)
+    # Of what was told, a share until it has come.
+    expected = {"/told": [1 << 21, 3 << 20], "/untold": [1 << 20, 2 << 20, (7 << 20) // 2]}
+    with serving({"/told": body, "/untold": Response(body, chunks=True)}) as server:
+        for path, sizes in expected.items():
+            held: list[int] = []
+            with Recorder(access) as transfer:
+                assert WebClient(access).read(server.url(path), transfer, None).data == body
+            assert held == sizes
+
+
+# Parts
+
+
+@given(size=st.integers(0, 300), position=st.integers(0, 310), length=st.integers(1, 310))
+def test_parts(size: int, position: int, length: int, objects: Server) -> None:
+    """A part is what a slice is."""
+    part = read(objects.url(f"/{size}"), (position, length))
+    assert part == Part(DATA[:size][position : position + length], position, size)
+
+
+def test_a_part_costs_no_more() -> None:
+    """Bytes that nobody asked for are not sent."""
+    with serving({"/a": bytes(1 << 24)}) as server:
+        assert len(read(server.url("/a"), (0, 32768)).data) == 32768
+    assert server.bytes_sent < 33_000
+
+
+def partial(content_range: str | None, body: bytes = DATA[:100], **options: Any) -> Response:  # noqa: ANN401
+    """A part that claims to be any part."""
+    headers = {} if content_range is None else {"Content-Range": content_range}
+    return Response(body, 206, headers, **options)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        partial(None),
+        partial("bytes 0-99/*"),
+        partial("bytes 1-100/1000"),
+        partial("bytes 0-99/50"),
+        partial("bytes 0-49/1000"),
+        partial("bytes 0-98/1000"),
+        partial("bytes 99-0/1000"),
+        partial("bytes 0-99/1000", chunks=True, body=DATA[:99]),
+        partial("bytes 0-9/1000", body=DATA[:10]),
+        partial(f"bytes 0-{'9' * 5000}/1000"),
+        partial("lines 0-99/1000"),
+        Response(DATA[:100], 206, {"Content-Type": "multipart/byteranges; boundary=x"}),
+        Response(status=416),
+        Response(status=416, headers={"Content-Range": "bytes */1000"}),
+        Response(status=416, headers={"Content-Range": "bytes */*"}),
+    ],
+)
+def test_useless_parts(answer: Response) -> None:
+    """Where the answer is no part that can be trusted, the whole is asked for."""
+    with serving({"/a": [answer, DATA]}) as server:
+        assert read(server.url("/a"), (0, 100)) == Part(DATA, 0, len(DATA))
+    assert ["range" in request.headers for request in server.requests] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("answer", "size"),
+    [
+        (partial("bytes 0-99/1000"), 1000),
+        (partial("Bytes 0-99/1000", chunks=True), 1000),
+        (partial("bytes 0-99/100"), 100),
+        (partial("bytes 0-19/*", DATA[:20]), 20),
+        (partial("bytes 0-999/1000", DATA[:1000]), 1000),
+    ],
+)
+def test_usable_parts(answer: Response, size: int) -> None:
+    """A part may be all that there is, or more than was asked for."""
+    with serving({"/a": answer}) as server:
+        assert read(server.url("/a"), (0, 100)) == Part(answer.body, 0, size)
+    assert len(server.requests) == 1
+
+
+def test_a_part_unasked() -> None:
+    """Who asked for the whole does not take a part for it."""
+    error = fails(partial("bytes 0-99/1000"))
+    assert type(error) is UnreachableError
+    assert str(error) == "the server answered 206 Partial Content"
+
+
+# URLs
+
+TEXT = st.text(st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="#"))
+LEGAL = st.lists(
+    st.sampled_from([*"aZ09-._~!$&'()*+,;=:@/?[]", "%2f", "%2F", "%25", "%00", "%C3%a9"])
+)
+
+
+@given(text=TEXT)
+def test_any_text_reaches_the_server(text: str, objects: Server) -> None:
+    """What a path and a query say is what the server is asked for, in valid characters."""
+    read(objects.url(f"/:{text}"))
+    target = objects.requests[-1].target
+    assert re.fullmatch(r"/:([A-Za-z0-9._~!$&'()*+,;=:@/?\[\]-]|%[0-9A-Fa-f]{2})*", target)
+    assert unquote_to_bytes(target) == unquote_to_bytes(f"/:{text}")
+
+
+@given(pieces=LEGAL)
+def test_valid_text_is_sent_as_it_is(pieces: list[str], objects: Server) -> None:
+    """What is valid may be signed, and stays as it is to the byte."""
+    target = f"/:{''.join(pieces)}"
+    read(objects.url(target))
+    assert objects.requests[-1].target == target
+    read(objects.url(f"{target}#fragment?#"))
+    assert objects.requests[-1].target == target
+
+
+@pytest.mark.parametrize(
+    ("path", "target"),
+    [
+        ("", "/"),
+        ("?a=1", "/?a=1"),
+        ("#top", "/"),
+        ("/a b.jpg", "/a%20b.jpg"),
+        ("/é文.jpg", "/%C3%A9%E6%96%87.jpg"),
+        ("/100%.jpg?q=5%", "/100%25.jpg?q=5%25"),
+        ("/a/../b/./c//d", "/a/../b/./c//d"),
+        ('/"quoted"', "/%22quoted%22"),
+        (f"/a?{SECRET}%2fb+c%20d&e=", f"/a?{SECRET}%2fb+c%20d&e="),
+    ],
+)
+def test_targets(path: str, target: str, objects: Server) -> None:
+    """What the server is asked for."""
+    read(objects.url(path))
+    assert objects.requests[-1].target == target
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://",
+        "http:///x",
+        "https://:80/x",
+        "http://?x",
+        "http://user@/x",
+        "http://localhost:port/x",
+        "http://localhost:0/x",
+        "http://localhost:65536/x",
+        "http://localhost:-1/x",
+        "http://localhost:\uff18\uff10/x",
+        "http://::1/x",
+        "http://[::1/x",
+        "http://[::g]/x",
+        "http://[v1.x]/x",
+        "http://a..b/x",
+        "http://.a/x",
+        "http://./x",
+        "http://a b/x",
+        "http://a%62/x",
+        "http://a\\b/x",
+        "http://<a>/x",
+        "http://localhost/a\nb",
+        "http://localhost/a\x00b",
+        "http://localhost/a\x7fb",
+        "http://local\thost/ab",
+        "http://localhost/\ud800",
+        "http://\ud800@localhost/",
+        "http://\ud800/",
+        f"http://{'a' * 64}.invalid/",
+        f"http://{'a.' * 200}invalid/",
+        f"http://{'é' * 60}/",
+    ],
+)
+def test_invalid_urls(url: str) -> None:
+    """What names no server is an invalid locator, without a request."""
+    with pytest.raises(InvalidLocatorError):
+        read(url)
+
+
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST", "127.0.0.1", "localhost."])
+def test_hosts(host: str, objects: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server has many names."""
+    looked_up = resolve(monkeypatch)
+    assert read(objects.url("/9", host=host)).data == DATA[:9]
+    assert objects.requests[-1].headers["host"].removesuffix(f":{objects.port}") in {
+        "localhost",
+        "127.0.0.1",
+    }
+    assert looked_up == [host.lower()]
+
+
+@pytest.mark.parametrize("hosts", [["bücher.invalid"], ["xn--bcher-kva.invalid"], ["*.invalid"]])
+def test_international_hosts(hosts: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A host is looked up in ASCII, and may be allowed as people write it."""
+    looked_up = resolve(monkeypatch)
+    with serving({"/a": DATA}) as server:
+        assert read(server.url("/a", host="Bücher.invalid"), hosts=hosts).data == DATA
+    assert looked_up == ["xn--bcher-kva.invalid"]
+
+
+def resolve(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> list[str]:
+    """Let every name stand for these addresses, or this machine; records the names."""
+    asked: list[str] = []
+
+    def getaddrinfo(host: bytes, port: int, **_: object) -> list[tuple[Any, ...]]:
+        asked.append(host.decode())
+        return [
+            (socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port))
+            for address in addresses or ("127.0.0.1",)
+        ]
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    return asked
+
+
+# Users
+
+
+@pytest.mark.parametrize(
+    ("user", "pair"),
+    [
+        ("me:secret", "me:secret"),
+        ("me", "me:"),
+        (":secret", ":secret"),
+        ("m%40e:s%3Ae%2F:t", "m@e:s:e/:t"),
+        ("mé:文", "mé:文"),
+        ("a@b:c", "a@b:c"),
+    ],
+)
+def test_basic_authentication(user: str, pair: str) -> None:
+    """A user in a URL is sent as it is meant, not as it is escaped."""
+    with serving({"/a": DATA}) as server:
+        read(server.url("/a", user=user))
+    (request,) = server.requests
+    assert request.headers["authorization"] == f"Basic {base64.b64encode(pair.encode()).decode()}"
+
+
+def test_a_user_stays_with_its_server(objects: Server) -> None:
+    """Another server, or the same on another port, is not told who asks."""
+    routes: dict[str, Answer] = {
+        "/near": redirect("/end"),
+        "/far": redirect(objects.url("/9")),
+        "/posing": redirect(objects.url("/9", user="some:body")),
+        "/end": DATA,
+    }
+    with serving(routes) as server:
+        for path in routes:
+            assert read(server.url(path, user="me:secret")).data in {DATA, DATA[:9]}
+            assert ("authorization" in objects.requests[-1].headers) is False
+    assert all("authorization" in request.headers for request in server.requests)
+
+
+# Statuses
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "message", "tries"),
+    [
+        (400, UnreachableError, "400 Bad Request", 1),
+        (401, AccessDeniedError, "401 Unauthorized", 1),
+        (403, AccessDeniedError, "403 Forbidden", 1),
+        (404, NotFoundError, "404 Not Found", 1),
+        (405, UnreachableError, "405 Method Not Allowed", 1),
+        (407, AccessDeniedError, "407 Proxy Authentication Required", 1),
+        (408, UnreachableError, "408 Request Timeout (6 tries)", 6),
+        (410, NotFoundError, "410 Gone", 1),
+        (418, UnreachableError, "418 I'm a Teapot", 1),
+        (429, UnreachableError, "429 Too Many Requests (6 tries)", 6),
+        (500, UnreachableError, "500 Internal Server Error (6 tries)", 6),
+        (501, UnreachableError, "501 Not Implemented", 1),
+        (502, UnreachableError, "502 Bad Gateway (6 tries)", 6),
+        (503, UnreachableError, "503 Service Unavailable (6 tries)", 6),
+        (504, UnreachableError, "504 Gateway Timeout (6 tries)", 6),
+        (302, UnreachableError, "302 Found", 1),
+        (304, UnreachableError, "304 Not Modified", 1),
+        (204, UnreachableError, "204 No Content", 1),
+        (799, UnreachableError, "799", 1),
+    ],
+)
+def test_statuses(status: int, kind: type[ImageError], message: str, tries: int) -> None:
+    """Each status becomes an error of its kind, after as many tries as make sense."""
+    with serving({"/a": Response(status=status)}) as server:
+        error = failure(server.url(f"/a?{SECRET}"))
+    assert type(error) is kind
+    assert str(error) == f"the server answered {message}"
+    assert len(server.requests) == tries
+    assert server.connections == 1
+
+
+@pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
+@pytest.mark.parametrize("failures", [1, 5])
+def test_retries(status: int, failures: int) -> None:
+    """A server that is busy for a while is asked again, and again for the same part."""
+    busy: list[Answer] = [Response(b"busy", status)] * failures
+    with serving({"/a": [*busy, DATA]}) as server:
+        assert read(server.url("/a"), (5, 10)) == Part(DATA[5:15], 5, len(DATA))
+    assert len({request.headers["range"] for request in server.requests}) == 1
+    assert len(server.requests) == failures + 1
+
+
+class Unhurried(Transfer):
+    """A transfer that remembers its pauses and makes none."""
+
+    def __init__(self, access: Access) -> None:
+        super().__init__(access)
+        self.pauses: list[float] = []
+
+    def pause(self, seconds: float) -> bool:
+        """Remember."""
+        self.pauses.append(seconds)
+        return True
+
+
+@pytest.mark.parametrize(
+    ("told", "seconds"),
+    [
+        (lambda: "7", 7),
+        (lambda: " 120 ", 120),
+        (lambda: formatdate(time() + 100, usegmt=True), 100),
+        (lambda: formatdate(time() - 100, usegmt=True), 0),
+        (lambda: "soon", 0),
+        (lambda: "-5", 0),
+        (lambda: "Mon, 99 Foo 99999 99:99:99 GMT", 0),
+        (lambda: "9" * 400, 0),
+    ],
+)
+def test_retry_after(told: Callable[[], str], seconds: float) -> None:
+    """A server says when to come back, in seconds or as a date."""
+    busy = Response(status=503, headers={"Retry-After": told()})
+    access = Access()
+    with serving({"/a": [busy, DATA]}) as server, Unhurried(access) as transfer:
+        assert WebClient(access).read(server.url("/a"), transfer, None).data == DATA
+    (pause,) = transfer.pauses
+    assert seconds - 3 <= pause <= seconds + 0.01
+
+
+def test_retry_after_the_time_is_over() -> None:
+    """Who is to come back too late gives up at once, and says why."""
+    with serving({"/a": Response(status=503, headers={"Retry-After": "3600"})}) as server:
+        error = failure(server.url("/a"))
+    assert str(error) == "the server answered 503 Service Unavailable"
+    assert len(server.requests) == 1
+
+
+def test_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pauses are random, and their bounds double up to the longest."""
+    monkeypatch.setattr(web, "FIRST_PAUSE", 1.0)
+    monkeypatch.setattr(web, "LONGEST_PAUSE", 5.0)
+    access = Access()
+    runs = []
+    with serving({"/a": Response(status=500)}) as server:
+        for _ in range(20):
+            with Unhurried(access) as transfer, pytest.raises(UnreachableError):
+                WebClient(access).read(server.url("/a"), transfer, None)
+            runs.append(transfer.pauses)
+    for bound, pauses in zip([1, 2, 4, 5, 5], zip(*runs, strict=True), strict=True):
+        assert 0 <= min(pauses) < bound / 2 < max(pauses) <= bound
+        assert len(set(pauses)) == 20
+
+
+# Faults
+
+HEAD = OK + b"Content-Length: 100000\r\n\r\n"
+CUT = "the connection was cut (6 tries)"
+SHORT = "the body ended early (6 tries)"
+NO_HTTP = "the answer is not valid HTTP (2 tries)"
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (reset(), CUT),
+        (reset(b"HTTP/1.1 2"), CUT),
+        (reset(HEAD), CUT),
+        (reset(HEAD + DATA[:5000]), CUT),
+        (reset(CHUNKED + b"5\r\nabcde\r\n"), CUT),
+        (raw(b""), CUT),
+        (raw(HEAD + DATA[:5000]), SHORT),
+        (raw(HEAD), SHORT),
+        (raw(CHUNKED + b"5\r\nabcde\r\n"), SHORT),
+        (raw(CHUNKED + b"5\r\nabc"), SHORT),
+        (raw(CHUNKED + b"x\r\nabc"), SHORT),
+        (raw(b"SSH-2.0-OpenSSH_9.2\r\n"), NO_HTTP),
+        (raw(b"\x00" * 1000), NO_HTTP),
+        (raw(b"HTTP/1.1 OK\r\n\r\n"), NO_HTTP),
+        (raw(b"HTTP/1.1 " + b"2" * 70_000), NO_HTTP),
+        (raw(OK + b"A: b\r\n" * 200 + b"\r\n"), NO_HTTP),
+        (raw(OK + b"A: " + b"b" * 70_000 + b"\r\n\r\n"), NO_HTTP),
+        (raw(OK + b"Content-Length: 3, 4\r\n\r\nabcd"), NO_HTTP),
+        (endless(b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 1000), NO_HTTP),
+        (endless(CHUNKED + b"-1\r\n", bytes(1 << 16)), NO_HTTP),
+    ],
+)
+def test_broken_answers(answer: Answer, message: str) -> None:
+    """What is no answer, or not all of it, is an error after some tries."""
+    error = fails(answer)
+    assert type(error) is UnreachableError
+    assert str(error) == message
+
+
+@pytest.mark.parametrize(
+    "answer", [reset(), reset(HEAD), raw(b""), raw(HEAD + DATA[:5000]), raw(b"what?\r\n\r\n")]
+)
+def test_broken_once(answer: Answer) -> None:
+    """What goes wrong once costs nothing but another try."""
+    with serving({"/a": [answer, DATA]}) as server:
+        assert read(server.url("/a")).data == DATA
+    assert len(server.requests) == 2
+
+
+SLOW = [
+    silence(),
+    silence(b"HTTP/1.1 200"),
+    silence(HEAD),
+    silence(HEAD + DATA[:5000]),
+    silence(CHUNKED + b"5\r\n"),
+    drip(OK),
+    drip(HEAD),
+    drip(DATA, HEAD),
+    drip(DATA, OK + b"\r\n"),
+    drip(b"1\r\nx\r\n" * 1000, CHUNKED),
+    drip(gzip.compress(DATA), OK + b"Content-Encoding: gzip\r\n\r\n"),
+]
+
+
+@pytest.mark.parametrize("answer", SLOW)
+def test_slow_answers(answer: Answer) -> None:
+    """A server that says nothing, or a byte now and then, is not waited for longer."""
+    error = fails(answer, timeout=0.3)
+    assert type(error) is UnreachableError
+    slow = {"it took longer than `timeout`, which is 0.3 seconds", "the server was silent"}
+    assert str(error).partition(" for")[0] in slow
+
+
+@pytest.mark.parametrize("answer", [silence(), drip(OK)])
+def test_slow_servers_within_tls(answer: Answer, trusted: Authority) -> None:
+    """TLS hides nothing of the time."""
+    tls = trusted.context("127.0.0.1")
+    with serving({"/a": answer}, tls=tls) as server:
+        assert type(failure(server.url("/a"), timeout=0.3)) is UnreachableError
+
+
+def test_slow_handshake() -> None:
+    """A server that never answers the greeting of TLS is not waited for longer."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"https://127.0.0.1:{listener.getsockname()[1]}/"
+        assert type(failure(url, timeout=0.3)) is UnreachableError
+
+
+def test_a_server_that_does_not_accept() -> None:
+    """A connection that is never made is not waited for longer."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as listener:
+        address = listener.getsockname()
+        crowd = [socket.socket() for _ in range(4)]
+        for member in crowd:
+            member.settimeout(0)
+            member.connect_ex(address)
+        assert type(failure(f"http://127.0.0.1:{address[1]}/", timeout=0.3)) is UnreachableError
+        for member in crowd:
+            member.close()
+
+
+def test_a_slow_start_is_no_fault() -> None:
+    """A pause that leaves time is waited for, over several looks at the clock."""
+
+    def act(wire: Wire) -> None:
+        wire.wait(0.6)
+        wire.send(HEAD + DATA)
+
+    with serving({"/a": act}) as server:
+        assert read(server.url("/a")).data == DATA
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_nobody_wants_it_any_more(
+    scheme: str, trusted: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A transfer that is stopped ends, whatever it waits for, and hangs up."""
+    monkeypatch.setattr(deadlines, "LONGEST_SILENCE", 1000.0)
+    access = Access(timeout=1000)
+    stopped = threading.Event()
+    waited: list[bool] = []
+    tls = trusted.context("127.0.0.1") if scheme == "https" else None
+
+    def act(wire: Wire) -> None:
+        stopped.set()
+        waited.append(wire.wait(LONGEST))
+        wire.close()
+
+    with (
+        serving({"/a": act}, tls=tls) as server,
+        Transfer(access, stopped) as transfer,
+        pytest.raises(UnreachableError, match="stopped"),
+    ):
+        WebClient(access).read(server.url("/a"), transfer, None)
+    assert waited == [False]
+
+
+FAULTS: dict[str, Answer] = {
+    "good": DATA[:50],
+    "chunked": Response(DATA[:50], chunks=True, hangs_up=True),
+    "busy": Response(b"busy", 503, {"Retry-After": "0"}),
+    "limited": Response(status=429),
+    "reset": reset(),
+    "reset within": reset(HEAD + DATA[:50]),
+    "short": raw(HEAD + DATA[:50]),
+    "silence": silence(),
+    "drip": drip(DATA, HEAD),
+    "endless": endless(OK + b"\r\n", DATA),
+    "huge": Response(headers={"Content-Length": str(1 << 50)}),
+    "bomb": bomb(),
+    "garbage": raw(b"\x16\x03\x01" * 20),
+    "denied": Response(status=403),
+    "gone": Response(status=410),
+    "loop": redirect(f"/a?{SECRET}"),
+    "astray": redirect("http://127.0.0.1:1/"),
+    "downgraded": redirect("ftp://127.0.0.1/"),
+    "useless part": partial("bytes 7-9/10"),
+}
+
+
+@given(
+    names=st.lists(st.sampled_from(list(FAULTS)), min_size=1, max_size=5),
+    extent=st.sampled_from([None, (0, 10), (49, 10), (70, 5)]),
+)
+def test_any_faults(names: list[str], extent: tuple[int, int] | None) -> None:
+    """Whatever goes wrong in whichever order, it ends in bytes or in a discreet error."""
+    with serving({"/a": [FAULTS[name] for name in names]}) as server:
+        url = server.url(f"/a?{SECRET}", user="me:c0ffee")
+        try:
+            part = read(url, extent, timeout=0.2, max_bytes=50_000)
+        except ImageError as error:
+            require_discreet(url, error)
+        else:
+            assert part.size == 50
+            assert part.data == DATA[:50][part.position :][: len(part.data)]
+
+
+LINES = [
+    b"HTTP/1.1 200 OK\r\n",
+    b"HTTP/1.0 206 \r\n",
+    b"HTTP/1.1 301 Moved\r\n",
+    b"Content-Length: 5\r\n",
+    b"Content-Length: -5\r\n",
+    b"Content-Range: bytes 0-4/5\r\n",
+    b"Transfer-Encoding: chunked\r\n",
+    b"Content-Encoding: gzip\r\n",
+    b"Content-Encoding: deflate, gzip\r\n",
+    b"Location: //x.invalid:0/\xe9\r\n",
+    b" folded\r\n",
+    b"no colon\r\n",
+    b"\r\n",
+    b"5\r\nabcde\r\n",
+    b"-2\r\n",
+    b"0\r\n\r\n",
+    b"abcde",
+    gzip.compress(b"abcde"),
+]
+
+
+@given(
+    lines=st.lists(st.sampled_from(LINES) | st.binary(max_size=20), max_size=12),
+    extent=st.sampled_from([None, (0, 5)]),
+)
+def test_any_answer(lines: list[bytes], extent: tuple[int, int] | None) -> None:
+    """Whatever bytes come instead of an answer, it ends in bytes or in a discreet error."""
+    with serving({"/a": raw(b"".join(lines))}) as server:
+        url = server.url(f"/a?{SECRET}", user="me:c0ffee")
+        try:
+            read(url, extent, timeout=1, max_bytes=50_000)
+        except ImageError as error:
+            require_discreet(url, error)
+
+
+# Connections
+
+
+def test_connections_are_kept() -> None:
+    """One connection serves many requests, those that fail among them."""
+    reader = Reader()
+    with serving({"/a": DATA, "/b": Response(DATA, chunks=True), "/c": b""}) as server:
+        for path in ["/a", "/gone", "/b", "/c", "/a"]:
+            if path == "/gone":
+                with pytest.raises(NotFoundError):
+                    reader(server.url(path))
+            else:
+                reader(server.url(path))
+            reader(server.url("/a"), (3, 5))
+    assert len(server.requests) == 10
+    assert server.connections == 1
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_connections_that_the_server_closed(
+    scheme: str, monkeypatch: pytest.MonkeyPatch, trusted: Authority
+) -> None:
+    """A kept connection that does not stand any more is no failure of the object."""
+    monkeypatch.setattr(web, "MOST_TRIES", 1)
+    reader = Reader()
+
+    def act(wire: Wire) -> None:
+        # Closed, but only once it has been asked again.
+        wire.send(HEAD + DATA)
+        wire.wait(5)
+        wire.close()
+
+    tls = trusted.context("127.0.0.1") if scheme == "https" else None
+    with serving({"/a": act, "/b": Response(DATA, hangs_up=True)}, tls=tls) as server:
+        for path in ["/a", "/a", "/b", "/b", "/a"]:
+            assert reader(server.url(path)).data == DATA
+    assert server.connections == 5
+
+
+def test_an_error_page_is_not_waited_for() -> None:
+    """What the server says besides its status cannot keep a read from its end."""
+    routes: dict[str, Answer] = {
+        "/a": drip(DATA, b"HTTP/1.1 404 Not Found\r\nContent-Length: 9000\r\n\r\n"),
+        "/b": b"",
+    }
+    reader = Reader()
+    with serving(routes) as server, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(answers, "_DRAIN_SECONDS", 0.05)
+        with pytest.raises(NotFoundError):
+            reader(server.url("/a"))
+        reader(server.url("/b"))
+    assert server.connections == 2
+    assert server.bytes_sent < 250
+
+
+def test_what_was_not_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a server sends behind its answer is not taken for the next one."""
+    monkeypatch.setattr(web, "MOST_TRIES", 1)
+
+    def act(wire: Wire) -> None:
+        wire.send(HEAD + DATA + (OK + b"Content-Length: 4\r\n\r\nevil") * 1000)
+
+    reader = Reader()
+    with serving({"/a": act, "/b": DATA}) as server:
+        assert reader(server.url("/a")).data == DATA
+        assert reader(server.url("/b")).data == DATA
+    assert server.connections == 2
+
+
+def test_many_threads(objects: Server) -> None:
+    """Threads share connections and get what they asked for each."""
+    reader = Reader(concurrency=32)
+    before = objects.connections
+    with ThreadPoolExecutor(32) as threads:
+        parts = list(threads.map(lambda size: reader(objects.url(f"/{size}")), range(400)))
+    assert [part.size for part in parts] == list(range(400))
+    assert objects.connections - before <= 32
+
+
+def test_few_connections_are_kept() -> None:
+    """However many servers there are, no more connections stay open than may be in use."""
+    reader = Reader(concurrency=2)
+    with serving({"/": b"a"}) as a, serving({"/": b"b"}) as b, serving({"/": b"c"}) as c:
+        for server in (a, b, c, a, c, a):
+            reader(server.url())
+    assert (a.connections, b.connections, c.connections) == (2, 1, 1)
+
+
+def test_forked_processes_have_their_own_connections(tmp_path: Path) -> None:
+    """A child neither uses nor breaks the connections of its parent."""
+    code = """
+import json, os, sys, warnings
+warnings.simplefilter("ignore", DeprecationWarning)
+from polars_imgmeta.io.access import Access
+from polars_imgmeta.io.transfers import Transfer
+from polars_imgmeta.io.http.client import WebClient
+
+access = Access(timeout=10)
+client = WebClient(access)
+
+def read():
+    with Transfer(access) as transfer:
+        return client.read(URL, transfer, None).size
+
+sizes = [read()]
+child = os.fork()
+if not child:
+    os._exit(0 if read() == read() == 100_000 else 1)
+sizes.append(os.waitpid(child, 0)[1])
+sizes.append(read())
+print(json.dumps(sizes))
+"""
+    with serving({"/a": DATA}) as server:
+        done = run_python(code.replace("URL", repr(server.url("/a"))), tmp_path)
+    assert done.stderr == ""
+    assert json.loads(done.stdout) == [100_000, 0, 100_000]
+    assert [request.connection for request in server.requests] == [0, 1, 1, 0]
+
+
+# Redirects
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize(
+    "location",
+    ["/b/c?x=%2f", "c?x=%2f", "//HOST/b/c?x=%2f", "http://HOST/b/c?x=%2f#here", "./c?x=%2f"],
+)
+def test_redirects(status: int, location: str) -> None:
+    """A redirect is followed, wherever it says that the object is."""
+    routes: dict[str, Answer] = {"/b/c": DATA}
+    with serving(lambda request: routes[request.path]) as server:
+        host = f"127.0.0.1:{server.port}"
+        routes["/b/a"] = redirect(location.replace("HOST", host), status)
+        assert read(server.url("/b/a"), (0, 5)) == Part(DATA[:5], 0, len(DATA))
+    assert server.targets == ["/b/a", "/b/c?x=%2f"]
+    assert server.connections == 1
+
+
+def test_redirects_to_other_characters() -> None:
+    """A location may hold what no URL can: it is escaped as in a locator."""
+    location = "/é文 b".encode().decode("latin-1")
+    with serving({"/a": redirect(location), "/%C3%A9%E6%96%87%20b": DATA}) as server:
+        assert read(server.url("/a")).data == DATA
+
+
+def test_ten_redirects() -> None:
+    """As many are followed, and no more."""
+    routes: dict[str, Answer] = {f"/{n}": redirect(f"/{n + 1}") for n in range(11)}
+    with serving({**routes, "/11": DATA}) as server:
+        assert read(server.url("/1")).data == DATA
+        assert str(failure(server.url("/0"))) == "more than 10 redirects"
+    assert len(server.requests) == 11 + 11
+
+
+@pytest.mark.parametrize(
+    ("location", "kind"),
+    [
+        ("ftp://localhost/a", AccessDeniedError),
+        ("file:///etc/passwd", AccessDeniedError),
+        ("gopher:x", AccessDeniedError),
+        ("http://", UnreachableError),
+        ("http://[::/", UnreachableError),
+        ("//a:b:c/", UnreachableError),
+        ("http://localhost:99999/", UnreachableError),
+        ("/a\x00b", UnreachableError),
+    ],
+)
+def test_redirects_to_nowhere(location: str, kind: type[ImageError]) -> None:
+    """A redirect that names no object of the web is an error."""
+    error = fails(redirect(location))
+    assert type(error) is kind
+    assert str(error).startswith("a redirect to ")
+
+
+def test_redirects_out_of_tls(trusted: Authority, objects: Server) -> None:
+    """Who asked under the protection of TLS is not sent elsewhere without."""
+    before = len(objects.requests)
+    with serving({"/a": redirect(objects.url("/9"))}, tls=trusted.context("127.0.0.1")) as server:
+        error = failure(server.url("/a"))
+    assert type(error) is AccessDeniedError
+    assert str(error) == "a redirect from https to http"
+    assert len(objects.requests) == before
+
+
+def test_redirects_into_tls(trusted: Authority) -> None:
+    """The other way is common."""
+    with (
+        serving({"/a": DATA}, tls=trusted.context("127.0.0.1")) as safe,
+        serving({"/a": redirect(safe.url("/a"))}) as server,
+    ):
+        assert read(server.url("/a")).data == DATA
+
+
+# The policy
+
+
+@pytest.mark.parametrize(
+    "options", [{"hosts": ["localhost"]}, {"schemes": ["http"], "hosts": ["*.localhost"]}]
+)
+def test_redirects_stay_within_the_policy(
+    options: dict[str, Any], objects: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No server is asked that the policy does not name, wherever it is named."""
+    resolve(monkeypatch)
+    before = objects.connections
+    with serving({"/a": redirect(objects.url("/9", host="127.0.0.1")), "/b": DATA}) as server:
+        host = options["hosts"][0].replace("*", "www")
+        error = failure(server.url("/a", host=host), **options)
+        assert type(error) is AccessDeniedError
+        assert str(error) == "not among the allowed hosts"
+        assert read(server.url("/b", host=host), **options).data == DATA
+        assert type(failure(server.url("/b"), **options)) is AccessDeniedError
+    assert objects.connections == before
+    assert len(server.requests) == 2
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "127.0.0.1",
+        "127.1",
+        "0x7f000001",
+        "0x7f.1",
+        "0177.0.0.1",
+        "2130706433",
+        "0",
+        "0.0.0.0",  # noqa: S104
+        "[::1]",
+        "[::]",
+        "[::ffff:127.0.0.1]",
+        "[::ffff:7f00:1]",
+        "[64:ff9b::7f00:1]",
+        "[2002:7f00:1::]",
+        "[fe80::1]",
+        "[fc00::1]",
+        "localhost",
+        "me:pw@localhost",
+        "127。0。0。1",
+        "\uff11\uff12\uff17.0.0.1",
+        "10.0.0.1",
+        "169.254.169.254",
+        "192.168.1.1",
+        "100.64.0.1",
+        "224.0.0.1",
+    ],
+)
+def test_addresses_that_are_not_public(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No spelling of this machine or its neighbours gets as much as a connection."""
+    monkeypatch.setattr(socket.socket, "connect_ex", lambda *_: pytest.fail("connected"))
+    with serving({"/": DATA}) as server:
+        error = failure(server.url(host=host), public_addresses_only=True)
+    assert type(error) is AccessDeniedError
+    assert str(error) == "not an address of the public internet"
+    assert server.connections == 0
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1", "::ffff:10.0.0.1", "fe80::1%lo"])
+def test_names_of_addresses_that_are_not_public(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a name stands for matters, and not how it looks."""
+    monkeypatch.setattr(socket.socket, "connect_ex", lambda *_: pytest.fail("connected"))
+    resolve(monkeypatch, address)
+    for host in ("images.invalid", "localhost.", "8.8.8.8.invalid"):
+        error = failure(f"http://{host}/", public_addresses_only=True)
+        assert str(error) == "not an address of the public internet"
+
+
+def test_redirects_to_addresses_that_are_not_public(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor does one by way of a server of the public internet."""
+    monkeypatch.setattr(policy, "_is_public", lambda address: address == "127.0.0.1")
+    with serving({"/a": redirect("http://127.0.0.2/"), "/b": DATA}) as server:
+        assert read(server.url("/b"), public_addresses_only=True).data == DATA
+        error = failure(server.url("/a"), public_addresses_only=True)
+    assert type(error) is AccessDeniedError
+
+
+def test_names_are_looked_up_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The connection goes to the address that was checked, and to no other of the name."""
+    monkeypatch.setattr(policy, "_is_public", lambda address: address == "127.0.0.1")
+    looked_up = resolve(monkeypatch, "127.0.0.2", "127.0.0.1", "127.0.0.3")
+    connected = []
+    connect = socket.socket.connect_ex
+
+    def connect_ex(sock: socket.socket, address: tuple[str, int]) -> int:
+        connected.append(address[0])
+        return connect(sock, address)
+
+    monkeypatch.setattr(socket.socket, "connect_ex", connect_ex)
+    with serving({"/": DATA}) as server:
+        url = server.url(host="images.invalid")
+        assert read(url, public_addresses_only=True).data == DATA
+    assert looked_up == ["images.invalid"]
+    assert connected == ["127.0.0.1"]
+    assert server.requests[0].headers["host"] == f"images.invalid:{server.port}"
+
+
+def test_one_of_several_addresses_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A host that is not at its first address is looked for at the next."""
+    resolve(monkeypatch, "127.0.0.2", "127.0.0.1")
+    with serving({"/": DATA}) as server:
+        assert read(server.url(host="images.invalid")).data == DATA
+
+
+# Servers that are not there
+
+
+def test_an_unknown_host() -> None:
+    """A name that nobody knows is unreachable."""
+    error = failure("http://nowhere.invalid/a.jpg")
+    assert type(error) is UnreachableError
+    assert str(error) == "the name of the host is not known (2 tries)"
+
+
+def test_a_refused_port() -> None:
+    """A server that does not run is unreachable."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    error = failure(f"http://127.0.0.1:{port}/a.jpg")
+    assert type(error) is UnreachableError
+    assert str(error) == "the connection was refused (6 tries)"
+
+
+# TLS
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_tls(host: str, trusted: Authority) -> None:
+    """A server whom the system trusts is read from."""
+    with serving({"/a": DATA}, tls=trusted.context(host)) as server:
+        reader = Reader()
+        assert reader(server.url("/a", host=host)).data == DATA
+        assert reader(server.url("/a", host=host), (1, 5)).data == DATA[1:6]
+    assert server.connections == 1
+
+
+def test_tls_verifies_the_name(trusted: Authority, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The name of the URL is verified, though the connection goes to an address."""
+    monkeypatch.setattr(policy, "_is_public", lambda _: True)
+    resolve(monkeypatch)
+    with serving({"/a": DATA}, tls=trusted.context("images.invalid")) as server:
+        for name in ("images.invalid", "images.invalid."):
+            assert read(server.url("/a", host=name), public_addresses_only=True).data == DATA
+        error = failure(server.url("/a", host="other.invalid"), public_addresses_only=True)
+        address = failure(server.url("/a"))
+    assert type(error) is type(address) is UnreachableError
+    reason = "the certificate of the server cannot be trusted: it is for another host"
+    assert str(error) == str(address) == reason
+    assert server.connections == 4
+
+
+def test_an_untrusted_certificate(authority: Authority) -> None:
+    """A server that nobody vouches for is unreachable, at once."""
+    with serving({"/a": DATA}, tls=authority.context("127.0.0.1")) as server:
+        error = failure(server.url("/a"))
+    assert type(error) is UnreachableError
+    assert str(error).startswith("the certificate of the server cannot be trusted: ")
+    assert server.connections == 1
+    assert server.requests == []
+
+
+def test_no_tls_at_all(objects: Server) -> None:
+    """A server that does not speak TLS is unreachable."""
+    error = failure(objects.url("/a").replace("http:", "https:"))
+    assert type(error) is UnreachableError
+    assert str(error).startswith("TLS failed: ")
+
+
+def test_a_handshake_that_is_cut() -> None:
+    """A connection that breaks within the handshake is tried again."""
+    with serving(lambda _: b"") as server:
+        url = server.url().replace("http:", "https:")
+        server._receive = lambda *_: None  # type: ignore[method-assign] # noqa: SLF001
+        error = failure(url)
+    assert str(error) == "the connection was cut (6 tries)"
+
+
+# Proxies
+
+
+def proxy(request: Request) -> Answer:
+    """A proxy that answers for every server, and relays for TLS."""
+    return Wire.tunnel if request.method == "CONNECT" else ranged(DATA, request)
+
+
+def test_a_proxy_for_http(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy of the environment is asked for the whole URL, as the user of its own."""
+    with serving(proxy) as server:
+        monkeypatch.setenv("HTTP_PROXY", server.url(user="pro:xy"))
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        reader = Reader()
+        for _ in range(2):
+            assert reader("http://me:pw@images.invalid/a b?c=%2f").data == DATA
+        url = server.url("/direct")
+        assert reader(url, (0, 5)).data == DATA[:5]
+    first, second, direct = server.requests
+    assert first.target == second.target == "http://images.invalid/a%20b?c=%2f"
+    assert first.headers["host"] == "images.invalid"
+    assert first.headers["proxy-authorization"] == "Basic cHJvOnh5"
+    assert first.headers["authorization"] == "Basic bWU6cHc="
+    assert direct.target == "/direct"
+    assert "proxy-authorization" not in direct.headers
+    assert (first.connection, second.connection, direct.connection) == (0, 0, 1)
+
+
+@pytest.mark.parametrize("safe", [False, True])
+def test_a_proxy_for_https(
+    safe: bool,  # noqa: FBT001
+    trusted: Authority,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A proxy relays TLS, and is told the name of the server and nothing else."""
+    tls = trusted.context("127.0.0.1") if safe else None
+    with (
+        serving({"/a": DATA}, tls=trusted.context("images.invalid")) as server,
+        serving(proxy, tls=tls) as relay,
+    ):
+        monkeypatch.setenv("HTTPS_PROXY", relay.url(user="pro:xy"))
+        reader = Reader()
+        url = server.url(f"/a?{SECRET}", host="images.invalid", user="me:pw")
+        assert reader(url).data == DATA
+        assert reader(url, (0, 5)).data == DATA[:5]
+        failure(server.url("/a", host="other.invalid"))
+    connect = relay.requests[0]
+    assert (connect.method, connect.target) == ("CONNECT", f"images.invalid:{server.port}")
+    assert connect.headers["proxy-authorization"] == "Basic cHJvOnh5"
+    assert "authorization" not in connect.headers
+    assert len(relay.requests) == 2
+    assert [request.headers["authorization"] for request in server.requests] == [
+        "Basic bWU6cHc="
+    ] * 2
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "tries"),
+    [
+        (407, AccessDeniedError, ""),
+        (403, AccessDeniedError, ""),
+        (502, UnreachableError, " (6 tries)"),
+    ],
+)
+def test_a_proxy_that_refuses(
+    status: int, kind: type[ImageError], tries: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A proxy that does not relay says so by its status."""
+    with serving(lambda _: Response(status=status, hangs_up=True)) as relay:
+        monkeypatch.setenv("HTTPS_PROXY", relay.url())
+        error = failure("https://images.invalid/a")
+    assert type(error) is kind
+    assert str(error).startswith(f"the proxy answered {status} ")
+    assert str(error).endswith(tries)
+
+
+def test_a_proxy_of_another_kind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy that cannot be used is named as the reason."""
+    monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:1080")
+    error = failure("http://images.invalid/a")
+    assert type(error) is UnreachableError
+    assert "proxy" in str(error)
+
+
+def test_no_proxy_where_addresses_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy could reach what the policy forbids, so it is not asked."""
+    monkeypatch.setattr(policy, "_is_public", lambda address: address == "127.0.0.1")
+    with serving(proxy) as server:
+        monkeypatch.setenv("HTTP_PROXY", server.url())
+        error = failure("http://127.0.0.2/a", public_addresses_only=True)
+    assert type(error) is AccessDeniedError
+    assert server.connections == 0
+
+
+# Logs
+
+
+def test_nothing_secret_is_logged(
+    caplog: pytest.LogCaptureFixture, trusted: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At no level does a log of anybody hold a query or a password."""
+    caplog.set_level(logging.DEBUG)
+    routes: dict[str, Any] = {
+        "/good": [Response(DATA, hangs_up=True), DATA],
+        "/both": Response(DATA, chunks=True, headers={"Content-Length": "5"}),
+        "/headers": raw(OK + b"no colon here\r\nContent-Length: 1\r\n\r\nx"),
+        "/moved": redirect(f"/good?{SECRET}"),
+        "/gone": Response(status=404),
+        "/busy": Response(status=503),
+        "/broken": reset(),
+    }
+    with (
+        serving(routes, tls=trusted.context("127.0.0.1")) as safe,
+        serving(routes) as plain,
+        serving(proxy) as relay,
+    ):
+        for server in (safe, plain, relay):
+            for path in routes:
+                try:
+                    read(server.url(f"{path}?{SECRET}", user="me:pa55word"))
+                except ImageError:
+                    continue
+        monkeypatch.setenv("HTTP_PROXY", relay.url(user="pro:pa55word"))
+        assert read(f"http://me:pa55word@images.invalid/?{SECRET}").data == DATA
+    logged = caplog.text
+    assert "Failed to parse headers" in logged
+    for secret in ("c0ffee", "pa55word", "Basic", base64.b64encode(b"me:pa55word").decode()):
+        assert secret not in logged

@@ -1,0 +1,443 @@
+"""Columns of URLs, from end to end: what is asked of a server, and what rows become."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import polars as pl
+import pytest
+from engines import ENGINES, run
+from faults import (
+    Answer,
+    Answers,
+    Request,
+    Response,
+    Server,
+    Wire,
+    endless,
+    redirect,
+    reset,
+    serving,
+    silence,
+)
+from hypothesis import given
+from hypothesis import strategies as st
+from interpreters import run_python
+from polars.testing import assert_series_equal
+from typical import TYPICAL
+
+import polars_imgmeta as im
+from polars_imgmeta.decoding import headers
+from polars_imgmeta.execution.budget import Budget
+from polars_imgmeta.io import transfers
+from polars_imgmeta.typing import PropertyName
+
+SECRET = "5ecret"  # noqa: S105 - of nobody
+GONE = "not_found: the server answered 404 Not Found"
+
+
+@pytest.fixture(scope="module")
+def pictures(sample_folder: Path) -> dict[str, bytes]:
+    """The sample images, by the paths under which a server has them."""
+    files = sorted((sample_folder / "photos").iterdir())
+    return {f"/{file.name}": file.read_bytes() for file in files}
+
+
+@pytest.fixture
+def server(pictures: dict[str, bytes]) -> Iterator[Server]:
+    """A server of the sample images."""
+    with serving(pictures) as running:
+        yield running
+
+
+def errors_of(frame: pl.DataFrame) -> list[str | None]:
+    """The errors of the rows."""
+    return frame["path_imgmeta"].struct.field("error").to_list()
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("properties", ["standard", "geometry"])
+def test_where_an_image_is_does_not_matter(
+    engine: str, properties: PropertyName, sample_folder: Path, server: Server
+) -> None:
+    """On a server or on the disk, the values and the errors are the same."""
+    names = [file.name for file in sorted((sample_folder / "photos").iterdir())]
+    near = [str(sample_folder / "photos" / name) for name in names]
+    far = [server.url(f"/{name}") for name in names]
+    mixed = [path for pair in zip(near, far, strict=True) for path in pair]
+    done = run(
+        engine,
+        pl.DataFrame({"path": [*mixed, None]}),
+        lambda frame: frame.imgmeta.extract("path", properties),
+    )["path_imgmeta"]
+    assert done.null_count() == 1
+    assert_series_equal(done.gather_every(2).head(len(names)), done.gather_every(2, 1))
+    assert done.struct.field("error").null_count() > 9
+
+
+@pytest.mark.parametrize("name", TYPICAL)
+def test_geometry_reads_ranges(name: str) -> None:
+    """Of an image of a megabyte or more, a few kilobytes."""
+    data = TYPICAL[name]()
+    with serving({"/a": data}) as server:
+        frame = im.extract(pl.DataFrame({"path": [server.url("/a")]}), "path", "geometry")
+        sent = server.bytes_sent
+        assert errors_of(frame) == [None]
+        assert frame["path_imgmeta"].struct.field("size").item() in {1000**2, 400**2}
+        heads = 300 * len(server.requests)
+        assert sent <= (64 << 10) + heads
+        whole = im.add(frame, "brightness")
+        assert errors_of(whole) == [None]
+        assert server.bytes_sent - sent <= len(data) + 300
+
+
+def test_a_server_without_ranges_sends_the_whole_once() -> None:
+    """And nothing else is asked of it."""
+    data = TYPICAL["PNG with metadata"]()
+    with serving({"/a": Response(data)}) as server:
+        frame = im.extract(pl.DataFrame({"path": [server.url("/a")]}), "path", "geometry")
+        assert errors_of(frame) == [None]
+        assert len(server.requests) == 1
+
+
+def test_all_properties_take_one_request(server: Server) -> None:
+    """For an image in however many rows, and none for a second extraction."""
+    urls = [server.url(path) for path in ("/dusk.png", "/noise.png", "/dusk.png")] * 20
+    frame = im.extract(pl.DataFrame({"path": urls}), "path")
+    assert sorted(server.targets) == ["/dusk.png", "/noise.png"]
+    assert errors_of(frame) == [None] * 60
+    im.extract(frame, "path")
+    im.remove(frame, "width")
+    assert len(server.requests) == 2
+
+
+@pytest.mark.parametrize("concurrency", [1, 3, 16])
+def test_so_many_are_on_their_way_at_once(concurrency: int, pictures: dict[str, bytes]) -> None:
+    """As many as are asked for, and never more."""
+    together = threading.Barrier(concurrency)
+    lock = threading.Lock()
+    inside = most = 0
+
+    def answer(_: Request) -> bytes:
+        nonlocal inside, most
+        with lock:
+            inside += 1
+            most = max(most, inside)
+        together.wait(20)
+        with lock:
+            inside -= 1
+        return pictures["/dusk.png"]
+
+    with serving(answer) as server:
+        urls = [server.url(f"/{number}") for number in range(3 * concurrency)]
+        frame = im.extract(
+            pl.DataFrame({"path": urls}), "path", access=im.Access(concurrency=concurrency)
+        )
+    assert errors_of(frame) == [None] * len(urls)
+    assert most == concurrency
+    assert server.connections <= concurrency
+
+
+def test_a_claim_keeps_no_room_from_others(
+    pictures: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Servers that promise more than all memory and are silent delay nobody else."""
+    monkeypatch.setattr(transfers, "_bytes_in_flight", Budget(1 << 20))
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 300000000\r\n\r\n"
+    all_served = threading.Event()
+    served: list[str] = []
+
+    def promise(wire: Wire) -> None:
+        wire.send(head)
+        # Until everything else has been served.
+        if not all_served.wait(20):
+            served.append("too late")
+        wire.reset()
+
+    def answer(request: Request) -> Answer:
+        if "bad" in request.path:
+            return promise
+        served.append(request.path)
+        if len(served) == 50:
+            all_served.set()
+        return pictures["/dusk.png"]
+
+    with serving(answer) as server:
+        bad = [server.url(f"/bad{number}") for number in range(6)]
+        good = [server.url(f"/{number}") for number in range(50)]
+        frame = im.extract(
+            pl.DataFrame({"path": bad + good}), "path", access=im.Access(concurrency=8, timeout=20)
+        )
+    assert "too late" not in served
+    errors = errors_of(frame)
+    assert errors[6:] == [None] * 50
+    assert all(error and error.startswith("unreachable: ") for error in errors[:6])
+    assert transfers._bytes_in_flight._held == 0  # noqa: SLF001
+
+
+@pytest.mark.parametrize("properties", ["geometry", "standard"])
+def test_what_nobody_foresaw_keeps_no_memory(
+    properties: PropertyName, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An exception that is none of an image is raised, and what was fetched is let go."""
+
+    def fail(_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(headers, "read_header", fail)
+    frame = pl.DataFrame({"path": [server.url("/dusk.png"), server.url("/noise.png")] * 20})
+    with pytest.raises(ZeroDivisionError):
+        im.extract(frame, "path", properties)
+    assert transfers._bytes_in_flight._held == 0  # noqa: SLF001
+
+
+def test_little_memory_is_enough(
+    pictures: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Images that do not fit beside each other come one after the other, of unknown size too."""
+    monkeypatch.setattr(transfers, "_bytes_in_flight", Budget(10_000))
+    data = pictures["/noise.png"]
+    assert len(data) > 10_000
+    with serving(
+        lambda request: Response(data, chunks=True) if "odd" in request.path else data
+    ) as server:
+        urls = [server.url(f"/{'odd' if number % 2 else 'even'}{number}") for number in range(40)]
+        frame = im.extract(pl.DataFrame({"path": urls}), "path")
+    assert errors_of(frame) == [None] * 40
+    assert transfers._bytes_in_flight._held == 0  # noqa: SLF001
+
+
+FAULTS: dict[str, Answers] = {
+    "gone": Response(status=404),
+    "denied": Response(status=403),
+    "broken": Response(status=500),
+    "busy": Response(status=429, headers={"Retry-After": "1000"}),
+    "reset": reset(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n"),
+    "silent": silence(),
+    "endless": endless(b"HTTP/1.1 200 OK\r\n\r\n", b"x" * 60_000),
+    "huge": Response(headers={"Content-Length": "99999999999"}),
+    "loop": redirect("/loop"),
+    "page": Response(b"<html>"),
+    "empty": Response(b""),
+}
+KINDS = {
+    "gone": "not_found",
+    "denied": "access_denied",
+    "broken": "unreachable",
+    "busy": "unreachable",
+    "reset": "unreachable",
+    "silent": "unreachable",
+    "endless": "too_large",
+    "huge": "too_large",
+    "loop": "unreachable",
+    "page": "unsupported",
+    "empty": "corrupt",
+}
+
+
+@pytest.mark.parametrize("properties", ["width", "brightness"])
+def test_a_fault_is_of_its_row_alone(properties: PropertyName, pictures: dict[str, bytes]) -> None:
+    """Each has its kind, in time, and sound images among them are complete."""
+    access = im.Access(timeout=1.5, max_bytes=1 << 20)
+    routes: dict[str, Answers] = {f"/{name}": fault for name, fault in FAULTS.items()}
+    routes |= pictures
+    with serving(routes) as server:
+        urls = {name: server.url(f"/{name}?key={SECRET}") for name in FAULTS}
+        sound = [server.url("/dusk.png"), server.url("/noise.png")]
+        frame = pl.DataFrame({"path": [sound[0], *urls.values(), sound[1]]})
+        started = time.monotonic()
+        done = im.extract(frame, "path", properties, access=access)
+        assert time.monotonic() - started < 15
+    errors = errors_of(done)
+    assert errors[0] is errors[-1] is None
+    found = dict(zip(FAULTS, errors[1:-1], strict=True))
+    assert {name: str(error).partition(":")[0] for name, error in found.items()} == KINDS
+    for error in found.values():
+        assert SECRET not in str(error)
+        assert "127.0.0.1" not in str(error)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_the_first_failing_row_is_raised(
+    engine: str, server: Server, pictures: dict[str, bytes], caplog: pytest.LogCaptureFixture
+) -> None:
+    """By its URL without secrets, which nothing else has either."""
+    caplog.set_level(logging.DEBUG)
+    failing = {"/empty.jpg", "/notes.jpg", "/truncated.png"}
+    good = [server.url(path) for path in pictures if path not in failing]
+    gone = [server.url(f"/gone{n}.png?key={SECRET}", user=f"me:{SECRET}") for n in range(2)]
+    frame = pl.DataFrame({"path": [*good, *gone, *good]})
+    with pytest.raises(im.NotFoundError) as caught:
+        run(engine, frame, lambda frame: frame.imgmeta.extract("path", on_error="raise"))
+    message = str(caught.value).splitlines()[0]
+    assert message == f"'{server.url('/gone0.png')}?...': {GONE.partition(': ')[2]}"
+    assert SECRET not in caplog.text
+    assert caught.value.__cause__ is None
+
+
+@pytest.mark.parametrize("scheme", ["http", "s3"])
+def test_a_failing_row_is_raised_at_once(scheme: str) -> None:
+    """Without the images behind it, which are on their way; and with those before it."""
+    with serving({"/a": [silence(), b""]}) as server:
+        url = server.url("/a") if scheme == "http" else "s3://bucket/a"
+        options = {"aws_endpoint_url": server.url(""), "aws_region": "eu-central-1"}
+        keys = {"aws_access_key_id": "key", "aws_secret_access_key": "word"}
+        started = time.monotonic()
+        with pytest.raises(im.NotFoundError, match=r"^'gone\.png': no such file"):
+            im.extract(
+                pl.DataFrame({"path": ["gone.png", url]}),
+                "path",
+                on_error="raise",
+                storage_options=options | keys,
+            )
+        assert time.monotonic() - started < 20
+    with serving({"/a": b""}) as server, pytest.raises(im.CorruptError):
+        im.extract(pl.DataFrame({"path": [server.url("/a"), "gone.png"]}), "path", on_error="raise")
+
+
+def test_what_was_gone_is_retried(pictures: dict[str, bytes]) -> None:
+    """And nothing else."""
+    with serving(
+        {**pictures, "/late.png": [Response(status=404), pictures["/dusk.png"]]}
+    ) as server:
+        frame = pl.DataFrame({"path": [server.url("/noise.png"), server.url("/late.png")]})
+        frame = im.extract(frame, "path", "brightness")
+        assert errors_of(frame) == [None, GONE]
+        frame = im.retry(frame)
+        assert errors_of(frame) == [None, None]
+        assert sorted(server.targets) == ["/late.png", "/late.png", "/noise.png"]
+
+
+def test_a_redirect_cannot_leave_what_is_allowed(pictures: dict[str, bytes]) -> None:
+    """Nothing is sent to where it leads."""
+    with serving(pictures) as inside, serving({"/a": redirect(inside.url("/dusk.png"))}) as outside:
+        frame = pl.DataFrame({"path": [outside.url("/a", host="localhost")]})
+        access = im.Access(schemes=["http"], hosts=["localhost"])
+        assert errors_of(im.extract(frame, "path", "width", access=access)) == [
+            "access_denied: not among the allowed hosts"
+        ]
+        assert inside.connections == 0
+        assert errors_of(im.extract(frame, "path", "width")) == [None]
+
+
+def test_this_machine_can_be_out_of_bounds(server: Server) -> None:
+    """By whatever name, and for looking as well as for measuring."""
+    hosts = ["127.0.0.1", "localhost", "127.1", "0x7f000001", "2130706433", "[::ffff:127.0.0.1]"]
+    frame = pl.DataFrame({"path": [server.url("/dusk.png", host=host) for host in hosts]})
+    access = im.Access(public_addresses_only=True)
+    kinds = {
+        str(error).partition(":")[0]
+        for error in errors_of(im.extract(frame, "path", access=access))
+    }
+    assert kinds <= {"access_denied", "invalid_locator"}
+    done = im.extract(frame.head(1), "path", "brightness")
+    asked = len(server.requests)
+    assert "data:image" not in im.show(done, access=access)._repr_html_()
+    assert len(server.requests) == asked
+    assert "data:image" in im.show(done)._repr_html_()
+
+
+@pytest.mark.parametrize("place", ["{}", "s3://bucket"])
+def test_an_interrupt_comes_through(place: str, tmp_path: Path) -> None:
+    """While a server is silent; and neither the next call nor the process waits for it."""
+    code = """if True:
+        import _thread, threading, time
+        import polars as pl, polars_imgmeta as im
+        store = {"aws_endpoint_url": "URL", "aws_region": "a", "skip_signature": "true"}
+        options = {"storage_options": store, "access": im.Access(timeout=40, concurrency=1)}
+        threading.Timer(0.5, _thread.interrupt_main).start()
+        started = time.monotonic()
+        try:
+            im.extract(pl.DataFrame({"path": ["PLACE/a"]}), "path", **options)
+        except KeyboardInterrupt:
+            frame = im.extract(pl.DataFrame({"path": ["PLACE/empty"]}), "path", **options)
+            print(frame["path_imgmeta"].struct.field("error").item())
+            print(time.monotonic() - started < 10)
+    """
+    headers = {"ETag": '"a"', "Last-Modified": "Wed, 21 Oct 2015 07:28:00 GMT"}
+    empty = Response(headers=headers)
+    with serving(lambda request: empty if "empty" in request.path else silence()) as server:
+        url = server.url("")
+        started = time.monotonic()
+        done = run_python(code.replace("PLACE", place.format(url)).replace("URL", url), tmp_path)
+        assert time.monotonic() - started < 20
+    assert (done.stdout, done.stderr) == ("corrupt: the file is empty\nTrue\n", "")
+
+
+def test_an_interrupt_comes_through_a_stream(tmp_path: Path) -> None:
+    """Where Polars calls from its own threads, which Python does not interrupt."""
+    code = (
+        "import os, signal, threading, time\n"
+        "import polars as pl, polars_imgmeta as im\n"
+        "frame = pl.LazyFrame({'path': [f'URL{i}' for i in range(100)]})\n"
+        "threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()\n"
+        "started = time.monotonic()\n"
+        "try:\n"
+        "    try:\n"
+        "        im.extract(frame, 'path').collect(engine='streaming')\n"
+        "    finally:\n"
+        "        time.sleep(0.1)\n"  # where Polars has raised, Python does so once more
+        "except KeyboardInterrupt:\n"
+        "    print(time.monotonic() - started < 8)\n"
+        "print(im.extract(pl.DataFrame({'path': ['GOOD']}), 'path', 'width').height)\n"
+    )
+    with serving(lambda request: b"" if request.path == "/good" else silence()) as server:
+        code = code.replace("URL", server.url("/a")).replace("GOOD", server.url("/good"))
+        done = run_python(code, tmp_path)
+    assert (done.stdout, done.stderr) == ("True\n1\n", "")
+
+
+@given(status=st.sampled_from([200, 404, 500]))
+def test_lazy_frames_ask_nothing_before_they_are_computed(status: int) -> None:
+    """Building a plan opens no connection."""
+    with serving({"/a": Response(status=status)}) as server:
+        lazy = pl.LazyFrame({"path": [server.url("/a")]})
+        im.add(im.extract(lazy, "path", "width"), "brightness").explain()
+        assert server.connections == 0
+
+
+WITHOUT_EXTRA = """
+import sys
+sys.modules.update(urllib3=None, obstore=None)
+import polars as pl
+import polars_imgmeta as im
+paths = ["photos/dusk.png", "https://example.invalid/a.png", "gs://bucket/a.png"]
+frame = im.extract(pl.DataFrame({"path": paths}), "path", "width")
+print(*frame["path_imgmeta"].struct.field("error"), sep="\\n")
+for call in (
+    lambda: im.extract(frame, "path", storage_options={"aws_region": "a"}),
+    lambda: im.scan_images("s3://bucket"),
+):
+    try:
+        call()
+    except ImportError as error:
+        print(error)
+"""
+
+
+def test_without_the_extra(sample_folder: Path) -> None:
+    """What needs it says so, in its row or at once, and all else works."""
+    done = run_python(WITHOUT_EXTRA, sample_folder)
+    assert done.stderr == ""
+    install = "needs an extra: pip install 'polars-imgmeta[remote]'"
+    assert done.stdout.splitlines() == [
+        "None",
+        f"unreachable: https:// {install}",
+        f"unreachable: gs:// {install}",
+        f"`storage_options` {install}",
+        f"s3:// {install}",
+    ]
+
+
+def test_the_extra_is_loaded_when_it_is_needed(sample_folder: Path) -> None:
+    """Not by the import, nor by files."""
+    code = (
+        "import sys, polars_imgmeta as im\n"
+        "im.scan_images('photos').imgmeta.extract('path').collect()\n"
+        "print('urllib3' in sys.modules, 'obstore' in sys.modules)"
+    )
+    assert run_python(code, sample_folder).stdout == "False False\n"
