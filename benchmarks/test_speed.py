@@ -56,7 +56,7 @@ def test_kernel_of_stack(benchmark: Benchmark, name: str) -> None:
     colours = np.stack([sets.draw(32, 32, generator) for _ in range(100)])
     row = im.CATALOGUE[name]  # type: ignore[index]
     cv2.setNumThreads(1)
-    benchmark(row.measure_stack, colours if row.need == "colours" else intensity_of(colours))
+    benchmark(row.measure_batch, colours if row.need == "colours" else intensity_of(colours))
 
 
 @pytest.mark.benchmark(group="extractions")

@@ -22,9 +22,9 @@ from PIL import Image, ImageFile
 from polars.testing import assert_frame_equal
 
 import polars_imgmeta as im
-from polars_imgmeta import column_namespaces, namespaces
+from polars_imgmeta import namespaces
 from polars_imgmeta.column.udf import Extraction
-from polars_imgmeta.measuring.options import make_reading
+from polars_imgmeta.measuring.options import ExtractOptions, Reading
 from polars_imgmeta.typing import PropertyName
 from polars_imgmeta.verbs import extraction
 
@@ -68,7 +68,8 @@ VERBS = [
     name
     for name in im.__all__
     if inspect.isfunction(getattr(im, name))
-    and name not in {"extract_expr", "extract_series", "scan_images"}
+    and name
+    not in {"extract_expr", "extract_series", "scan_images", "set_thread_count", "thread_count"}
 ]
 
 
@@ -102,8 +103,8 @@ def test_namespaces_have_nothing_else() -> None:
 @pytest.mark.parametrize(
     ("namespace", "verb"),
     [
-        (column_namespaces.ExprNamespace, extraction.extract_expr),
-        (column_namespaces.SeriesNamespace, extraction.extract_series),
+        (namespaces.ExprNamespace, extraction.extract_expr),
+        (namespaces.SeriesNamespace, extraction.extract_series),
     ],
 )
 def test_expression_namespaces_take_the_same_options(namespace: Any, verb: Any) -> None:  # noqa: ANN401
@@ -204,7 +205,7 @@ def test_global_state_stays_as_the_user_left_it(sample_folder: Path) -> None:
 def test_the_function_is_plain_data() -> None:
     """What Polars maps is pickled without help, and equal to its copy."""
     access = im.Access(hosts=["example.org"])
-    reading = make_reading("null", 10, None, access)
+    reading = Reading.of(ExtractOptions, {"max_pixels": 10, "access": access})
     function = Extraction("m", "path", ("width",), reading)
     assert pickle.loads(pickle.dumps(function)) == function  # noqa: S301
     with pytest.raises(AttributeError):

@@ -29,6 +29,7 @@ from polars_imgmeta.exceptions import (
     UnreachableError,
     UnsupportedError,
 )
+from polars_imgmeta.execution.runtime import set_thread_count, thread_count
 from polars_imgmeta.io.access import Access
 from polars_imgmeta.namespaces import register as _register_namespaces
 from polars_imgmeta.verbs.cases import Quantiles, test_cases
@@ -74,13 +75,20 @@ __all__ = [
     "report",
     "retry",
     "scan_images",
+    "set_thread_count",
     "show",
     "sink_parquet",
     "test_cases",
+    "thread_count",
     "to_arrow",
     "unnest",
     "write_parquet",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
 
 _register_marker()
 _register_namespaces()

@@ -34,7 +34,7 @@ def test_a_stack_is_its_pictures(row: Property, stack: NDArray[np.uint8]) -> Non
     """Each picture of a stack has the value that it has alone."""
     pixels = stack if row.need == "colours" else intensity_of(stack)
     before = pixels.copy()
-    assert list(row.measure_stack(pixels)) == [row.kernel(picture) for picture in pixels]
+    assert list(row.measure_batch(pixels)) == [row.kernel(picture) for picture in pixels]
     np.testing.assert_array_equal(pixels, before)
 
 
@@ -47,7 +47,7 @@ def test_neighbours_do_not_touch(row: Property) -> None:
     half[:, 4:] = 0
     grey = np.stack([np.zeros(shape, np.uint8), half, board, half[:, ::-1], 255 - board, half])
     pixels = np.stack([grey] * 3, axis=-1) if row.need == "colours" else grey
-    assert list(row.measure_stack(pixels)) == [row.kernel(picture) for picture in pixels]
+    assert list(row.measure_batch(pixels)) == [row.kernel(picture) for picture in pixels]
 
 
 def test_intensities_of_a_stack() -> None:
@@ -60,8 +60,8 @@ def test_large_stack() -> None:
     """Sums of a stack are exact beyond 32 bits."""
     stack = np.full((2, 300, 300), 255, np.uint8)
     stack[1, :, :150] = 0
-    assert [CATALOGUE["contrast"].measure_stack(stack)] == [[0.0, 0.6375]]
-    assert CATALOGUE["brightness"].measure_stack(stack) == [1.0, 0.5]
+    assert [CATALOGUE["contrast"].measure_batch(stack)] == [[0.0, 0.6375]]
+    assert CATALOGUE["brightness"].measure_batch(stack) == [1.0, 0.5]
 
 
 @pytest.mark.parametrize("count", [1, 127, 300])

@@ -55,7 +55,7 @@ def test_images_are_told_apart(column: pl.Series) -> None:
     found = [None if number is None else images[number] for number in images.numbers]
     assert found == expected
     far = [str(one).lower().startswith(("s3://", "http://")) for one in every]
-    assert list(images.far) == [number for number, is_far in enumerate(far) if is_far]
+    assert list(images.remote) == [number for number, is_far in enumerate(far) if is_far]
 
 
 @pytest.mark.parametrize(
@@ -145,9 +145,9 @@ def test_editing_reads_what_is_missing_alone(
 
     def count(requests: Any, **options: Any) -> Any:  # noqa: ANN401
         def counted() -> Any:  # noqa: ANN401
-            for number, (image, names) in requests:
-                asked.update({image: len(names)})
-                yield number, (image, names)
+            for number, (image, wanted) in requests:
+                asked.update({image: len(wanted.of_header) + len(wanted.of_pixels)})
+                yield number, (image, wanted)
 
         return genuine(counted(), **options)
 

@@ -18,13 +18,15 @@ from strategies import Encoded, damaged_encodings, encodings, exif_of
 
 from polars_imgmeta.decoding.pictures import Picture
 from polars_imgmeta.display import thumbnails
+from polars_imgmeta.measuring.options import Reading
 
 MOST_BYTES = 13_000
 
 
 def data_uri(locator: str, side: int = 96, max_pixels: int = 1 << 27) -> str | None:
     """The copy of one picture."""
-    (uri,) = thumbnails.data_uris(pl.Series([locator]), side, max_pixels=max_pixels)
+    reading = Reading(max_pixels=max_pixels)
+    (uri,) = thumbnails.data_uris(pl.Series([locator]), side, reading=reading)
     return uri
 
 

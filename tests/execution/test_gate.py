@@ -6,18 +6,21 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import polars as pl
 import pytest
 
 import polars_imgmeta as im
+from polars_imgmeta.catalogue.registry import CATALOGUE, PropertySet
 from polars_imgmeta.cli.samples import make_samples
 from polars_imgmeta.execution import scheduler
-from polars_imgmeta.execution.gate import Turn, Turns
+from polars_imgmeta.execution.gate import Gate, Pass
 from polars_imgmeta.io import locators
 from polars_imgmeta.io.access import Access
 from polars_imgmeta.measuring import measurement
+from polars_imgmeta.measuring.options import Reading
 from polars_imgmeta.measuring.prefetching import Request
 
 WAIT_SECONDS = 30
@@ -32,14 +35,14 @@ def in_thread(function: Callable[[], object]) -> threading.Thread:
 
 def test_one_thread_has_the_turn() -> None:
     """While the holder gets ahead nobody else begins; then the next one does."""
-    turns = Turns()
+    gate = Gate()
     begun, waiting = threading.Event(), threading.Event()
-    mine = Turn(turns)
+    mine = Pass(gate)
     mine.step()
 
     def wait() -> None:
         waiting.set()
-        with Turn(turns) as turn:
+        with Pass(gate) as turn:
             turn.step()
             begun.set()
 
@@ -48,20 +51,20 @@ def test_one_thread_has_the_turn() -> None:
     for _ in range(100_000):  # for as long as several looks
         mine.step()
     assert not begun.is_set()
-    mine.give()
+    mine.release()
     assert begun.wait(WAIT_SECONDS)
     other.join()
 
 
 def test_nobody_waits_for_one_that_is_held_up() -> None:
     """Threads go without the turn while its holder gets nowhere, one and all."""
-    turns = Turns()
-    with Turn(turns) as mine, ThreadPoolExecutor(8) as others:
+    gate = Gate()
+    with Pass(gate) as mine, ThreadPoolExecutor(8) as others:
         mine.step()
         together = threading.Barrier(8, timeout=WAIT_SECONDS)
 
         def work(_: int) -> None:
-            with Turn(turns) as turn:
+            with Pass(gate) as turn:
                 turn.step()
                 together.wait()
 
@@ -70,37 +73,29 @@ def test_nobody_waits_for_one_that_is_held_up() -> None:
 
 def test_a_turn_is_given_away_once() -> None:
     """Giving away what one does not have does nothing."""
-    turns = Turns()
-    first, second = Turn(turns), Turn(turns)
+    gate = Gate()
+    first, second = Pass(gate), Pass(gate)
     first.step()
-    second.give()
-    first.give()
-    first.give()
+    second.release()
+    first.release()
+    first.release()
     second.step()
-    second.give()
-    assert turns.take()
+    second.release()
+    assert gate.acquire()
 
 
 def test_a_turn_ends_with_its_block() -> None:
     """Whatever is raised within, the next one begins."""
-    turns = Turns()
+    gate = Gate()
 
     def fail() -> None:
-        with Turn(turns) as turn:
+        with Pass(gate) as turn:
             turn.step()
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
         fail()
-    assert turns.take()
-
-
-def test_a_forked_child_has_the_turn_free() -> None:
-    """A holder that does not exist in a child holds up nobody there."""
-    turns = Turns()
-    assert turns.take()
-    turns._forget_holder()  # noqa: SLF001 - what the child calls
-    assert turns.take()
+    assert gate.acquire()
 
 
 def test_a_slow_disk_is_read_by_all_threads(
@@ -125,8 +120,9 @@ def test_a_slow_disk_is_read_by_all_threads(
         return genuine(locator, access)
 
     monkeypatch.setattr(locators, "open_image", open_slowly)
-    requests: list[Request] = [(path, ("width",))] * 40
-    scheduler.run_all(lambda feed: measurement.measure_all(feed, max_pixels=100), requests)
+    requests: list[Request] = [(path, PropertySet([CATALOGUE["width"]]))] * 40
+    for _ in scheduler.run(partial(measurement.measure_all, reading=Reading()), requests):
+        pass
     assert most == min(pl.thread_pool_size(), 40)
 
 

@@ -179,9 +179,9 @@ def test_a_notebook_is_recognised(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_watcher_is_told_everything_once() -> None:
     """Every result is news once, in the caller's thread."""
-    news: list[int] = []
-    items = range(1000)
-    double = scheduler.run_all(
-        lambda feed: ((number, 2 * item) for number, item in feed), items, watch=news.extend
-    )
-    assert sorted(news) == double == [2 * item for item in items]
+    news: list[tuple[int, int]] = []
+    for results in scheduler.run(
+        lambda feed: ((number, 2 * item) for number, item in feed), range(1000)
+    ):
+        news.extend(results)
+    assert sorted(news) == [(item, 2 * item) for item in range(1000)]

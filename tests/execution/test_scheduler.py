@@ -7,9 +7,10 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,18 @@ from hypothesis import strategies as st
 from polars_imgmeta.execution import scheduler
 
 
+def run_all(process: Any, items: Any, **options: Any) -> list[Any]:  # noqa: ANN401
+    """Return the results in the order of the items, up to the first that stops."""
+    stop = options.get("stop", lambda _: False)
+    results = dict(chain.from_iterable(scheduler.run(process, items, **options)))
+    stopping = [number for number, result in results.items() if stop(result)]
+    last = min(stopping, default=len(items) - 1)
+    return [results[number] for number in range(last + 1)]
+
+
 def run(function: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
     """Apply a function to every item on the shared pool."""
-    return scheduler.run_all(
-        lambda numbered: ((number, function(item)) for number, item in numbered), items
-    )
+    return run_all(lambda numbered: ((number, function(item)) for number, item in numbered), items)
 
 
 @given(items=st.lists(st.integers(), max_size=200))
@@ -108,7 +116,7 @@ def test_work_is_spread() -> None:
 class Slow:
     """Fetches numbers, which then are negative, and keeps count."""
 
-    far: Sequence[int]
+    remote: Sequence[int]
     concurrency: int = 4
     seconds: float = 0.0
     fails_at: int = -1
@@ -149,9 +157,9 @@ def pass_on(numbered: Iterator[tuple[int, int]]) -> Iterator[tuple[int, int]]:
 def test_what_is_far_is_fetched(count: int, far: set[int], concurrency: int) -> None:
     """Each once, by so many threads at most, whichever items are near."""
     fetching = Slow(sorted(number for number in far if number < count), concurrency)
-    results = scheduler.run_all(pass_on, range(count), fetching=fetching)
+    results = run_all(pass_on, range(count), prefetcher=fetching)
     assert results == [-item if item in far else item for item in range(count)]
-    assert sorted(fetching.begun) == list(fetching.far)
+    assert sorted(fetching.begun) == list(fetching.remote)
     assert fetching.most <= concurrency
     assert fetching.discarded == []
 
@@ -167,16 +175,10 @@ def test_near_items_do_not_wait_for_far_ones() -> None:
                 done.set()
             yield number, item
 
-    def run() -> None:
-        with pytest.raises(KeyboardInterrupt):
-            scheduler.run_all(process, range(10), fetching=fetching, watch=interrupt)
-
-    def interrupt(_: Iterable[int]) -> None:
-        if done.is_set():
-            raise KeyboardInterrupt
-
     started = time.monotonic()
-    run()
+    for _ in scheduler.run(process, range(10), prefetcher=fetching):
+        if done.is_set():
+            break
     assert time.monotonic() - started < 10
 
 
@@ -190,12 +192,9 @@ def test_an_interrupt_lets_go_of_what_was_fetched() -> None:
             processed.append(item)
             yield number, item
 
-    def interrupt(news: Iterable[int]) -> None:
-        if list(news):
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        scheduler.run_all(process, range(100), fetching=fetching, watch=interrupt)
+    for results in scheduler.run(process, range(100), prefetcher=fetching):
+        if results:
+            break
     until = time.monotonic() + 10
     while fetching.inside and time.monotonic() < until:
         time.sleep(0.01)
@@ -210,8 +209,8 @@ def test_the_first_that_stops_is_known(far: range) -> None:
     """Whatever comes first: all before it are processed, and later ones are let go."""
     stopping = {17, 33, 41}
     fetching = Slow(far, concurrency=8, seconds=0.001)
-    results = scheduler.run_all(
-        pass_on, range(50), fetching=fetching, stop=lambda item: abs(item) in stopping
+    results = run_all(
+        pass_on, range(50), prefetcher=fetching, stop=lambda item: abs(item) in stopping
     )
     assert [abs(item) for item in results] == list(range(18))
 
@@ -219,7 +218,7 @@ def test_the_first_that_stops_is_known(far: range) -> None:
 def test_a_failure_while_fetching_is_raised() -> None:
     """If it is more than the failure of an item."""
     with pytest.raises(ValueError, match=r"^5$"):
-        scheduler.run_all(pass_on, range(50), fetching=Slow(range(50), fails_at=5))
+        run_all(pass_on, range(50), prefetcher=Slow(range(50), fails_at=5))
 
 
 def test_runs_at_once_share_little_memory() -> None:
@@ -237,7 +236,7 @@ def test_runs_at_once_share_little_memory() -> None:
             yield number, item
 
     def run(_: int) -> list[int]:
-        return scheduler.run_all(process, range(200), fetching=Narrow(range(200)))
+        return run_all(process, range(200), prefetcher=Narrow(range(200)))
 
     with ThreadPoolExecutor(6) as callers:
         assert list(callers.map(run, range(6))) == [[-item for item in range(200)]] * 6

@@ -18,7 +18,7 @@ from typical import TYPICAL, encode
 from polars_imgmeta import exceptions
 from polars_imgmeta.decoding.headers import Header, read_header
 from polars_imgmeta.execution.budget import Budget
-from polars_imgmeta.io import transfers
+from polars_imgmeta.execution.runtime import DEFAULT
 from polars_imgmeta.io.access import Access
 from polars_imgmeta.io.remote import RangeSource
 from polars_imgmeta.io.sources import BytesSource, Source
@@ -177,7 +177,7 @@ def test_a_header_of_whatever_is_damaged_takes_a_bounded_number_of_requests(
 def budget(monkeypatch: pytest.MonkeyPatch) -> Budget:
     """Room for 100 bytes."""
     small = Budget(100)
-    monkeypatch.setattr(transfers, "_bytes_in_flight", small)
+    monkeypatch.setattr(DEFAULT, "transfer_bytes", small)
     return small
 
 

@@ -33,7 +33,7 @@ from typical import TYPICAL
 import polars_imgmeta as im
 from polars_imgmeta.decoding import headers
 from polars_imgmeta.execution.budget import Budget
-from polars_imgmeta.io import transfers
+from polars_imgmeta.execution.runtime import DEFAULT
 from polars_imgmeta.typing import PropertyName
 
 SECRET = "5ecret"  # noqa: S105 - of nobody
@@ -146,7 +146,7 @@ def test_a_claim_keeps_no_room_from_others(
     pictures: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Servers that promise more than all memory and are silent delay nobody else."""
-    monkeypatch.setattr(transfers, "_bytes_in_flight", Budget(1 << 20))
+    monkeypatch.setattr(DEFAULT, "transfer_bytes", Budget(1 << 20))
     head = b"HTTP/1.1 200 OK\r\nContent-Length: 300000000\r\n\r\n"
     all_served = threading.Event()
     served: list[str] = []
@@ -176,7 +176,7 @@ def test_a_claim_keeps_no_room_from_others(
     errors = errors_of(frame)
     assert errors[6:] == [None] * 50
     assert all(error and error.startswith("unreachable: ") for error in errors[:6])
-    assert transfers._bytes_in_flight._held == 0  # noqa: SLF001
+    assert DEFAULT.transfer_bytes.held == 0
 
 
 @pytest.mark.parametrize("properties", ["geometry", "standard"])
@@ -192,14 +192,14 @@ def test_what_nobody_foresaw_keeps_no_memory(
     frame = pl.DataFrame({"path": [server.url("/dusk.png"), server.url("/noise.png")] * 20})
     with pytest.raises(ZeroDivisionError):
         im.extract(frame, "path", properties)
-    assert transfers._bytes_in_flight._held == 0  # noqa: SLF001
+    assert DEFAULT.transfer_bytes.held == 0
 
 
 def test_little_memory_is_enough(
     pictures: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Images that do not fit beside each other come one after the other, of unknown size too."""
-    monkeypatch.setattr(transfers, "_bytes_in_flight", Budget(10_000))
+    monkeypatch.setattr(DEFAULT, "transfer_bytes", Budget(10_000))
     data = pictures["/noise.png"]
     assert len(data) > 10_000
     with serving(
@@ -208,7 +208,7 @@ def test_little_memory_is_enough(
         urls = [server.url(f"/{'odd' if number % 2 else 'even'}{number}") for number in range(40)]
         frame = im.extract(pl.DataFrame({"path": urls}), "path")
     assert errors_of(frame) == [None] * 40
-    assert transfers._bytes_in_flight._held == 0  # noqa: SLF001
+    assert DEFAULT.transfer_bytes.held == 0
 
 
 FAULTS: dict[str, Answers] = {

@@ -36,8 +36,8 @@ class Property:
         maximum: The greatest possible value, or None without a limit.
         description: One sentence, without the full stop.
         kernel: The formula.
-        kernel_of_stack: The same for many small pictures of one size, to the last bit,
-            where that is faster.
+        batched_kernel: The same for a batch of small pictures of one size, equal to the last
+            bit, where that is faster.
     """
 
     name: PropertyName
@@ -48,13 +48,36 @@ class Property:
     maximum: float | None
     description: str
     kernel: Callable[[Any], float] = field(repr=False)
-    kernel_of_stack: Callable[[Any], Sequence[float]] | None = field(default=None, repr=False)
+    batched_kernel: Callable[[Any], Sequence[float]] | None = field(default=None, repr=False)
 
-    def measure_stack(self, stack: Any) -> Sequence[float]:  # noqa: ANN401 - what `need` says
-        """Compute the property of each picture of a stack."""
-        if self.kernel_of_stack is None or len(stack) == 1:
-            return [self.kernel(picture) for picture in stack]
-        return self.kernel_of_stack(stack)
+    def measure_batch(self, batch: Any) -> Sequence[float]:  # noqa: ANN401 - what `need` says
+        """Compute the property of each picture of a batch."""
+        if self.batched_kernel is None or len(batch) == 1:
+            return [self.kernel(picture) for picture in batch]
+        return self.batched_kernel(batch)
+
+
+class PropertySet:
+    """Properties that are computed together, by what they need.
+
+    Compared by identity, because sets are keys of batches: make one for each combination.
+
+    Args:
+        properties: The properties. None of them means the picture alone, to look at.
+
+    Attributes:
+        of_header: The properties that the header answers.
+        of_pixels: The properties that need the decoded picture.
+        needs_pixels: Whether the whole image has to be read.
+    """
+
+    __slots__ = ("needs_pixels", "of_header", "of_pixels")
+
+    def __init__(self, properties: Iterable[Property] = ()) -> None:
+        listed = tuple(properties)
+        self.of_header = tuple(one for one in listed if one.need == "shape")
+        self.of_pixels = tuple(one for one in listed if one.need != "shape")
+        self.needs_pixels = bool(self.of_pixels) or not listed
 
 
 _ROWS = (

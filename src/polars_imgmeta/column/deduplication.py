@@ -85,7 +85,7 @@ class Images:
 
     Attributes:
         numbers: For each row the number of its image; null where it has none.
-        far: The numbers of those that are on servers, ascending.
+        remote: The numbers of those that are on servers, ascending.
     """
 
     def __init__(self, parts: pl.DataFrame) -> None:
@@ -111,7 +111,7 @@ class Images:
             ]
             self.numbers = pl.Series(_NUMBER, rows, pl.UInt32)
             self._paths = list(place)
-        self.far = [number for number, path in enumerate(self._paths) if path and is_far(path)]
+        self.remote = [number for number, path in enumerate(self._paths) if path and is_far(path)]
 
     def __len__(self) -> int:
         """The number of images."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from importlib import import_module
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Unpack
 
 import polars as pl
 
@@ -14,8 +14,7 @@ from polars_imgmeta.column.fields import Quantity, find_drawable, match_quantiti
 from polars_imgmeta.display import aggregation, thumbnails
 from polars_imgmeta.display.aggregation import Axis
 from polars_imgmeta.exceptions import ColumnError
-from polars_imgmeta.io.access import Access
-from polars_imgmeta.io.remote import make_storage
+from polars_imgmeta.measuring.options import Reading, ReadOptions, takes
 from polars_imgmeta.typing import Frame
 
 if TYPE_CHECKING:
@@ -26,6 +25,7 @@ _MOST_POINTS: Final = 5_000
 _MOST_GROUPS: Final = 10
 
 
+@takes(ReadOptions)
 def plot(
     frame: Frame,
     x: str | Iterable[str] | None = None,
@@ -37,8 +37,7 @@ def plot(
     pictures: int = 300,
     column: str | None = None,
     locator: str | None = None,
-    storage_options: Mapping[str, str] | None = None,
-    access: Access | None = None,
+    **options: Unpack[ReadOptions],
 ) -> alt.Chart | alt.LayerChart | alt.ConcatChart:
     """Draw properties: distributions, one against another, or two data sets.
 
@@ -72,8 +71,7 @@ def plot(
             second, third and so on has one. They take about 3 kB each.
         column: The auto-extracted column; may be left out where there is one.
         locator: The locator column, where the one on record was renamed.
-        storage_options: As for `extract`.
-        access: As for `extract`.
+        options: See `ReadOptions`.
 
     Returns:
         An Altair chart, which can be changed, joined and saved like any other.
@@ -92,7 +90,7 @@ def plot(
     schema = structs.schema_of(frame)
     _require_options((x, y, color, against), names, pictures)
     _require_altair()
-    storage = make_storage(storage_options, access)
+    reading = Reading.of(ReadOptions, options)
     if isinstance(x, str) and y is not None:
         drawn = {
             "x": find_drawable(schema, x, column, "x"),
@@ -108,7 +106,7 @@ def plot(
             drawn,
             left_out,
             source,
-            partial(thumbnails.beside, pictures=pictures, storage=storage),
+            partial(thumbnails.beside, pictures=pictures, reading=reading),
         )
     every = x is None
     if x is None:

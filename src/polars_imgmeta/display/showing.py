@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property, partial
 from html import escape
-from typing import Final
+from typing import Final, Unpack
 
 import polars as pl
 
 from polars_imgmeta.catalogue.registry import CATALOGUE
 from polars_imgmeta.column import structs
 from polars_imgmeta.column.structs import Provenance
-from polars_imgmeta.decoding.pictures import DEFAULT_MAX_PIXELS
 from polars_imgmeta.display import thumbnails
 from polars_imgmeta.display.formatting import AUTO_EXTRACTED_COLOURS, locator_text, text_of
 from polars_imgmeta.exceptions import ColumnError, require_positive
-from polars_imgmeta.io.access import Access
-from polars_imgmeta.io.remote import make_storage
+from polars_imgmeta.measuring.options import Reading, ReadOptions, takes
 from polars_imgmeta.typing import Frame
 from polars_imgmeta.verbs import inspection
 
@@ -38,15 +36,14 @@ html[theme="dark"] .imgmeta-show .auto {{ color: {_DARK}; background: #2b2440; }
 """
 
 
+@takes(ReadOptions)
 def show(
     frame: Frame,
     rows: int = 5,
     *,
     column: str | None = None,
     locator: str | None = None,
-    max_pixels: int = DEFAULT_MAX_PIXELS,
-    storage_options: Mapping[str, str] | None = None,
-    access: Access | None = None,
+    **options: Unpack[ReadOptions],
 ) -> Preview:
     """Show the first rows with their pictures, in a notebook.
 
@@ -58,9 +55,7 @@ def show(
         rows: How many rows.
         column: The auto-extracted column; may be left out where there is one.
         locator: The locator column, where the one on record was renamed.
-        max_pixels: Pictures of more pixels are not decoded, and not shown.
-        storage_options: As for `extract`.
-        access: As for `extract`.
+        options: See `ReadOptions`.
 
     Returns:
         What a notebook draws as a table when it is the last value of a cell. The
@@ -89,12 +84,10 @@ def show(
     existing = structs.choose(schema, column)
     source = structs.locator_of(schema, existing, locator)
     require_positive("rows", rows)
-    require_positive("max_pixels", max_pixels)
     head = frame.head(rows).lazy().collect()
     look = partial(
         thumbnails.data_uris,
-        max_pixels=max_pixels,
-        storage=make_storage(storage_options, access),
+        reading=Reading.of(ReadOptions, options),
     )
     return Preview(head, existing, source, look)
 

@@ -12,16 +12,16 @@ from typing import Final
 
 import polars as pl
 
+from polars_imgmeta.catalogue.registry import PropertySet
 from polars_imgmeta.column.deduplication import Images, parts_of
-from polars_imgmeta.decoding import pictures
 from polars_imgmeta.decoding.opencv import cv2
 from polars_imgmeta.decoding.pictures import Picture
 from polars_imgmeta.display.formatting import locator_text
 from polars_imgmeta.exceptions import FAILURES
 from polars_imgmeta.execution import scheduler
-from polars_imgmeta.io.remote import Storage
 from polars_imgmeta.measuring.measurement import open_picture
-from polars_imgmeta.measuring.prefetching import Image, ImageFetching, Request, Requests
+from polars_imgmeta.measuring.options import Reading
+from polars_imgmeta.measuring.prefetching import ImageLike, ImagePrefetcher, Request, Requests
 
 DEFAULT_SIDE: Final = 96
 # Of 100; the next where a busy picture would take too many bytes. WebP takes half
@@ -30,15 +30,14 @@ _QUALITIES = (75, 30, 5)
 _MOST_BYTES = 9_000
 # A tooltip as wide as a path would leave the window, picture first.
 _LONGEST_NAME: Final = 48
-_LOCAL: Final = Storage()
+_DEFAULT: Final = Reading()
 
 
 def data_uris(
     column: pl.Series,
     side: int = DEFAULT_SIDE,
     *,
-    max_pixels: int = pictures.DEFAULT_MAX_PIXELS,
-    storage: Storage = _LOCAL,
+    reading: Reading = _DEFAULT,
 ) -> list[str | None]:
     """Return small copies of pictures, made on the shared pool.
 
@@ -46,8 +45,7 @@ def data_uris(
         column: What locates the images; each is read once, however often it repeats.
         side: The most pixels that either side of a copy has; a smaller picture is
             not enlarged.
-        max_pixels: Pictures of more pixels are not decoded.
-        storage: How images are reached.
+        reading: How images are read.
 
     Returns:
         For each row a WebP as a `data:` URI; None where there is no image, or none
@@ -59,25 +57,28 @@ def data_uris(
         ['data:image/webp;base64,', None, None]
     """
     images = Images(parts_of(column))
+    uris: list[str | None] = [None] * len(images)
 
     def make(requests: Iterator[tuple[int, Request]]) -> Iterator[tuple[int, str | None]]:
         for number, (image, _) in requests:
-            yield number, _data_uri(image, side, max_pixels, storage)
+            yield number, _data_uri(image, side, reading)
 
-    # To ask for no property is to ask for the picture.
-    wanted = Requests(images, [()] * len(images))
-    made = scheduler.run_all(make, wanted, fetching=ImageFetching(storage, images.far))
-    return [None if number is None else made[number] for number in images.numbers]
+    wanted = Requests(images, [PropertySet()] * len(images))
+    prefetcher = ImagePrefetcher(reading.storage, images.remote)
+    for results in scheduler.run(make, wanted, prefetcher=prefetcher):
+        for number, uri in results:
+            uris[number] = uri
+    return [None if number is None else uris[number] for number in images.numbers]
 
 
-def beside(rows: pl.DataFrame, *, pictures: int, storage: Storage = _LOCAL) -> pl.DataFrame:
+def beside(rows: pl.DataFrame, *, pictures: int, reading: Reading = _DEFAULT) -> pl.DataFrame:
     """Put small pictures beside some rows, spread evenly.
 
     Args:
         rows: With a column `locator`, which becomes a short text; if there is none,
             they stay as they are.
         pictures: For how many rows at most.
-        storage: How images are reached.
+        reading: How images are read.
 
     Returns:
         The rows with a column `image`, of `data:` URIs or an empty text.
@@ -86,7 +87,7 @@ def beside(rows: pl.DataFrame, *, pictures: int, storage: Storage = _LOCAL) -> p
         return rows
     every = -(-len(rows) // pictures)
     chosen = pl.when(pl.int_range(pl.len()) % every == 0).then("locator").alias("chosen")
-    uris = data_uris(rows.select(chosen)["chosen"], storage=storage)
+    uris = data_uris(rows.select(chosen)["chosen"], reading=reading)
     locators = rows["locator"]  # one by one: they may be whole images
     names = [_shorten(locator_text(locators[row])) for row in range(len(rows))]
     # For no picture an empty text: a null becomes the text "null", and is loaded.
@@ -98,9 +99,9 @@ def _shorten(name: str) -> str:
     return name if len(name) <= _LONGEST_NAME else "…" + name[1 - _LONGEST_NAME :]
 
 
-def _data_uri(image: Image, side: int, max_pixels: int, storage: Storage) -> str | None:
+def _data_uri(image: ImageLike, side: int, reading: Reading) -> str | None:
     try:
-        with open_picture(image, max_pixels=max_pixels, storage=storage) as picture:
+        with open_picture(image, reading) as picture:
             encoded = _encode(shrink(picture, side))
     except (*FAILURES, cv2.error):
         return None

@@ -1,39 +1,51 @@
-"""How much of something may be in use at once, over all threads."""
+"""A limit on how much of something is in use at once, over all threads."""
 
 from __future__ import annotations
 
-import os
 import threading
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 
 class Budget:
-    """An amount, of pixels or bytes, that is shared.
+    """An amount of pixels or bytes that threads share, first come, first served.
 
-    What does not fit waits for others to end; what is larger than the whole budget
-    has it for itself.
+    A request that does not fit waits, and later ones wait behind it, so that small requests
+    cannot overtake a large one for ever. A request larger than the whole budget is granted
+    once nothing else is held.
 
     Attributes:
-        overdraft: To be had by whoever takes more, having some: several could wait for
-            each other's share for ever.
+        overdraft: The lock to hold while taking more than the budget has. A holder that
+            waits for its own growth could otherwise deadlock with another one.
     """
 
     def __init__(self, amount: int) -> None:
-        self.amount = amount
-        self._forget_holders()
-        if hasattr(os, "register_at_fork"):  # not on Windows
-            # In a forked child no other thread is left to give its share back.
-            os.register_at_fork(after_in_child=self._forget_holders)
-
-    def _forget_holders(self) -> None:
+        self._amount = amount
         self._held = 0
+        self._queue: deque[object] = deque()
         self._changed = threading.Condition()
         self.overdraft = threading.Lock()
 
+    @property
+    def amount(self) -> int:
+        """How much there is in all."""
+        return self._amount
+
+    @amount.setter
+    def amount(self, amount: int) -> None:
+        with self._changed:
+            self._amount = amount
+            self._changed.notify_all()
+
+    @property
+    def held(self) -> int:
+        """How much is in use."""
+        return self._held
+
     @contextmanager
     def hold(self, amount: int) -> Iterator[None]:
-        """Take a share for the time of the context."""
+        """Take an amount for the duration of the context."""
         self.take(amount)
         try:
             yield
@@ -41,25 +53,35 @@ class Budget:
             self.give(amount)
 
     def take(self, amount: int) -> None:
-        """Take a share as soon as there is room for it."""
+        """Take an amount, after all earlier requests have been granted and it fits."""
         with self._changed:
-            self._changed.wait_for(lambda: self._held == 0 or self._held + amount <= self.amount)
+            if self._queue or not self._fits(amount):
+                turn = object()
+                self._queue.append(turn)
+                try:
+                    self._changed.wait_for(lambda: self._queue[0] is turn and self._fits(amount))
+                finally:
+                    self._queue.remove(turn)
+                    self._changed.notify_all()
             self._held += amount
 
     def take_at_once(self, amount: int) -> bool:
-        """Take a share if there is room for it now."""
+        """Take an amount if it fits now, even if other requests are waiting."""
         with self._changed:
-            room = self._held + amount <= self.amount
-            self._held += amount if room else 0
-            return room
+            fits = self._held + amount <= self._amount
+            self._held += amount if fits else 0
+            return fits
 
     def overdraw(self, amount: int) -> None:
-        """Take more, whether there is room or not; for who has the `overdraft`."""
+        """Take an amount even if it does not fit; the caller must hold `overdraft`."""
         with self._changed:
             self._held += amount
 
     def give(self, amount: int) -> None:
-        """Give a share back."""
+        """Return an amount."""
         with self._changed:
             self._held -= amount
             self._changed.notify_all()
+
+    def _fits(self, amount: int) -> bool:
+        return self._held == 0 or self._held + amount <= self._amount

@@ -1,129 +1,110 @@
-"""The pools of threads that a process shares.
-
-One works, and is of the size of Polars' own: Polars may call a user-defined function
-from several threads at once, and a pool for each call would multiply. Decoders and
-kernels release the interpreter lock. Others fetch what is far away.
-"""
+"""Pools of threads."""
 
 from __future__ import annotations
 
-import os
 import threading
+import time
+from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from queue import SimpleQueue
 
-import numpy as np
-import polars as pl
-
-# The largest block that the GNU C library takes as a sign of things to come.
-_LARGEST_REUSED_BYTES = (32 << 20) - (1 << 13)
-
-_lock = threading.Lock()
-_pool: ThreadPoolExecutor | None = None
-_fetchers: dict[int, FetcherPool] = {}
+Task = Callable[[], None]
 
 
-class FetcherPool:
-    """Threads that do little but wait, each made when it is first needed.
+class ThreadStartError(RuntimeError):
+    """The system does not let this process start a thread."""
 
-    They are daemons: a process that ends waits neither for a silent server nor for a
-    library that cannot be interrupted.
+
+class ThreadPool:
+    """Daemon threads that run tasks in the order in which they were submitted.
+
+    Threads are started when they are needed. They are daemons so that a process can end
+    while one of them waits for a server that does not answer; `join` waits for the others.
 
     Args:
-        size: How many threads at most.
+        size: The maximum number of threads.
+        name: The prefix of their names.
     """
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, name: str) -> None:
         self._size = size
-        self._tasks: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
-        self._threads = 0
+        self._name = name
+        self._tasks: deque[Task] = deque()
+        self._threads: set[threading.Thread] = set()
+        self._idle = 0
         self._closed = False
-        self._lock = threading.Lock()
+        self._changed = threading.Condition()
 
-    def submit(self, task: Callable[[], None]) -> None:
-        """Let a thread do a task, when one is free."""
-        with self._lock:
-            if self._closed:
-                self._start(lambda: _unless_process_ends(task))
-                return
-            if self._threads < self._size:
-                self._threads += 1
-                self._start(self._run)
-            self._tasks.put(task)
+    def submit(self, task: Task) -> None:
+        """Run a task as soon as a thread is free.
+
+        Raises:
+            ThreadStartError: If there is no thread, and none can be started.
+        """
+        with self._changed:
+            self._tasks.append(task)
+            # The threads of a closed pool may be stuck.
+            if self._closed or (self._idle < len(self._tasks) and len(self._threads) < self._size):
+                try:
+                    self._start_thread()
+                except RuntimeError as error:
+                    if not self._threads:
+                        self._tasks.remove(task)
+                        msg = (
+                            f"no thread can be started to read images ({error})\n\n"
+                            "Hint: the limit on threads or memory of this process or container"
+                            " is reached; end others, or raise it"
+                        )
+                        raise ThreadStartError(msg) from None
+            self._changed.notify()
+
+    def resize(self, size: int) -> None:
+        """Change the maximum number of threads; surplus ones end after their task."""
+        with self._changed:
+            self._size = size
+            self._changed.notify_all()
 
     def close(self) -> None:
-        """Let the threads go when they are done; who comes too late has one of its own."""
-        with self._lock:
+        """Let the threads end once every task that was submitted is done."""
+        with self._changed:
             self._closed = True
-            self._tasks.put(None)
+            self._changed.notify_all()
 
-    def _start(self, function: Callable[[], None]) -> None:
-        threading.Thread(target=function, name="imgmeta-fetch", daemon=True).start()
+    def join(self, timeout: float) -> None:
+        """Wait for the threads to end, at most `timeout` seconds."""
+        until = time.monotonic() + timeout
+        for thread in list(self._threads):
+            thread.join(max(0.0, until - time.monotonic()))
 
-    def _run(self) -> None:
-        while (task := self._tasks.get()) is not None:
-            _unless_process_ends(task)
-        self._tasks.put(None)  # for the others
-
-
-def _unless_process_ends(task: Callable[[], None]) -> None:
-    try:
-        task()
-    except RuntimeError as error:
-        if "shutdown" not in str(error):  # no worker can be called any more
+    def _start_thread(self) -> None:
+        name = f"{self._name}_{len(self._threads)}"
+        thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._threads.add(thread)
+        try:
+            thread.start()
+        except BaseException:
+            self._threads.discard(thread)
             raise
 
+    def _run(self) -> None:
+        try:
+            while (task := self._next()) is not None:
+                task()
+                del task  # or its results would live until the next one
+        finally:
+            with self._changed:
+                self._threads.discard(threading.current_thread())
 
-def shared_workers() -> ThreadPoolExecutor:
-    """Return the pool that reads, decodes and computes."""
-    global _pool  # noqa: PLW0603 - the one pool of the process
-    with _lock:
-        if _pool is None:
-            _keep_freed_memory()
-            _pool = ThreadPoolExecutor(pl.thread_pool_size(), thread_name_prefix="imgmeta")
-        return _pool
-
-
-def shared_fetchers(concurrency: int) -> FetcherPool:
-    """Return a pool of so many threads that do little but wait."""
-    with _lock:
-        if concurrency not in _fetchers:
-            _fetchers[concurrency] = FetcherPool(concurrency)
-        return _fetchers[concurrency]
-
-
-def leave_fetchers(concurrency: int) -> None:
-    """Leave a pool to what its threads wait for; who comes next has a new one."""
-    with _lock:
-        if pool := _fetchers.pop(concurrency, None):
-            pool.close()
-
-
-def heed_interrupt() -> None:
-    """Raise what Ctrl-C raises: Python tells its main thread alone, Polars whoever asks it."""
-    if threading.current_thread() is not threading.main_thread():
-        pl.select(0)
-
-
-def _keep_freed_memory() -> None:
-    """Let the next picture have the memory of the last.
-
-    At first the C library gives every freed block of more than 128 KB back to the
-    system, and a new one costs a page fault for each 4 KB: a quarter of the time of
-    a photo. To free one large block, which is never touched, moves that limit, as
-    the first large picture would.
-    """
-    np.empty(_LARGEST_REUSED_BYTES, np.uint8)
-
-
-def _forget_pool() -> None:
-    """Leave the pools to the parent: their threads do not exist in a forked child."""
-    global _lock, _pool  # noqa: PLW0603
-    _lock = threading.Lock()
-    _pool = None
-    _fetchers.clear()
-
-
-if hasattr(os, "register_at_fork"):  # not on Windows
-    os.register_at_fork(after_in_child=_forget_pool)
+    def _next(self) -> Task | None:
+        """Wait for a task; None where this thread should end."""
+        with self._changed:
+            while not self._tasks or len(self._threads) > self._size:
+                if self._closed or len(self._threads) > self._size:
+                    self._threads.discard(threading.current_thread())
+                    self._changed.notify()
+                    return None
+                self._idle += 1
+                try:
+                    self._changed.wait()
+                finally:
+                    self._idle -= 1
+            return self._tasks.popleft()

@@ -1,73 +1,81 @@
-"""A progress bar, where somebody looks."""
+"""Progress: what is told of it, and a bar that shows it."""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from importlib.util import find_spec
-from typing import Any, TypeAlias
+from typing import Any, Protocol
 
 from tqdm.std import tqdm
 
-Watch: TypeAlias = Callable[[Iterable[bool]], None]
-"""Is told of further images that are done: of each, whether it failed."""
+
+class Observer(Protocol):
+    """What is told how far an extraction is; called in the thread of the caller."""
+
+    def begin(self, total: int) -> None:
+        """Images are about to be read, `total` of them."""
+
+    def advance(self, done: int, failed: int) -> None:
+        """`done` more images have been read, `failed` of them without success."""
+
+    def end(self) -> None:
+        """Nothing more is read, because all is done or something was raised."""
+
 
 # Shorter work needs no bar, unless it is asked for.
 _PATIENCE_SECONDS = 1.0
-# What a stream that is closed, gone or somebody's own may raise: no reason to end the work.
+# What a stream that is closed, missing or replaced may raise: no reason to end the work.
 _UNSHOWABLE = (AttributeError, OSError, ValueError)
 _USUAL_SHAPE = {"ncols": 80, "nrows": 24}
 
 
-@contextmanager
-def progress_bar(total: int, wanted: bool | None) -> Iterator[Watch | None]:  # noqa: FBT001 - as users say it
-    """Show how many images are done and failed, how fast, and how long it will take.
+class ProgressBar:
+    """An observer that shows how many images are done and failed, and the time left.
 
     Args:
-        total: How many images there are.
-        wanted: Whether to show it; None for: on a terminal or in a notebook, when
-            it takes longer than a second.
-
-    Yields:
-        What to call with the images that are done, or None where no bar is shown.
+        wanted: Whether to show it; None for: on a terminal or in a notebook, once the work
+            has taken longer than a second.
     """
-    notebook = _in_notebook()
-    seen = wanted or (wanted is None and (notebook or _on_terminal()))
-    if not (total and seen and _is_writable()):
-        yield None
-        return
-    bar: Any = None
-    failed = 0
 
-    def watch(news: Iterable[bool]) -> None:
-        nonlocal failed
-        done = list(news)
-        failed += sum(done)
-        with suppress(*_UNSHOWABLE):
-            if failed:
-                bar.set_postfix(failed=failed, refresh=False)
-            bar.update(len(done))
+    def __init__(self, wanted: bool | None = None) -> None:  # noqa: FBT001 - as users write it
+        self._wanted = wanted
+        self._bar: Any = None
+        self._failed = 0
 
-    with suppress(*_UNSHOWABLE):
-        bar = _kind(notebook=notebook)(
-            total=total,
-            unit=" images",
-            delay=0.0 if wanted else _PATIENCE_SECONDS,
-            mininterval=0,
-            **_shape(),
-        )
-    try:
-        yield None if bar is None else watch
-    finally:
+    def begin(self, total: int) -> None:
+        """Show the bar, where it is wanted and can be seen."""
+        notebook = _in_notebook()
+        seen = self._wanted or (self._wanted is None and (notebook or _on_terminal()))
+        if total and seen and _is_writable():
+            with suppress(*_UNSHOWABLE):
+                self._bar = _kind(notebook=notebook)(
+                    total=total,
+                    unit=" images",
+                    delay=0.0 if self._wanted else _PATIENCE_SECONDS,
+                    mininterval=0,
+                    **_shape(),
+                )
+
+    def advance(self, done: int, failed: int) -> None:
+        """Move the bar."""
+        self._failed += failed
         with suppress(*_UNSHOWABLE):
-            if bar is not None:
-                bar.close()
+            if self._bar is not None:
+                if self._failed:
+                    self._bar.set_postfix(failed=self._failed, refresh=False)
+                self._bar.update(done)
+
+    def end(self) -> None:
+        """Leave the bar as it is."""
+        with suppress(*_UNSHOWABLE):
+            if self._bar is not None:
+                self._bar.close()
 
 
 class _Bar(tqdm):  # type: ignore[misc]  # it has no types
-    """A bar on the terminal, without a thread of its own that watches it."""
+    """A bar on the terminal, without a monitoring thread of its own."""
 
     monitor_interval = 0
 
@@ -96,16 +104,16 @@ def _on_terminal() -> bool:
 
 
 def _shape() -> dict[str, int]:
-    """Columns and rows of a terminal that does not tell its own; else let the bar find out."""
+    """Return columns and rows where the terminal does not know its own size."""
     try:
-        told = os.get_terminal_size(sys.stderr.fileno()).columns
+        columns = os.get_terminal_size(sys.stderr.fileno()).columns
     except _UNSHOWABLE:  # no terminal
         return {}
-    return {} if told else _USUAL_SHAPE
+    return {} if columns else _USUAL_SHAPE
 
 
 def _in_notebook() -> bool:
-    """Whether this is a process that serves a notebook, of Jupyter or a kin of it."""
+    """Whether this process serves a notebook, in Jupyter or a relative of it."""
     ipython = sys.modules.get("IPython")
     shell = getattr(ipython, "get_ipython", lambda: None)()
     return shell is not None and getattr(shell, "kernel", None) is not None

@@ -1,31 +1,26 @@
-"""Work that is spread over the shared pools of threads.
+"""Items spread over the shared threads, and their results as they come.
 
-What is near is read by whoever processes it. What is far away is fetched by more
-threads, as many as a call asks for, since they do little but wait. A worker never
-waits for them: it goes when there is nothing to do, and whoever brings something
-calls one. So the workers of one call cannot keep those of another from what was
-fetched, however little memory there is for that.
+Local items are read by the thread that processes them. Remote ones are prefetched by more
+threads, as many as a call asks for, since these mostly wait. A worker never waits for a
+fetch: it ends when there is nothing to process, and the fetch that completes next submits
+another one. So however little memory there is for fetched items, the workers of one run
+cannot keep those of another from processing theirs.
 """
 
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from typing import Generic, Protocol, TypeAlias, TypeVar
 
 import polars as pl
 
-from polars_imgmeta.execution.pools import (
-    FetcherPool,
-    heed_interrupt,
-    leave_fetchers,
-    shared_fetchers,
-    shared_workers,
-)
+from polars_imgmeta.execution.pools import ThreadPool
+from polars_imgmeta.execution.runtime import DEFAULT, Runtime
 
 Item = TypeVar("Item")
 Item_co = TypeVar("Item_co", covariant=True)
@@ -34,10 +29,12 @@ Result = TypeVar("Result")
 Process: TypeAlias = Callable[[Iterator[tuple[int, Item]]], Iterable[tuple[int, Result]]]
 
 _PULSE_SECONDS = 0.1
+# How long a worker serves one run before the other runs have their turn.
+_SLICE_SECONDS = 0.1
 
 
 class Items(Protocol[Item_co]):
-    """What is processed: a list, or something that makes each item when it is asked for."""
+    """What is processed: a sequence, or something that makes each item on demand."""
 
     def __len__(self) -> int:
         """The number of items."""
@@ -46,66 +43,79 @@ class Items(Protocol[Item_co]):
         """An item."""
 
 
-class Fetching(Protocol[Item]):
-    """How items come here that are far away."""
+class Prefetcher(Protocol[Item]):
+    """How remote items are fetched."""
 
     @property
-    def far(self) -> Sequence[int]:
-        """The numbers of these items, ascending."""
+    def remote(self) -> Sequence[int]:
+        """The numbers of the remote items, ascending."""
 
     @property
     def concurrency(self) -> int:
         """How many are fetched at once."""
 
     def fetch(self, item: Item, cancelled: threading.Event) -> Item:
-        """Return the item as it can be processed; raise nothing that concerns it alone."""
+        """Return the item in the form that is processed.
+
+        A failure that concerns this item alone must become part of what is returned.
+        """
 
     def discard(self, item: Item) -> None:
-        """Let go of a fetched item that nobody will process."""
+        """Release a fetched item that will not be processed."""
 
 
-def run_all(
+def run(
     process: Process[Item, Result],
     items: Items[Item],
     *,
-    fetching: Fetching[Item] | None = None,
+    prefetcher: Prefetcher[Item] | None = None,
     stop: Callable[[Result], bool] | None = None,
-    watch: Callable[[Iterable[Result]], None] | None = None,
-) -> list[Result]:
-    """Let every worker of the shared pool process a part of the items.
+    runtime: Runtime = DEFAULT,
+) -> Iterator[list[tuple[int, Result]]]:
+    """Process items on the shared threads, and yield their results as they come.
 
-    Each worker takes the next item as soon as it is free, so that a large image
-    holds up nobody. When one fails or stops, or the caller is interrupted, no
-    further item is begun and the pool stays usable.
+    Each worker takes the next item as soon as it is free, so that a slow item delays no
+    other one. Workers serve concurrent runs in turns. When an item fails, or the caller is
+    interrupted or closes the iterator, no further item is begun and the pool stays usable.
 
     Args:
-        process: Takes numbered items one by one and gives as many numbered results,
-            in any order; what it raises is the failure of the item that it took last.
-            Is called from several threads at once, and again as long as items come.
+        process: Takes numbered items one by one and yields as many numbered results, in any
+            order. What it raises is the failure of the item that it took last. It is called
+            from several threads at once, and again as long as there are items.
         items: What to process.
-        fetching: How to fetch the items that are far away.
-        stop: Tells whether a result makes those of later items needless.
-        watch: Is told, now and then and in the caller's thread, of the further results.
+        prefetcher: How the remote ones among them are fetched.
+        stop: Tells whether a result makes the results of later items needless. These may or
+            may not be yielded.
+        runtime: Whose threads do the work.
 
-    Returns:
-        The results, in the order of the items; of the first ones if it was stopped.
+    Yields:
+        The results that have come since the last batch, each with the number of its item.
 
     Raises:
+        ThreadStartError: If no thread can be started.
         BaseException: What was raised for the earliest item that failed.
     """
-    work = _Run(process, items, fetching, stop, watch)
+    work = _Run(process, items, prefetcher, stop, runtime)
     try:
         work.begin()
         # In pulses: an endless wait would not let Ctrl-C through.
         while not work.ended.wait(_PULSE_SECONDS):
-            work.tell_news()
-            heed_interrupt()
-        work.tell_news()
+            yield work.new_results()
+            _check_interrupt()
+        yield work.new_results()
     finally:
         work.end()
     if work.failures:
         raise work.failures[min(work.failures)]
-    return [work.results[number] for number in range(min(work.limit + 1, len(items)))]
+
+
+def _check_interrupt() -> None:
+    """Raise `KeyboardInterrupt` where Polars has received Ctrl-C.
+
+    Python raises it in its main thread alone; other threads have to ask Polars.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        pl.select(0)
 
 
 class _Run(Generic[Item, Result]):
@@ -114,63 +124,66 @@ class _Run(Generic[Item, Result]):
     Attributes:
         limit: No item behind this one is needed.
         ended: Set when no thread has anything to do any more.
+        failures: What was raised, by the number of the item.
     """
 
     def __init__(
         self,
         process: Process[Item, Result],
         items: Items[Item],
-        fetching: Fetching[Item] | None,
+        prefetcher: Prefetcher[Item] | None,
         stop: Callable[[Result], bool] | None,
-        watch: Callable[[Iterable[Result]], None] | None,
+        runtime: Runtime,
     ) -> None:
         self.process = process
         self.items = items
-        self.fetching = fetching
+        self.prefetcher = prefetcher
         self.stop = stop
-        self.watch = watch
-        far = fetching.far if fetching else ()
-        self.far = iter(far)
-        self.on_their_way: set[int] = set()
-        self.near = iter(sorted({*range(len(items))}.difference(far)) if far else range(len(items)))
+        self.runtime = runtime
+        remote = prefetcher.remote if prefetcher else ()
+        local = sorted({*range(len(items))}.difference(remote)) if remote else range(len(items))
+        self.most_workers = min(len(items), runtime.threads)
+        self.remote = iter(remote)
+        self.local = iter(local)
+        self.local_count = len(local)
+        self.in_transit: set[int] = set()
         self.fetched: deque[tuple[int, Item]] = deque()
         self.limit = len(items)
-        self.results: dict[int, Result] = {}
-        self.news: deque[Result] = deque()
+        self.results: deque[tuple[int, Result]] = deque()
         self.failures: dict[int, BaseException] = {}
         self.cancelled = threading.Event()
         self.ended = threading.Event()
         self.lock = threading.Lock()
         self.workers = 0
-        self.tasks = 1  # to begin is the first
+        self.tasks = 1  # `begin` is the first
 
     def begin(self) -> None:
-        """Call the threads."""
-        near = len(self.items)
-        if self.fetching and (far := len(self.fetching.far)):
-            near -= far
-            threads = shared_fetchers(self.fetching.concurrency)
-            for _ in range(min(far, self.fetching.concurrency)):
-                self._submit(threads, partial(self._fetch, self.fetching))
-        for _ in range(min(near, pl.thread_pool_size())):
-            self._call_worker()
+        """Submit the first tasks."""
+        if self.prefetcher and (remote := len(self.items) - self.local_count):
+            concurrency = self.prefetcher.concurrency
+            threads = self.runtime.fetchers(concurrency)
+            for _ in range(min(remote, concurrency)):
+                self._submit(threads, partial(self._fetch, self.prefetcher))
+        for _ in range(min(self.local_count, self.most_workers)):
+            self._add_worker()
         self._end_task()
 
     def end(self) -> None:
-        """Begin nothing more, and let go of what nobody processes."""
+        """Begin nothing more, and release what will not be processed."""
         if not self.ended.is_set():
             self.cancelled.set()
             self._lower_limit(-1)
-            if self.fetching:  # some of whose clients cannot be interrupted
-                leave_fetchers(self.fetching.concurrency)
-        self._discard_rest()
+            if self.prefetcher:  # some clients cannot be interrupted
+                self.runtime.abandon_fetchers(self.prefetcher.concurrency)
+        with suppress(IndexError):
+            while True:
+                self._discard(self.fetched.popleft()[1])
 
-    def tell_news(self) -> None:
-        """Hand what is new to whoever watches."""
-        if self.watch is not None:
-            self.watch([self.news.popleft() for _ in range(len(self.news))])
+    def new_results(self) -> list[tuple[int, Result]]:
+        """Return the results that have come since the last call."""
+        return [self.results.popleft() for _ in range(len(self.results))]
 
-    def _submit(self, pool: ThreadPoolExecutor | FetcherPool, task: Callable[[], None]) -> None:
+    def _submit(self, pool: ThreadPool, task: Callable[[], None]) -> None:
         with self.lock:
             self.tasks += 1
         try:
@@ -182,6 +195,8 @@ class _Run(Generic[Item, Result]):
     def _do(self, task: Callable[[], None]) -> None:
         try:
             task()
+        except BaseException as error:  # noqa: BLE001 - raised by the caller
+            self._fail(self.limit, error)
         finally:
             self._end_task()
 
@@ -198,95 +213,93 @@ class _Run(Generic[Item, Result]):
     def _lower_limit(self, number: int) -> None:
         with self.lock:
             self.limit = min(self.limit, number)
-            self.on_their_way.discard(number)
-            self._stop_needless()
+            self.in_transit.discard(number)
+            self._cancel_needless()
 
-    def _stop_needless(self) -> None:
-        # Once all is here that stands before the limit, what stands behind need not come.
-        if self.limit < min(self.on_their_way, default=-1):
+    def _cancel_needless(self) -> None:
+        # Once everything before the limit has been fetched, the rest need not come.
+        if self.limit < min(self.in_transit, default=-1):
             self.cancelled.set()
 
-    def _call_worker(self) -> None:
+    def _add_worker(self) -> None:
         with self.lock:
-            if self.workers == pl.thread_pool_size():
+            if self.workers == self.most_workers:
                 return
             self.workers += 1
-        self._submit(shared_workers(), self._work)
+        self._submit(self.runtime.workers, self._work)
 
     def _work(self) -> None:
-        """Process items until there are none."""
-        taken, here = 0, True
+        """Process items until there are none, or the slice of time is over."""
+        until = time.monotonic() + _SLICE_SECONDS
+        taken, done = 0, False
 
         def take() -> Iterator[tuple[int, Item]]:
-            nonlocal taken, here
+            nonlocal taken, done
             while (numbered := self._take()) is not None:
                 taken = numbered[0]
                 yield numbered
-            here = False
+                if time.monotonic() > until:
+                    return
+            done = True
 
         try:
             for number, result in self.process(take()):
-                self.results[number] = result
-                if self.watch is not None:
-                    self.news.append(result)
+                self.results.append((number, result))
                 if self.stop is not None and self.stop(result):
                     self._lower_limit(number)
+            if not done:
+                self._submit(self.runtime.workers, self._work)
         except BaseException as error:  # noqa: BLE001 - raised by the caller
             self._fail(taken, error)
             with self.lock:
-                self.workers -= here
-            if self.fetched:  # an earlier one may be among them
-                self._call_worker()
+                self.workers -= not done
+            if self.fetched:  # an earlier item may be among them
+                self._add_worker()
 
     def _take(self) -> tuple[int, Item] | None:
-        """The next item, or None where this worker shall go."""
+        """Return the next item, or None if this worker has to end."""
         while True:
             if self.fetched:
                 try:
                     number, item = self.fetched.popleft()
-                except IndexError:  # another was faster
+                except IndexError:  # another worker was faster
                     continue
                 if number < self.limit:
                     return number, item
                 self._discard(item)
-            elif (near := next(self.near, self.limit)) < self.limit:
-                return near, self.items[near]
+            elif (number := next(self.local, self.limit)) < self.limit:
+                return number, self.items[number]
             else:
                 with self.lock:
                     if not self.fetched:
                         self.workers -= 1
                         return None
 
-    def _fetch(self, fetching: Fetching[Item]) -> None:
+    def _fetch(self, prefetcher: Prefetcher[Item]) -> None:
         """Fetch items until there are no more."""
-        while (number := self._set_out()) is not None:
+        while (number := self._next_remote()) is not None:
             try:
-                item = fetching.fetch(self.items[number], self.cancelled)
+                item = prefetcher.fetch(self.items[number], self.cancelled)
             except BaseException as error:  # noqa: BLE001 - raised by the caller
                 self._fail(number, error)
                 return
             with self.lock:
-                self.on_their_way.discard(number)
-                self._stop_needless()
+                self.in_transit.discard(number)
+                self._cancel_needless()
                 if needed := number < self.limit:
                     self.fetched.append((number, item))
             if needed:
-                self._call_worker()
+                self._add_worker()
             else:
                 self._discard(item)
 
-    def _set_out(self) -> int | None:
+    def _next_remote(self) -> int | None:
         with self.lock:
-            if (number := next(self.far, self.limit)) >= self.limit:
+            if (number := next(self.remote, self.limit)) >= self.limit:
                 return None
-            self.on_their_way.add(number)
+            self.in_transit.add(number)
             return number
 
-    def _discard_rest(self) -> None:
-        with suppress(IndexError):
-            while True:
-                self._discard(self.fetched.popleft()[1])
-
     def _discard(self, item: Item) -> None:
-        if self.fetching is not None:
-            self.fetching.discard(item)
+        if self.prefetcher is not None:
+            self.prefetcher.discard(item)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import io
-import os
-import threading
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import partial
 from typing import BinaryIO, cast
 
 from polars_imgmeta.exceptions import ImageError, UnreachableError
+from polars_imgmeta.execution.runtime import Runtime
 from polars_imgmeta.io.access import STORE_SCHEMES, Access
 from polars_imgmeta.io.locators import scheme_of
 from polars_imgmeta.io.sources import BytesSource, Source
@@ -25,18 +24,6 @@ _SMALL_REQUESTS = 5
 _MOST_WINDOWS = 3
 # Whose header is in so many places, the whole is fetched of: it may be a trap.
 _MOST_REQUESTS = 64
-
-_making = threading.Lock()
-
-
-def _forget_lock() -> None:
-    """Leave the lock to the parent, where another thread may have it."""
-    global _making  # noqa: PLW0603
-    _making = threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):  # not on Windows
-    os.register_at_fork(after_in_child=_forget_lock)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +74,7 @@ def open_remote(url: str, storage: Storage, transfer: Transfer, *, whole: bool) 
     """
     scheme = scheme_of(url) or ""
     storage.access.require_scheme(scheme)
-    client = _client_for(scheme, storage)
+    client = _client_for(scheme, storage, transfer.runtime)
     if not whole:
         return RangeSource(client, url, transfer)
     return FetchedSource(client.read(url, transfer, None).data, transfer)
@@ -215,12 +202,12 @@ class _RangeStream(io.RawIOBase):
         return data
 
 
-def _client_for(scheme: str, storage: Storage) -> Client:
-    # One for all threads that need the same.
-    with _needing_extra(f"{scheme}://", UnreachableError), _making:
+def _client_for(scheme: str, storage: Storage, runtime: Runtime) -> Client:
+    with _needing_extra(f"{scheme}://", UnreachableError):
         if scheme in STORE_SCHEMES:
-            return _store_client(frozenset(storage.options.items()), storage.access)
-        return _web_client(storage.access)
+            key = (frozenset(storage.options.items()), storage.access)
+            return runtime.client(key, partial(_store_client, storage))
+        return runtime.client(storage.access, partial(_web_client, storage))
 
 
 @contextmanager
@@ -235,15 +222,13 @@ def _needing_extra(what: str, kind: type[Exception]) -> Iterator[None]:
         raise kind(msg) from None
 
 
-@lru_cache(maxsize=8)
-def _store_client(options: frozenset[tuple[str, str]], access: Access) -> Client:
+def _store_client(storage: Storage) -> Client:
     from polars_imgmeta.io.cloud.client import StoreClient  # noqa: PLC0415 - an extra
 
-    return StoreClient(dict(options), access)
+    return StoreClient(storage.options, storage.access)
 
 
-@lru_cache(maxsize=8)
-def _web_client(access: Access) -> Client:
+def _web_client(storage: Storage) -> Client:
     from polars_imgmeta.io.http.client import WebClient  # noqa: PLC0415 - an extra
 
-    return WebClient(access)
+    return WebClient(storage.access)

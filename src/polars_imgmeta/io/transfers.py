@@ -7,15 +7,14 @@ import time
 from typing import Final, NamedTuple, Protocol, Self
 
 from polars_imgmeta.exceptions import TooLargeError, UnreachableError
-from polars_imgmeta.execution.budget import Budget
+from polars_imgmeta.execution.runtime import DEFAULT, Runtime
 from polars_imgmeta.io.access import Access
 
 FIRST_BYTES: Final = 1 << 20
 """How many bytes to make room for where nobody knows how many there will be."""
 
-# Fetched and not yet decoded, or being fetched, over all threads.
-_bytes_in_flight = Budget(1 << 28)
-# So much of it is there for what others of a call have claimed and not yet sent.
+# The fraction of the budget of bytes that is held for sizes which servers have declared and
+# not yet sent.
 _SHARE_OF_CLAIMS = 1 / 4
 # How often to look whether there is room, whoever has the overdraft.
 _LOOK_SECONDS = 0.05
@@ -40,11 +39,16 @@ class Transfer:
 
     Args:
         access: Tells what it may cost.
-        stopped: Is set when nobody wants the image any more.
+        stopped: Is set when the image is not needed any more.
+        runtime: Whose budget of bytes it shares.
     """
 
-    def __init__(self, access: Access, stopped: threading.Event | None = None) -> None:
+    def __init__(
+        self, access: Access, stopped: threading.Event | None = None, runtime: Runtime = DEFAULT
+    ) -> None:
         self.access = access
+        self.runtime = runtime
+        self._budget = runtime.transfer_bytes
         self._stopped = stopped or threading.Event()
         self._until = time.monotonic() + access.timeout
         self._held = 0
@@ -83,7 +87,7 @@ class Transfer:
     @property
     def share(self) -> int:
         """For how many bytes to make room on the mere word of a server that they come."""
-        amount = _bytes_in_flight.amount * _SHARE_OF_CLAIMS
+        amount = self._budget.amount * _SHARE_OF_CLAIMS
         return max(1, int(amount / self.access.concurrency))
 
     def require_size(self, size: int) -> None:
@@ -114,24 +118,24 @@ class Transfer:
         if self._held:
             self._grow(size - self._held)
         else:
-            _bytes_in_flight.take(size)
+            self._budget.take(size)
         self._held = size
         self._until += time.monotonic() - before
 
     def _grow(self, more: int) -> None:
-        while not _bytes_in_flight.take_at_once(more):
-            if self._grows or _bytes_in_flight.overdraft.acquire(timeout=_LOOK_SECONDS):
+        while not self._budget.take_at_once(more):
+            if self._grows or self._budget.overdraft.acquire(timeout=_LOOK_SECONDS):
                 self._grows = True
-                _bytes_in_flight.overdraw(more)
+                self._budget.overdraw(more)
                 return
 
     def release(self) -> None:
         """Give its memory back."""
         if self._grows:
             self._grows = False
-            _bytes_in_flight.overdraft.release()
+            self._budget.overdraft.release()
         held, self._held = self._held, 0
-        _bytes_in_flight.give(held)
+        self._budget.give(held)
 
     def __enter__(self) -> Self:
         return self

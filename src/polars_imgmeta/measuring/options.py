@@ -1,54 +1,173 @@
-"""The options of every verb that reads images."""
+"""The options of the verbs that read images: declared, documented and checked once.
+
+A verb takes them as `**options: Unpack[ExtractOptions]`, is decorated with
+`takes(ExtractOptions)`, and hands `Reading.of(ExtractOptions, options)` on.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import get_args
+import inspect
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Self, TypedDict, TypeVar, get_args
 
+from polars_imgmeta.decoding.pictures import DEFAULT_MAX_PIXELS
 from polars_imgmeta.exceptions import hint, require_positive
 from polars_imgmeta.io.access import Access
 from polars_imgmeta.io.remote import Storage, make_storage
 from polars_imgmeta.typing import OnError
 
+Verb = TypeVar("Verb", bound=Callable[..., Any])
 
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """How images are read, and what failures do.
+
+class StorageOptions(TypedDict, total=False):
+    """How images are reached.
 
     Attributes:
-        on_error: What a failing row does.
-        max_pixels: Pictures of more pixels are not decoded.
-        storage: How images are reached.
-        progress: Whether to show a bar; None for: where somebody looks.
+        storage_options: How to reach cloud storage, with the keys that `polars.scan_parquet`
+            takes. Credentials that are missing come from the environment, from profiles, or
+            from the machine.
+        access: What locators may name, and what reading an image may cost: see
+            [`Access`][polars_imgmeta.Access].
+    """
+
+    storage_options: Mapping[str, str] | None
+    access: Access | None
+
+
+class ReadOptions(StorageOptions, total=False):
+    """How pictures are decoded.
+
+    Attributes:
+        max_pixels: Pictures of more pixels are not decoded: rows become `too_large`, with
+            their geometry, and no picture is shown.
+    """
+
+    max_pixels: int
+
+
+class ExtractOptions(ReadOptions, total=False):
+    """How properties are extracted.
+
+    Attributes:
+        on_error: What an image that cannot be read does: `"null"` leaves nulls and an
+            `error` in its row, `"raise"` ends the extraction.
+        progress: Whether to show a progress bar, on the standard error stream or in the
+            notebook. By default it is shown on a terminal and in a notebook, for work that
+            takes longer than a second. Lazy frames and expressions have none.
     """
 
     on_error: OnError
-    max_pixels: int
-    storage: Storage
     progress: bool | None
 
 
-def make_reading(
-    on_error: OnError,
-    max_pixels: int,
-    storage_options: Mapping[str, str] | None,
-    access: Access | None,
-    progress: bool | None = False,  # noqa: FBT001, FBT002 - as the verbs take it
-) -> Reading:
-    """Check the options that all reading verbs share.
+_DEFAULTS: Final[dict[str, object]] = {
+    "on_error": "null",
+    "max_pixels": DEFAULT_MAX_PIXELS,
+    "storage_options": None,
+    "access": None,
+    "progress": None,
+}
 
-    Raises:
-        TypeError: If one is of the wrong type.
-        ValueError: If one is out of range or unknown.
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The checked options of one call.
+
+    Attributes:
+        on_error: What a row does whose image cannot be read.
+        max_pixels: Pictures of more pixels are not decoded.
+        storage: How images are reached.
+        progress: Whether to show a bar; None for: where it can be seen.
     """
-    choices = get_args(OnError)
-    if on_error not in choices:
-        listing = ", ".join(map(repr, choices))
-        msg = f"`on_error` must be one of {listing}, got {on_error!r}{hint(on_error, choices)}"
-        raise ValueError(msg)
-    require_positive("max_pixels", max_pixels)
-    if progress not in (True, False, None):
-        msg = f"`progress` must be True, False or None, got {progress!r}"
-        raise ValueError(msg)
-    return Reading(on_error, max_pixels, make_storage(storage_options, access), progress)
+
+    on_error: OnError = "null"
+    max_pixels: int = DEFAULT_MAX_PIXELS
+    storage: Storage = field(default_factory=Storage)
+    progress: bool | None = None
+
+    @classmethod
+    def of(cls, kind: type, options: Mapping[str, Any]) -> Self:
+        """Check the options of a call.
+
+        Args:
+            kind: The options that the verb takes.
+            options: What the caller gave.
+
+        Raises:
+            TypeError: If an option is unknown or of the wrong type.
+            ValueError: If one is out of range.
+        """
+        known = kind.__annotations__
+        for name in options:
+            if name not in known:
+                msg = f"unexpected keyword argument {name!r}{hint(name, known)}"
+                raise TypeError(msg)
+        given: dict[str, Any] = {**_DEFAULTS, **options}
+        choices = get_args(OnError)
+        if given["on_error"] not in choices:
+            listing = ", ".join(map(repr, choices))
+            on_error = given["on_error"]
+            msg = f"`on_error` must be one of {listing}, got {on_error!r}{hint(on_error, choices)}"
+            raise ValueError(msg)
+        require_positive("max_pixels", given["max_pixels"])
+        if given["progress"] not in (True, False, None):
+            msg = f"`progress` must be True, False or None, got {given['progress']!r}"
+            raise ValueError(msg)
+        storage = make_storage(given["storage_options"], given["access"])
+        return cls(given["on_error"], given["max_pixels"], storage, given["progress"])
+
+
+def takes(kind: type) -> Callable[[Verb], Verb]:
+    """Complete the signature and the documentation of a verb that takes options.
+
+    In both, `options` becomes one entry for each of them, so that `help` and completion
+    show what type checkers see.
+
+    Args:
+        kind: The options that it takes.
+    """
+
+    def complete(verb: Verb) -> Verb:
+        signature = inspect.signature(verb)
+        keywords = [
+            inspect.Parameter(
+                name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=_DEFAULTS[name],
+                annotation=getattr(annotation, "__forward_arg__", annotation),
+            )
+            for name, annotation in _ordered(kind)
+        ]
+        *parameters, options = signature.parameters.values()
+        verb.__signature__ = signature.replace(  # type: ignore[attr-defined]
+            parameters=[*parameters, *keywords]
+        )
+        if verb.__doc__ is not None:  # there is none under `python -OO`
+            documented = "\n".join(_DOCUMENTATION[name] for name, _ in _ordered(kind))
+            entry = rf"    {options.name}: .*"
+            verb.__doc__ = re.sub(entry, lambda _: documented, inspect.cleandoc(verb.__doc__))
+        return verb
+
+    return complete
+
+
+def _ordered(kind: type) -> list[tuple[str, Any]]:
+    """Return names and annotations in the order in which they are documented."""
+    return [
+        (name, kind.__annotations__[name]) for name in _DEFAULTS if name in kind.__annotations__
+    ]
+
+
+def _documentation() -> dict[str, str]:
+    """Return the entry of each option, as it stands in the documentation of a verb."""
+    entries: dict[str, str] = {}
+    for kind in (StorageOptions, ReadOptions, ExtractOptions):
+        _, _, attributes = inspect.cleandoc(kind.__doc__ or "").partition("Attributes:\n")
+        for entry in re.split(r"\n(?=    \w)", attributes):
+            entries[entry.partition(":")[0].strip()] = entry.rstrip()
+    return entries
+
+
+_DOCUMENTATION: Final = _documentation()

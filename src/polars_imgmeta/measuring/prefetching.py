@@ -1,4 +1,4 @@
-"""Images on their way: who is far away is fetched before it is its turn."""
+"""Remote images, fetched before they are measured."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
-from polars_imgmeta.catalogue.registry import CATALOGUE
+from polars_imgmeta.catalogue.registry import PropertySet
 from polars_imgmeta.decoding import headers
 from polars_imgmeta.decoding.headers import Header
 from polars_imgmeta.exceptions import FAILURES, ImageError, from_failure
+from polars_imgmeta.execution.runtime import DEFAULT, Runtime
 from polars_imgmeta.io import locators
 from polars_imgmeta.io.locators import Locator
 from polars_imgmeta.io.remote import Storage, open_remote
 from polars_imgmeta.io.sources import Source
 from polars_imgmeta.io.transfers import Transfer
-from polars_imgmeta.typing import PropertyName
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Arrived:
-    """An image that was fetched, or why it could not be.
+class Prefetched:
+    """A remote image that was fetched, or the reason why it could not be.
 
     Attributes:
         source: The image, or the parts of it that were asked for.
-        header: Its header, where no more was asked for.
-        error: Why there is none of it.
+        header: Its header, where nothing else was asked for.
+        error: The reason, where there is no image.
     """
 
     source: Source | None = None
@@ -34,69 +34,71 @@ class Arrived:
     error: ImageError | None = None
 
     def open(self) -> Source:
-        """Return the image, to be closed by the caller."""
+        """Return the image; the caller closes it."""
         if self.source is None:
             raise self.error or AssertionError
         return self.source
 
 
-Image: TypeAlias = Locator | Arrived
-Request: TypeAlias = tuple[Image, tuple[PropertyName, ...]]
-"""An image and the properties to compute; none where the picture itself is wanted."""
+ImageLike: TypeAlias = Locator | Prefetched
+Request: TypeAlias = tuple[ImageLike, PropertySet]
+"""An image, and the properties to compute."""
 
 
 class Locators(Protocol):
-    """Locators by number, each made when it is asked for."""
+    """Locators by number, each made on demand."""
 
     def __getitem__(self, number: int, /) -> Locator:
         """One locator."""
 
 
 class Requests:
-    """Requests for distinct images, each made when it is asked for.
+    """Requests for distinct images, each made on demand.
 
     Args:
         images: The images.
-        names: What is asked of each.
+        wanted: The properties that are asked of each.
     """
 
-    __slots__ = ("_images", "_names")
+    __slots__ = ("_images", "_wanted")
 
-    def __init__(self, images: Locators, names: Sequence[tuple[PropertyName, ...]]) -> None:
+    def __init__(self, images: Locators, wanted: Sequence[PropertySet]) -> None:
         self._images = images
-        self._names = names
+        self._wanted = wanted
 
     def __len__(self) -> int:
         """The number of requests."""
-        return len(self._names)
+        return len(self._wanted)
 
     def __getitem__(self, number: int) -> Request:
         """One request."""
-        return self._images[number], self._names[number]
+        return self._images[number], self._wanted[number]
 
 
-def open_image(image: Image, storage: Storage) -> Source:
+def open_source(image: ImageLike, storage: Storage) -> Source:
     """Open an image for one reading; the caller closes it.
 
     Raises:
         ImageError: If it cannot be reached.
     """
-    if isinstance(image, Arrived):
+    if isinstance(image, Prefetched):
         return image.open()
     return locators.open_image(image, storage.access)
 
 
 @dataclass(frozen=True, slots=True)
-class ImageFetching:
-    """Brings images from servers: whole, or as much as their headers need.
+class ImagePrefetcher:
+    """Fetches images from servers: whole, or as much as their headers need.
 
     Attributes:
         storage: How to reach them.
-        far: The numbers of the requests that are for such images.
+        remote: The numbers of the requests for such images.
+        runtime: Whose budget of bytes and clients are used.
     """
 
     storage: Storage
-    far: Sequence[int] = field(repr=False)
+    remote: Sequence[int] = field(repr=False)
+    runtime: Runtime = DEFAULT
 
     @property
     def concurrency(self) -> int:
@@ -104,22 +106,21 @@ class ImageFetching:
         return self.storage.access.concurrency
 
     def fetch(self, request: Request, cancelled: threading.Event) -> Request:
-        """Fetch the image of one request; what goes wrong is for its row to tell."""
-        url, names = request
-        transfer = Transfer(self.storage.access, cancelled)
-        whole = not names or any(CATALOGUE[name].need != "shape" for name in names)
+        """Fetch the image of one request; a failure becomes that of its row."""
+        url, wanted = request
+        transfer = Transfer(self.storage.access, cancelled, self.runtime)
         try:
-            source = open_remote(str(url), self.storage, transfer, whole=whole)
-            header = None if whole else headers.read_header(source)
+            source = open_remote(str(url), self.storage, transfer, whole=wanted.needs_pixels)
+            header = None if wanted.needs_pixels else headers.read_header(source)
         except BaseException as failure:
-            transfer.release()  # or the next would wait for its memory for ever
+            transfer.release()  # otherwise its memory would be lost to all later images
             if not isinstance(failure, FAILURES):
                 raise
-            return Arrived(error=from_failure(failure)), names
-        return Arrived(source, header), names
+            return Prefetched(error=from_failure(failure)), wanted
+        return Prefetched(source, header), wanted
 
     def discard(self, request: Request) -> None:
-        """Let go of an image that was fetched for nothing."""
+        """Release an image that will not be measured."""
         image = request[0]
-        if isinstance(image, Arrived) and image.source:
+        if isinstance(image, Prefetched) and image.source:
             image.source.close()

@@ -3,30 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Unpack
 
 import polars as pl
 
 from polars_imgmeta.catalogue.registry import EDITION, resolve
 from polars_imgmeta.column import structs
 from polars_imgmeta.column.structs import Provenance
-from polars_imgmeta.decoding.pictures import DEFAULT_MAX_PIXELS
 from polars_imgmeta.exceptions import ColumnError
-from polars_imgmeta.io.access import Access
-from polars_imgmeta.measuring.options import make_reading
-from polars_imgmeta.typing import FrameT, GroupName, OnError, PropertiesLike, PropertyName
+from polars_imgmeta.measuring.options import ExtractOptions, Reading, takes
+from polars_imgmeta.typing import FrameT, GroupName, PropertiesLike, PropertyName
 from polars_imgmeta.verbs.extraction import fill
 
 
+@takes(ExtractOptions)
 def add(
     frame: FrameT,
     *properties: PropertyName | GroupName,
     column: str | None = None,
     locator: str | None = None,
-    on_error: OnError = "null",
-    max_pixels: int = DEFAULT_MAX_PIXELS,
-    storage_options: Mapping[str, str] | None = None,
-    access: Access | None = None,
-    progress: bool | None = None,
+    **options: Unpack[ExtractOptions],
 ) -> FrameT:
     """Add properties to an auto-extracted column; those present are no error.
 
@@ -38,11 +34,7 @@ def add(
         properties: Names of properties or groups.
         column: The auto-extracted column; may be left out where there is one.
         locator: The locator column, where the one on record was renamed.
-        on_error: As for `extract`.
-        max_pixels: As for `extract`.
-        storage_options: As for `extract`.
-        access: As for `extract`.
-        progress: As for `extract`.
+        options: See `ExtractOptions`.
 
     Returns:
         The frame with the properties added, in catalogue order.
@@ -64,7 +56,7 @@ def add(
     wanted = resolve(properties)
     existing = _editable(schema, column)
     source = structs.locator_of(schema, existing, locator)
-    reading = make_reading(on_error, max_pixels, storage_options, access, progress)
+    reading = Reading.of(ExtractOptions, options)
     return fill(frame, existing, source, wanted, reading)
 
 
@@ -102,17 +94,14 @@ def remove(
     return _keep(frame, existing, [name for name in existing.properties if name not in unwanted])
 
 
+@takes(ExtractOptions)
 def configure(
     frame: FrameT,
     properties: PropertiesLike,
     *,
     column: str | None = None,
     locator: str | None = None,
-    on_error: OnError = "null",
-    max_pixels: int = DEFAULT_MAX_PIXELS,
-    storage_options: Mapping[str, str] | None = None,
-    access: Access | None = None,
-    progress: bool | None = None,
+    **options: Unpack[ExtractOptions],
 ) -> FrameT:
     """Give an auto-extracted column exactly these properties.
 
@@ -124,11 +113,7 @@ def configure(
         properties: Names of properties or groups, one or several.
         column: The auto-extracted column; may be left out where there is one.
         locator: The locator column, where the one on record was renamed.
-        on_error: As for `extract`.
-        max_pixels: As for `extract`.
-        storage_options: As for `extract`.
-        access: As for `extract`.
-        progress: As for `extract`.
+        options: See `ExtractOptions`.
 
     Returns:
         The frame with the column changed.
@@ -152,20 +137,17 @@ def configure(
     if kept:
         frame = _keep(frame, existing, kept)
     remaining = Provenance(existing.column, kept, existing.locator, existing.edition)
-    reading = make_reading(on_error, max_pixels, storage_options, access, progress)
+    reading = Reading.of(ExtractOptions, options)
     return fill(frame, remaining, source, wanted, reading)
 
 
+@takes(ExtractOptions)
 def retry(
     frame: FrameT,
     *,
     column: str | None = None,
     locator: str | None = None,
-    on_error: OnError = "null",
-    max_pixels: int = DEFAULT_MAX_PIXELS,
-    storage_options: Mapping[str, str] | None = None,
-    access: Access | None = None,
-    progress: bool | None = None,
+    **options: Unpack[ExtractOptions],
 ) -> FrameT:
     """Read the images again whose rows have an error, and no others.
 
@@ -173,12 +155,7 @@ def retry(
         frame: The frame.
         column: The auto-extracted column; may be left out where there is one.
         locator: The locator column, where the one on record was renamed.
-        on_error: As for `extract`.
-        max_pixels: As for `extract`; a greater one gives `too_large` rows
-            another chance.
-        storage_options: As for `extract`.
-        access: As for `extract`.
-        progress: As for `extract`.
+        options: See `ExtractOptions`.
 
     Returns:
         The frame with those rows as they are now.
@@ -197,7 +174,7 @@ def retry(
     schema = structs.schema_of(frame)
     existing = _editable(schema, column)
     source = structs.locator_of(schema, existing, locator)
-    reading = make_reading(on_error, max_pixels, storage_options, access, progress)
+    reading = Reading.of(ExtractOptions, options)
     return fill(frame, existing, source, existing.properties, reading, again=True)
 
 

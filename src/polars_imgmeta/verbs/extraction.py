@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Unpack
 
 import polars as pl
 
@@ -12,24 +13,20 @@ from polars_imgmeta.column import structs
 from polars_imgmeta.column.deduplication import require_locator_dtype
 from polars_imgmeta.column.structs import Provenance
 from polars_imgmeta.column.udf import Extraction
-from polars_imgmeta.decoding.pictures import DEFAULT_MAX_PIXELS
 from polars_imgmeta.exceptions import ColumnError
-from polars_imgmeta.io.access import Access
-from polars_imgmeta.measuring.options import Reading, make_reading
-from polars_imgmeta.typing import FrameT, OnError, PropertiesLike, PropertyName
+from polars_imgmeta.execution.progress import ProgressBar
+from polars_imgmeta.measuring.options import ExtractOptions, Reading, takes
+from polars_imgmeta.typing import FrameT, PropertiesLike, PropertyName
 
 
+@takes(ExtractOptions)
 def extract(
     frame: FrameT,
     locator: str,
     properties: PropertiesLike = "standard",
     *,
     into: str | None = None,
-    on_error: OnError = "null",
-    max_pixels: int = DEFAULT_MAX_PIXELS,
-    storage_options: Mapping[str, str] | None = None,
-    access: Access | None = None,
-    progress: bool | None = None,
+    **options: Unpack[ExtractOptions],
 ) -> FrameT:
     """Make sure that properties of the images in a column are present and filled.
 
@@ -48,18 +45,7 @@ def extract(
             of them, as the data sets of Hugging Face.
         properties: Names of properties or groups, one or several.
         into: The name of the struct column; `<locator>_imgmeta` unless given.
-        on_error: What an image that cannot be read does: `"null"` leaves nulls
-            and an `error` in its row, `"raise"` ends the extraction.
-        max_pixels: Pictures of more pixels are not decoded and become
-            `too_large`; their geometry is still told.
-        storage_options: How to reach cloud storage, with the keys that
-            `polars.scan_parquet` takes. Unless told, credentials are those of the
-            environment, of profiles, or of the machine.
-        access: What locators may name, and what reading an image may cost: see
-            [`Access`][polars_imgmeta.Access].
-        progress: Whether to show a progress bar, on the standard error stream or in
-            the notebook. Unless told, there is one on a terminal and in a notebook,
-            for work that takes longer than a second. A lazy frame has none.
+        options: See `ExtractOptions`.
 
     Returns:
         The frame with the struct column: a field for each property, `error` and
@@ -108,19 +94,17 @@ def extract(
         existing or Provenance(column, (), locator, EDITION),
         locator,
         wanted,
-        make_reading(on_error, max_pixels, storage_options, access, progress),
+        Reading.of(ExtractOptions, options),
     )
 
 
+@takes(ExtractOptions)
 def extract_expr(
     locators: pl.Expr,
     properties: PropertiesLike = "standard",
     *,
     into: str | None = None,
-    on_error: OnError = "null",
-    max_pixels: int = DEFAULT_MAX_PIXELS,
-    storage_options: Mapping[str, str] | None = None,
-    access: Access | None = None,
+    **options: Unpack[ExtractOptions],
 ) -> pl.Expr:
     """Extract properties in an expression, without regard to what a frame has.
 
@@ -129,10 +113,7 @@ def extract_expr(
         properties: As for `extract`.
         into: The name of the result; that of the locators with `_imgmeta`
             behind it unless given.
-        on_error: As for `extract`.
-        max_pixels: As for `extract`.
-        storage_options: As for `extract`.
-        access: As for `extract`.
+        options: See `ExtractOptions`.
 
     Returns:
         The struct, in any context that takes an elementwise expression.
@@ -156,20 +137,18 @@ def extract_expr(
             "\n\nHint: extract from each column by itself"
         )
         raise ColumnError(msg)
-    reading = make_reading(on_error, max_pixels, storage_options, access)
+    reading = Reading.of(ExtractOptions, options)
+    _require_no_progress(reading)
     return _anew(name, properties, into, reading).expression(locators)
 
 
+@takes(ExtractOptions)
 def extract_series(
     locators: pl.Series,
     properties: PropertiesLike = "standard",
     *,
     into: str | None = None,
-    on_error: OnError = "null",
-    max_pixels: int = DEFAULT_MAX_PIXELS,
-    storage_options: Mapping[str, str] | None = None,
-    access: Access | None = None,
-    progress: bool | None = None,
+    **options: Unpack[ExtractOptions],
 ) -> pl.Series:
     """Extract properties from a series of locators.
 
@@ -178,11 +157,7 @@ def extract_series(
         properties: As for `extract`.
         into: The name of the result; that of the locators with `_imgmeta`
             behind it unless given.
-        on_error: As for `extract`.
-        max_pixels: As for `extract`.
-        storage_options: As for `extract`.
-        access: As for `extract`.
-        progress: As for `extract`.
+        options: See `ExtractOptions`.
 
     Returns:
         The structs, as long as the series.
@@ -197,8 +172,9 @@ def extract_series(
         'path_imgmeta'
     """
     require_locator_dtype(locators.dtype, locators.name)
-    reading = make_reading(on_error, max_pixels, storage_options, access, progress)
-    return _anew(locators.name, properties, into, reading)([locators])
+    reading = Reading.of(ExtractOptions, options)
+    extraction = _anew(locators.name, properties, into, reading)
+    return replace(extraction, observer=ProgressBar(reading.progress))([locators])
 
 
 def _anew(locator: str, properties: PropertiesLike, into: object, reading: Reading) -> Extraction:
@@ -230,12 +206,8 @@ def fill(
             fields of somebody else's.
     """
     eager = isinstance(frame, pl.DataFrame)
-    if reading.progress and not eager:
-        msg = (
-            "`progress=True` must come with a data frame, got a lazy one, of which nobody knows"
-            " how many rows it will have\n\nHint: collect the locators first, or leave it out"
-        )
-        raise ValueError(msg)
+    if not eager:
+        _require_no_progress(reading)
     schema = structs.schema_of(frame)
     _require_same_origin(schema, existing, locator)
     if strangers := structs.strangers(schema, existing):
@@ -248,13 +220,25 @@ def fill(
         column=existing.column,
         locator=locator,
         properties=resolve((*existing.properties, *wanted)),
-        reading=reading if eager else replace(reading, progress=False),
+        reading=reading,
         present=existing.properties if existing.current else (),
         retry=again,
+        observer=ProgressBar(reading.progress) if eager else None,
     )
     # An eager frame has nothing to push down, and may come in many small chunks,
     # each of which Polars would make a batch of.
     return frame.with_columns(extraction.expression(pl.col(locator), in_one_batch=eager))
+
+
+def _require_no_progress(reading: Reading) -> None:
+    """Refuse a bar where the number of rows is not known."""
+    if reading.progress:
+        msg = (
+            "`progress=True` must come with a data frame or a series, got a lazy frame or an"
+            " expression, whose number of rows is not known\n\nHint: collect the locators first,"
+            " or leave it out"
+        )
+        raise ValueError(msg)
 
 
 def _name_of(into: object, locator: str) -> str:

@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
+from typing import Unpack
 
 import polars as pl
 from polars.io.plugins import register_io_source
 
 from polars_imgmeta.io import listing
-from polars_imgmeta.io.access import Access
-from polars_imgmeta.io.remote import Storage, make_storage
+from polars_imgmeta.io.remote import Storage
+from polars_imgmeta.measuring.options import Reading, StorageOptions, takes
 
 _SCHEMA = {"path": pl.String(), "file_size": pl.Int64()}
 _BATCH_ROWS = 10_000
 
 
+@takes(StorageOptions)
 def scan_images(
     source: str | os.PathLike[str],
-    *,
-    storage_options: Mapping[str, str] | None = None,
-    access: Access | None = None,
+    **options: Unpack[StorageOptions],
 ) -> pl.LazyFrame:
     """List the images of a folder, bucket or glob, lazily, as a frame to extract from.
 
@@ -32,8 +32,7 @@ def scan_images(
             or `**`, of which every match counts, whatever its suffix; or one
             file. `~` and `file://` are understood, and so is cloud storage, such as
             `s3://bucket/folder`.
-        storage_options: As for `extract`.
-        access: As for `extract`.
+        options: See `StorageOptions`.
 
     Returns:
         A frame of `path` (relative where `source` is) and `file_size` in bytes, in
@@ -61,7 +60,7 @@ def scan_images(
         └───────────────────┘
     """
     where = os.fspath(source)
-    storage = make_storage(storage_options, access)
+    storage = Reading.of(StorageOptions, options).storage
     listing.require_listable(where, storage)
     return register_io_source(_Listing(where, storage), schema=_SCHEMA)
 

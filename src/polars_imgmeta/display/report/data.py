@@ -21,7 +21,7 @@ from polars_imgmeta.column.deduplication import Images, parts_of
 from polars_imgmeta.column.structs import Provenance
 from polars_imgmeta.display import thumbnails
 from polars_imgmeta.display.formatting import base_name, locator_text, text_of
-from polars_imgmeta.io.remote import Storage
+from polars_imgmeta.measuring.options import Reading
 from polars_imgmeta.typing import PropertyName
 from polars_imgmeta.verbs import inspection
 
@@ -60,14 +60,12 @@ class Selection:
     Attributes:
         sample: How many rows at most, beside the extremes.
         thumbnails: Whether with their pictures.
-        max_pixels: Pictures of more pixels are not decoded.
-        storage: How images are reached.
+        reading: How they are read.
     """
 
     sample: int
     thumbnails: bool
-    max_pixels: int
-    storage: Storage
+    reading: Reading
 
 
 def tell(frame: pl.DataFrame, existing: Provenance, locator: str, selection: Selection) -> Json:
@@ -120,8 +118,7 @@ def tell(frame: pl.DataFrame, existing: Provenance, locator: str, selection: Sel
         "thumbnails": thumbnails.data_uris(
             chosen[locator],
             _THUMBNAIL_SIDE,
-            max_pixels=selection.max_pixels,
-            storage=selection.storage,
+            reading=selection.reading,
         )
         if selection.thumbnails
         else None,

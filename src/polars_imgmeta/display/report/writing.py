@@ -7,26 +7,25 @@ import hashlib
 import json
 import os
 import secrets
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
+from typing import Unpack
 
 import polars as pl
 
 from polars_imgmeta.column import structs
-from polars_imgmeta.decoding.pictures import DEFAULT_MAX_PIXELS
 from polars_imgmeta.display.report.data import Json, Selection, tell
 from polars_imgmeta.exceptions import require_positive
-from polars_imgmeta.io.access import Access
-from polars_imgmeta.io.remote import make_storage
+from polars_imgmeta.measuring.options import Reading, ReadOptions, takes
 from polars_imgmeta.typing import Frame
 
 # In JSON these are the same characters; in a page they would be markup.
 _ESCAPES = {ord(character): f"\\u{ord(character):04x}" for character in "<>&"}
 
 
+@takes(ReadOptions)
 def report(
     frame: Frame,
     file: str | os.PathLike[str],
@@ -36,9 +35,7 @@ def report(
     title: str = "Image report",
     sample: int = 1_000,
     thumbnails: bool = True,
-    max_pixels: int = DEFAULT_MAX_PIXELS,
-    storage_options: Mapping[str, str] | None = None,
-    access: Access | None = None,
+    **options: Unpack[ReadOptions],
 ) -> Path:
     """Write a page to look at the images of a frame and at their properties.
 
@@ -58,9 +55,7 @@ def report(
             drawn at random, always the same, and joined by the extremes; summary,
             distributions, extremes and failure counts are still of all rows.
         thumbnails: Whether to show the pictures, which reads each image once.
-        max_pixels: Pictures of more pixels are not decoded, and not shown.
-        storage_options: As for `extract`.
-        access: As for `extract`.
+        options: See `ReadOptions`.
 
     Returns:
         The path of the page.
@@ -86,10 +81,8 @@ def report(
         msg = f"`title` must be text, got {title!r}"
         raise TypeError(msg)
     require_positive("sample", sample)
-    require_positive("max_pixels", max_pixels)
     page = writable_page(file)
-    storage = make_storage(storage_options, access)
-    selection = Selection(sample, thumbnails, max_pixels, storage)
+    selection = Selection(sample, thumbnails, Reading.of(ReadOptions, options))
     whole = frame.collect() if isinstance(frame, pl.LazyFrame) else frame
     data = {
         "title": title,

@@ -1,0 +1,248 @@
+"""The runtime: its thread count, its limits, its clients, and forks."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from interpreters import run_python
+
+import polars_imgmeta as im
+from polars_imgmeta.execution import scheduler
+from polars_imgmeta.execution.budget import Budget
+from polars_imgmeta.execution.pools import ThreadPool, ThreadStartError
+from polars_imgmeta.execution.runtime import DEFAULT, PIXELS_PER_THREAD, Runtime
+
+WAIT_SECONDS = 30
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Wait for a condition, and fail if it does not come about."""
+    until = time.monotonic() + WAIT_SECONDS
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.001)
+
+
+@contextmanager
+def runtime_of(threads: int) -> Iterator[Runtime]:
+    """A runtime of its own, whose threads end with it."""
+    runtime = Runtime(threads)
+    try:
+        yield runtime
+    finally:
+        runtime.close()
+
+
+@pytest.fixture
+def thread_count() -> Iterator[None]:
+    """Leave the thread count as it was."""
+    yield
+    im.set_thread_count(None)
+
+
+@pytest.mark.usefixtures("thread_count")
+def test_the_thread_count_can_be_set() -> None:
+    """Threads and the budget of pixels follow it, also where the pool exists already."""
+    together = [0, 0]
+    lock = threading.Lock()
+
+    def process(numbered: Iterator[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+        for number, item in numbered:
+            with lock:
+                together[0] += 1
+                together[1] = max(together)
+            time.sleep(0.002)
+            with lock:
+                together[0] -= 1
+            yield number, item
+
+    for threads in (3, 1, 2):
+        im.set_thread_count(threads)
+        assert im.thread_count() == threads
+        assert DEFAULT.pixels.amount == threads * PIXELS_PER_THREAD
+        together[1] = 0
+        wait_until(lambda: len(DEFAULT.workers._threads) <= threads)  # noqa: SLF001, B023
+        results = [one for some in scheduler.run(process, range(60)) for one in some]
+        assert sorted(results) == [(number, number) for number in range(60)]
+        assert together[1] == threads
+    im.set_thread_count(None)
+    assert im.thread_count() == pl.thread_pool_size()
+
+
+@pytest.mark.parametrize("threads", [0, -1, 1.5, "2", True])
+def test_a_thread_count_is_positive(threads: object) -> None:
+    """Anything else is refused when the call is made."""
+    with pytest.raises(ValueError, match="`threads` must be a positive whole number"):
+        im.set_thread_count(threads)  # type: ignore[arg-type]
+
+
+def slowly(numbered: Iterator[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """A process that takes ten milliseconds an item."""
+    for number, item in numbered:
+        time.sleep(0.01)
+        yield number, item
+
+
+def run(count: int, runtime: Runtime) -> float:
+    """Process some items slowly, and return when that was done."""
+    for _ in scheduler.run(slowly, range(count), runtime=runtime):
+        pass
+    return time.monotonic()
+
+
+def test_concurrent_runs_take_turns() -> None:
+    """A short run is done long before a long one that began earlier."""
+    with runtime_of(1) as runtime, ThreadPoolExecutor(2) as callers:
+        long = callers.submit(run, 100, runtime)
+        time.sleep(0.05)
+        short = callers.submit(run, 1, runtime)
+        assert short.result() < long.result()
+
+
+def test_results_stream_out() -> None:
+    """The first results are there while later items are still being processed."""
+    more = threading.Event()
+
+    def process(numbered: Iterator[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+        for number, item in numbered:
+            if number == 50:
+                assert more.wait(WAIT_SECONDS)
+            yield number, item
+
+    seen = []
+    with runtime_of(1) as runtime:
+        for results in scheduler.run(process, range(100), runtime=runtime):
+            seen += results
+            if results:
+                more.set()
+    assert len(seen) == 100
+
+
+@given(amounts=st.lists(st.integers(1, 30), min_size=1, max_size=12))
+def test_a_budget_is_first_come_first_served(amounts: list[int]) -> None:
+    """Requests are granted in their order, and never more than there is together."""
+    budget = Budget(10)
+    budget.take(10)
+    granted: list[int] = []
+    most = 0
+
+    def take(place: int) -> None:
+        nonlocal most
+        with budget.hold(amounts[place]):
+            granted.append(place)
+            most = max(most, budget.held if budget.held != amounts[place] else 0)
+
+    threads = []
+    for place in range(len(amounts)):
+        thread = threading.Thread(target=take, args=(place,))
+        thread.start()
+        threads.append(thread)
+        wait_until(lambda: len(budget._queue) == place + 1)  # noqa: SLF001, B023
+    budget.give(10)
+    for thread in threads:
+        thread.join(WAIT_SECONDS)
+    assert granted == list(range(len(amounts)))
+    assert most <= 10
+    assert budget.held == 0
+
+
+def test_small_requests_do_not_overtake_a_large_one() -> None:
+    """What comes behind a request that has to wait, waits too."""
+    budget = Budget(10)
+    budget.take(1)
+    large = threading.Thread(target=budget.take, args=(10,))
+    large.start()
+    wait_until(lambda: len(budget._queue) == 1)  # noqa: SLF001
+    small = threading.Thread(target=budget.take, args=(1,))
+    small.start()
+    wait_until(lambda: len(budget._queue) == 2)  # noqa: SLF001
+    assert budget.held == 1
+    budget.give(1)
+    large.join(WAIT_SECONDS)
+    assert budget.held == 10
+    budget.give(10)
+    small.join(WAIT_SECONDS)
+    assert budget.held == 1
+
+
+def test_a_thread_that_cannot_be_started_is_one_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says what to do; and where one thread is there, it does the work of all."""
+    genuine = threading.Thread.start
+    allowed = 0
+
+    def start(thread: threading.Thread) -> None:
+        nonlocal allowed
+        if thread.name.startswith("imgmeta"):
+            if allowed == 0:
+                msg = "can't start new thread"
+                raise RuntimeError(msg)
+            allowed -= 1
+        genuine(thread)
+
+    def process(numbered: Iterator[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+        yield from numbered
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    with runtime_of(4) as runtime:
+        with pytest.raises(ThreadStartError, match="no thread can be started to read images"):
+            list(scheduler.run(process, range(9), runtime=runtime))
+        allowed = 1
+        found = [one for some in scheduler.run(process, range(9), runtime=runtime) for one in some]
+    assert len(found) == 9
+
+
+def test_a_closed_pool_does_what_it_was_given() -> None:
+    """Its threads end after that."""
+    pool = ThreadPool(2, "test")
+    done: list[int] = []
+    for number in range(100):
+        pool.submit(lambda number=number: done.append(number))  # type: ignore[misc]
+    pool.close()
+    pool.join(WAIT_SECONDS)
+    assert sorted(done) == list(range(100))
+    wait_until(lambda: not pool._threads)  # noqa: SLF001
+
+
+def test_clients_are_made_once() -> None:
+    """And the least recently used one is dropped."""
+    runtime = Runtime()
+    first = runtime.client("a", object)
+    assert runtime.client("a", object) is first
+    for number in range(7):
+        runtime.client(number, object)
+        assert runtime.client("a", object) is first
+    for number in range(8):
+        runtime.client(number, object)
+    assert runtime.client("a", object) is not first
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on this system")
+def test_a_forked_child_extracts(sample_folder: Path) -> None:
+    """Whatever was held or running when it was forked: budgets, the gate, threads."""
+    code = (
+        "import os, sys, warnings, polars as pl, polars_imgmeta as im\n"
+        "warnings.simplefilter('ignore')\n"
+        "from polars_imgmeta.execution.runtime import DEFAULT\n"
+        "frame = pl.DataFrame({'path': [f'photos/{n}.png' for n in ('dusk', 'noise', 'fog')]})\n"
+        "im.extract(frame, 'path')\n"
+        "DEFAULT.pixels.take(DEFAULT.pixels.amount); DEFAULT.gate.acquire()\n"
+        "child = os.fork()\n"
+        "if child == 0:\n"
+        "    from polars_imgmeta.column.udf import Extraction\n"
+        "    from polars_imgmeta.measuring.options import Reading\n"
+        "    done = Extraction('m', 'path', ('width',), Reading())([frame['path']])\n"
+        "    os._exit(0 if done.struct.field('width').to_list() == [320] * 3 else 1)\n"
+        "print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))"
+    )
+    done = run_python(code, sample_folder)
+    assert (done.stdout, done.stderr) == ("0\n", "")
