@@ -140,7 +140,7 @@ def test_other_threads_see_the_users_settings(monkeypatch: pytest.MonkeyPatch) -
             Image.open(io.BytesIO(truncated)).load()
         assert Image.open(io.BytesIO(large)).size == (40, 30)
         other.submit(use).result()
-    with isolated(most_pixels=500), pytest.raises(Image.DecompressionBombError):
+    with isolated(max_pixels=500), pytest.raises(Image.DecompressionBombError):
         Image.open(io.BytesIO(large))
     use()
 
