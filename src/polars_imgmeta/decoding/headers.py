@@ -86,11 +86,11 @@ def read_header(source: Source) -> Header:
         try:
             image = open_with_pillow(stream)
         except exceptions.ImageError:
-            shown = read_opencv_header(stream)
-            if shown is None:
+            other = read_opencv_header(stream)
+            if other is None:
                 raise
-            size = (shown.width, shown.height)
-            return _make_header(shown.format, size, 1, "pillow", shown.weight)
+            size = (other.width, other.height)
+            return _make_header(other.format, size, 1, "pillow", other.weight)
         decoder: Decoder = "opencv" if _suits_opencv(image, stream) else "pillow"
         if image.format == "PNG":
             chunks = list(png.read_chunks(source, stream))

@@ -8,8 +8,8 @@ Pillow's pixel limit, its tolerance of truncated files.
 
 While any thread decodes, these globals are replaced by objects that check the calling
 thread: a decoding thread is silent and sees the settings of this package, every other
-thread is heard and sees the user's. OpenCV's log level and thread count have no
-per-thread form. They are lowered, the thread count because each thread of the pool
+thread reports as usual and sees the user's. OpenCV's log level and thread count have
+no per-thread form. They are lowered, the thread count because each thread of the pool
 already decodes a picture of its own, and restored afterwards, unless other code has
 set another value meanwhile. `sys.stderr` and file descriptor 2 stay untouched.
 """

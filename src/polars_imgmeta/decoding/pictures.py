@@ -26,7 +26,7 @@ Picture: TypeAlias = NDArray[np.uint8]
 
 DEFAULT_MAX_PIXELS: Final = 1 << 27
 """The default pixel limit: 1.5 times that at which Pillow warns of a decompression bomb,
-and less than that at which it refuses. At no more than 16 bytes a pixel, 2 GiB."""
+and less than that at which it refuses. At up to 16 bytes per pixel, up to 2 GiB."""
 
 # A tile of a small picture may be larger than the picture.
 _MIN_PIXEL_LIMIT = 1 << 24
