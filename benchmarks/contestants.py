@@ -1,9 +1,9 @@
-"""What `peers.py` lets run against each other, each in a process of its own.
+"""The contestants that `race.py` compares, each in a process of its own.
 
     python benchmarks/contestants.py NAME[=ARGUMENT] FILE
 
-reads paths from a file, runs once to warm up, and then once for each line on its
-standard input, which it answers with the seconds that it took.
+reads paths from a file, runs once to warm up, and then once for each line of standard
+input, and prints the seconds of each run.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-# Each imports its own library, so that none has another's in its process.
+# Imports are local, so that a process loads no library of another contestant.
 # ruff: noqa: PLC0415
 
 Run = Callable[[], object]
 
 
 def eager(paths: Sequence[str], properties: str = "standard") -> Run:
-    """Properties of an eager frame, all nine unless told."""
+    """Extract from an eager frame, by default all nine properties."""
     import polars as pl
 
     import polars_imgmeta as im
@@ -33,7 +33,7 @@ def eager(paths: Sequence[str], properties: str = "standard") -> Run:
 
 
 def streaming(paths: Sequence[str], properties: str = "standard") -> Run:
-    """Properties of a lazy frame in batches of 64, by the streaming engine."""
+    """Extract from a lazy frame in batches of 64 rows, by the streaming engine."""
     import polars as pl
 
     import polars_imgmeta as im
@@ -45,7 +45,7 @@ def streaming(paths: Sequence[str], properties: str = "standard") -> Run:
 
 
 def again(paths: Sequence[str]) -> Run:
-    """A second extraction, of what is there already."""
+    """Extract a second time, when nothing is missing."""
     import polars as pl
 
     import polars_imgmeta as im
@@ -55,7 +55,7 @@ def again(paths: Sequence[str]) -> Run:
 
 
 def remove(paths: Sequence[str]) -> Run:
-    """Removal of four properties."""
+    """Remove four properties."""
     import polars as pl
 
     import polars_imgmeta as im
@@ -65,7 +65,7 @@ def remove(paths: Sequence[str]) -> Run:
 
 
 def repeated(paths: Sequence[str]) -> Run:
-    """All nine properties, of as many rows, in which each image comes a hundred times."""
+    """Extract all nine properties of a frame in which each image occurs 100 times."""
     import polars as pl
 
     import polars_imgmeta as im
@@ -76,7 +76,7 @@ def repeated(paths: Sequence[str]) -> Run:
 
 
 def bare(paths: Sequence[str]) -> Run:
-    """The nine properties by the same calls of OpenCV and NumPy, without frames."""
+    """Compute the nine properties by the same calls of OpenCV and NumPy, without frames."""
     import cv2
     import numpy as np
 
@@ -94,15 +94,15 @@ def bare(paths: Sequence[str]) -> Run:
         packed = cv2.cvtColor(colours, cv2.COLOR_BGR2BGRA).view(np.uint32).ravel()
         ordered = np.sort(packed)
         ends = np.flatnonzero(ordered[1:] != ordered[:-1])
-        shares = np.diff(ends, prepend=-1, append=ordered.size - 1) / ordered.size
-        entropy = -(shares * np.log2(shares)).sum()
+        fractions = np.diff(ends, prepend=-1, append=ordered.size - 1) / ordered.size
+        entropy = -(fractions * np.log2(fractions)).sum()
         return [columns, rows, mean, deviation, edges, asymmetry, entropy]
 
     return _in_threads(compute, paths)
 
 
 def decode(paths: Sequence[str]) -> Run:
-    """The floor: colour decode by OpenCV, and nothing else."""
+    """Decode colours by OpenCV and do nothing else: the lower bound."""
     import cv2
     import numpy as np
 
@@ -116,7 +116,7 @@ def decode(paths: Sequence[str]) -> Run:
 
 
 def polars_cv(paths: Sequence[str]) -> Run:
-    """Five properties by polars-cv, in one graph that decodes once."""
+    """Compute five properties by polars-cv, in one graph that decodes once."""
     import polars as pl
     from polars_cv import Pipeline
 
@@ -138,7 +138,7 @@ def polars_cv(paths: Sequence[str]) -> Run:
 
 
 def polars_cv_header(paths: Sequence[str]) -> Run:
-    """Width, height, channels and depth by polars-cv, from the headers."""
+    """Read width, height, channels and depth by polars-cv, from the headers."""
     import polars as pl
     import polars_cv  # noqa: F401 - registers the namespace
 
@@ -148,7 +148,7 @@ def polars_cv_header(paths: Sequence[str]) -> Run:
 
 
 def cleanvision(paths: Sequence[str]) -> Run:
-    """Six issues of single images by CleanVision, in as many processes as it likes."""
+    """Find six issues of single images by CleanVision, in its default number of processes."""
     from cleanvision import Imagelab
 
     names = ("dark", "light", "blurry", "low_information", "odd_aspect_ratio", "odd_size")
@@ -157,14 +157,14 @@ def cleanvision(paths: Sequence[str]) -> Run:
 
 
 def imagesize(paths: Sequence[str]) -> Run:
-    """Width and height by imagesize, in a loop."""
+    """Read width and height by imagesize, in a loop."""
     from imagesize import get
 
     return lambda: [get(path) for path in paths]
 
 
 def pillow_header(paths: Sequence[str]) -> Run:
-    """Width and height by Pillow, in a loop."""
+    """Read width and height by Pillow, in a loop."""
     from PIL import Image
 
     def size(path: str) -> tuple[int, int]:
@@ -199,20 +199,20 @@ CONTESTANTS: dict[str, Callable[..., Run]] = {
 
 
 def main() -> None:
-    """Run as often as is asked for."""
-    # Some print: what is answered goes where they do not.
-    answers = os.fdopen(os.dup(1), "w")
+    """Run once for each line of standard input."""
+    # Some contestants print: keep standard output for the times.
+    output = os.fdopen(os.dup(1), "w")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     name, file = sys.argv[1:]
     name, _, argument = name.partition("=")
     paths = Path(file).read_text(encoding="utf-8").splitlines()
     run = CONTESTANTS[name](paths, *[argument] * bool(argument))
     run()
-    print("ready", file=answers, flush=True)
+    print("ready", file=output, flush=True)
     for _ in sys.stdin:
         started = time.perf_counter()
         run()
-        print(time.perf_counter() - started, file=answers, flush=True)
+        print(time.perf_counter() - started, file=output, flush=True)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""How long an extraction takes beside the bare calls that it cannot do without.
+"""Time of an extraction, compared with the bare calls of OpenCV and NumPy that it makes.
 
     python benchmarks/extraction.py [FOLDER] [--images N] [--rounds N]
 
-on the images of a folder, or on drawn photos. Each case runs in a process of its
-own, by turns; the table shows medians.
+on the images of a folder, or on generated photos. Each case runs in a process of its
+own, in alternation; the table shows medians.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
-"""How much memory an extraction takes at its peak, each case in a process of its own.
+"""Peak memory of an extraction, each case in a process of its own.
 
     python benchmarks/memory.py [--small N] [--large N] [--rows N ...]
 
-Pictures are drawn: small ones, large ones of 24 megapixels, and hostile ones that
-declare far more than they hold. The peak is that of the whole process, less what it
-had before the extraction; per pixel of the largest picture and thread it should stay
-under 16 bytes. Then tables of ever more rows that name a few files are streamed from
-Parquet to Parquet: the peak should not grow with them. Linux alone tells the peak.
+Pictures are generated: small ones, large ones of 24 megapixels, and hostile ones that
+declare far more than they contain. The peak is that of the process, less its memory
+before the extraction; it should stay below 16 bytes per pixel of the largest picture
+and thread. Then tables of increasing length, all of the same few files, are streamed
+from Parquet to Parquet: the peak should not grow with the length. Linux only.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ import re, sys
 from pathlib import Path
 import polars as pl
 import polars_imgmeta as im
-# Not by `getrusage`, which begins with the peak of the parent.
+# `getrusage` would include the peak of the parent.
 peak = lambda: 1024 * int(re.search(r"VmHWM:\\s*(\\d+)", Path("/proc/self/status").read_text())[1])
 """
 _EAGER = """
@@ -52,8 +52,8 @@ print(len(frame), len(im.errors(result)), peak() - before)
 """
 
 
-def draw_hostile(folder: Path) -> None:
-    """Write a few bytes each that ask for gigabytes."""
+def write_hostile(folder: Path) -> None:
+    """Write PNGs of a few bytes that declare gigabytes."""
 
     def chunk(name: bytes, content: bytes, length: int | None = None) -> bytes:
         declared = len(content) if length is None else length
@@ -73,10 +73,10 @@ def draw_hostile(folder: Path) -> None:
         (folder / f"{number:03}.png").write_bytes(png)
 
 
-def measure(code: str, place: Path) -> list[int]:
-    """Return the number of images, of failures, and the peak in bytes."""
+def measure(code: str, path: Path) -> list[int]:
+    """Return the number of images, the number of failures, and the peak in bytes."""
     done = subprocess.run(  # noqa: S603 - our own code
-        [sys.executable, "-c", _MEASURE + code + _REPORT, str(place)],
+        [sys.executable, "-c", _MEASURE + code + _REPORT, str(path)],
         capture_output=True,
         text=True,
         check=True,
@@ -85,12 +85,12 @@ def measure(code: str, place: Path) -> list[int]:
 
 
 def measure_pictures(small: int, large: int) -> None:
-    """Print the table of the sets of pictures."""
+    """Measure sets of pictures and print the table."""
     threads = pl.thread_pool_size()
     print(f"{'set':12}{'engine':12}{'images':>8}{'failed':>8}{'peak, MB':>10}  bytes/pixel/thread")
     for name in ("small", "large", "hostile"):
-        with tempfile.TemporaryDirectory() as drawn:
-            folder = Path(drawn)
+        with tempfile.TemporaryDirectory() as temporary:
+            folder = Path(temporary)
             pixels = 0
             if name == "small":
                 sets.write(folder, small, 240, 320)
@@ -98,20 +98,20 @@ def measure_pictures(small: int, large: int) -> None:
                 sets.write(folder, large, *_LARGE)
                 pixels = _LARGE[0] * _LARGE[1]
             else:
-                draw_hostile(folder)
+                write_hostile(folder)
             for engine, code in {"eager": _EAGER, "streaming": _STREAMING}.items():
                 images, failed, peak = measure(code, folder)
-                share = f"{peak / pixels / min(threads, images):.1f}" if pixels else ""
-                print(f"{name:12}{engine:12}{images:>8}{failed:>8}{peak / 1e6:>10,.0f}  {share}")
+                ratio = f"{peak / pixels / min(threads, images):.1f}" if pixels else ""
+                print(f"{name:12}{engine:12}{images:>8}{failed:>8}{peak / 1e6:>10,.0f}  {ratio}")
 
 
 def measure_rows(counts: list[int]) -> None:
-    """Print the table of streamed tables."""
+    """Measure streamed tables and print the table."""
     print(f"\n{'rows':>10}{'peak, MB':>10}")
-    with tempfile.TemporaryDirectory() as drawn:
-        paths = sets.write(Path(drawn), 16, 240, 320)
+    with tempfile.TemporaryDirectory() as temporary:
+        paths = sets.write(Path(temporary), 16, 240, 320)
         for count in counts:
-            table = Path(drawn) / f"{count}.parquet"
+            table = Path(temporary) / f"{count}.parquet"
             frame = pl.DataFrame({"path": (paths * (count // 16 + 1))[:count]})
             frame.write_parquet(table, row_group_size=1000)
             _, _, peak = measure(_SINK, table)
@@ -119,7 +119,7 @@ def measure_rows(counts: list[int]) -> None:
 
 
 def main() -> None:
-    """Measure, and print the tables."""
+    """Measure the cases and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--small", type=int, default=1000)
     parser.add_argument("--large", type=int, default=50)

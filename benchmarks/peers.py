@@ -1,11 +1,11 @@
-"""How fast this library is beside others that look at images.
+"""Speed of this library, compared with others that compute properties of images.
 
     python benchmarks/peers.py [FOLDER] [--images N] [--rounds N] [--environment DIR]
 
-The peers are installed into an environment of their own, which is kept if a
-folder for it is given. Each contestant runs in a process of its own; in every round
-each has its turn, one after the other, so that a machine that slows down slows all
-of them. The tables show medians of the rounds, and ratios to the peer's.
+The peers are installed into an environment of their own, which is kept if its folder
+is given. Each contestant runs in a process of its own, and once in every round, so
+that a slowdown of the machine affects all of them. The tables show medians of the
+rounds, and ratios to the peer.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ print(os.environ.get("POLARS_MAX_THREADS") or os.cpu_count(), "threads;",
 
 @dataclass(frozen=True)
 class Comparison:
-    """A table: the same pictures, by several contestants."""
+    """A table that compares several contestants on the same pictures."""
 
     title: str
     paths: list[str]
     contestants: dict[str, str]
-    """What each row says, by the name of the contestant; ratios are to the first."""
+    """The label of each row by contestant; ratios are relative to the first."""
 
 
 _PROPERTIES = {
@@ -60,7 +60,7 @@ _HEADERS = {
 
 
 def comparisons(folder: Path | None, images: int, work: Path) -> Iterator[Comparison]:
-    """The tables, on the photos of a folder or on drawn ones, and on tiny pictures."""
+    """Yield the comparisons, on photos of a folder or generated ones, and on tiny pictures."""
     with sets.photos(folder, images) as paths:
         yield Comparison(
             "Photos, properties", paths, _PROPERTIES | {"cleanvision": "CleanVision, six issues"}
@@ -75,7 +75,7 @@ def comparisons(folder: Path | None, images: int, work: Path) -> Iterator[Compar
 
 
 def compare(python: Path, comparison: Comparison, rounds: int, work: Path) -> None:
-    """Run the contestants by turns, and print a table in Markdown."""
+    """Run the contestants in alternation and print a table in Markdown."""
     racers = [Racer(name, python) for name in comparison.contestants]
     medians = race(comparison.paths, racers, rounds, work)
     count = len(comparison.paths)
@@ -87,12 +87,12 @@ def compare(python: Path, comparison: Comparison, rounds: int, work: Path) -> No
 
 @contextmanager
 def environment(folder: Path | None) -> Iterator[Path]:
-    """The interpreter of an environment with this project and its peers."""
+    """Yield the interpreter of an environment with this project and its peers."""
     with tempfile.TemporaryDirectory() as temporary:
-        place = folder or Path(temporary)
-        python = place / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+        root = folder or Path(temporary)
+        python = root / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
         if not python.exists():
-            venv.create(place, with_pip=True)
+            venv.create(root, with_pip=True)
         subprocess.run(  # noqa: S603 - our own code
             [python, "-m", "pip", "install", "-q", "-e", _HERE.parent, *_PEERS], check=True
         )

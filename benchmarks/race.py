@@ -1,4 +1,4 @@
-"""Timing by turns: each contestant in a process of its own, one run each in every round."""
+"""Timing in alternation: each contestant in a process of its own, run once in every round."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _CONTESTANTS = Path(__file__).with_name("contestants.py")
 
 @dataclass(frozen=True)
 class Racer:
-    """Who runs, and how.
+    """A contestant and how to run it.
 
     Attributes:
-        name: One of `contestants.py`, and its argument.
-        python: The interpreter, whose environment has what it imports.
-        threads: For Polars and for the pools of the others; all cores if None.
+        name: A name in `contestants.py`, and optionally `=` and its argument.
+        python: The interpreter, whose environment has the libraries it imports.
+        threads: Threads of Polars and of thread pools; all cores if None.
     """
 
     name: str
@@ -30,7 +30,7 @@ class Racer:
 
 
 class _Running:
-    """A process that runs once whenever it is asked to."""
+    """The process of a contestant, which runs once on request."""
 
     def __init__(self, racer: Racer, paths: Path) -> None:
         environment = dict(os.environ)
@@ -63,7 +63,7 @@ class _Running:
 
 
 def race(paths: Sequence[str], racers: Sequence[Racer], rounds: int, work: Path) -> list[float]:
-    """Return the median seconds of each."""
+    """Return the median seconds of each contestant."""
     file = work / "paths.txt"
     file.write_text("\n".join(paths), encoding="utf-8")
     seconds: list[list[float]] = [[] for _ in racers]

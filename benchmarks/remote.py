@@ -1,9 +1,9 @@
-"""How long an extraction from servers takes, one image at a time and many at once.
+"""Speed of an extraction from servers, with one request at a time and with many.
 
     python benchmarks/remote.py [--images N] [--rounds N] [--delay MILLISECONDS]
 
-A server in a process of its own, of S3 and of plain http, answers each request after a
-delay, which costs no time of the processor. Photos are drawn; the table shows medians.
+A server for S3 and plain http, in a process of its own, answers each request after a
+delay that takes no processor time. Photos are generated; the table shows medians.
 """
 
 from __future__ import annotations
@@ -34,21 +34,21 @@ _RANGE = re.compile(rb"^range: *bytes=(\d+)-(\d*)\r$", re.IGNORECASE | re.MULTIL
 async def _answer(
     reader: asyncio.StreamReader, writer: asyncio.StreamWriter, folder: Path, delay: float
 ) -> None:
-    """Answer the requests of one connection, each after the delay: GET, in part or whole."""
+    """Answer the GET requests of one connection, of a range or the whole, after the delay."""
     try:
         while True:
             request = await reader.readuntil(b"\r\n\r\n")
             await asyncio.sleep(delay)
             name = unquote(request.split()[1].decode()).rpartition("/")[2]
             body = (folder / name).read_bytes()
-            size, status, told = len(body), "200 OK", ""
+            size, status, content_range = len(body), "200 OK", ""
             if match := _RANGE.search(request):
                 start = int(match[1])
                 end = min(int(match[2] or size), size - 1)
                 body, status = body[start : end + 1], "206 Partial Content"
-                told = f"Content-Range: bytes {start}-{end}/{size}\r\n"
+                content_range = f"Content-Range: bytes {start}-{end}/{size}\r\n"
             head = (
-                f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\n{told}"
+                f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\n{content_range}"
                 'ETag: "photo"\r\nLast-Modified: Wed, 21 Oct 2015 07:28:00 GMT\r\n\r\n'
             )
             writer.write(head.encode() + body)
@@ -58,7 +58,7 @@ async def _answer(
 
 
 def serve(folder: Path, delay: float, ready: Connection) -> None:
-    """Serve the files of a folder, as objects of any bucket, until the process ends."""
+    """Serve the files of a folder, as objects of any bucket, until the process is terminated."""
 
     async def run() -> None:
         server = await asyncio.start_server(
@@ -71,7 +71,7 @@ def serve(folder: Path, delay: float, ready: Connection) -> None:
 
 
 def measure(call: Callable[[], pl.DataFrame], rounds: int) -> float:
-    """Return the median seconds of a call that must not fail for any image."""
+    """Return the median seconds of a call, which must not fail for any image."""
     seconds = []
     for _ in range(rounds):
         start = time.perf_counter()
@@ -88,13 +88,13 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--delay", type=float, default=20)
     options = parser.parse_args()
-    # A forked process would have threads that wait for ever.
+    # A forked process could inherit locks that are never released.
     context = multiprocessing.get_context("spawn")
-    with tempfile.TemporaryDirectory() as drawn:
-        paths = sets.write(Path(drawn), options.images, 480, 640)
+    with tempfile.TemporaryDirectory() as temporary:
+        paths = sets.write(Path(temporary), options.images, 480, 640)
         ready, answer = context.Pipe(duplex=False)
         server = context.Process(
-            target=serve, args=(Path(drawn), options.delay / 1000, answer), daemon=True
+            target=serve, args=(Path(temporary), options.delay / 1000, answer), daemon=True
         )
         server.start()
         address = f"http://{_LOOPBACK}:{ready.recv()}"
@@ -110,10 +110,10 @@ def main() -> None:
         print("| | one at a time | many at once | ratio | from the disk |")
         print("|---|--:|--:|--:|--:|")
         for properties in groups:
-            near = pl.DataFrame({"url": paths})
-            disk = options.images / measure(partial(im.extract, near, "url", properties), 3)
-            for place in ("s3://photos", f"{address}/photos"):
-                frame = pl.DataFrame({"url": [f"{place}/{name}" for name in names]})
+            local = pl.DataFrame({"url": paths})
+            local_rate = options.images / measure(partial(im.extract, local, "url", properties), 3)
+            for base in ("s3://photos", f"{address}/photos"):
+                frame = pl.DataFrame({"url": [f"{base}/{name}" for name in names]})
                 one, many = (
                     options.images
                     / measure(
@@ -130,8 +130,8 @@ def main() -> None:
                     for access in (im.Access(concurrency=1), im.Access())
                 )
                 print(
-                    f"| {properties}, {place.partition(':')[0]} | {one:,.0f} | {many:,.0f}"
-                    f" | {many / one:.1f} | {disk:,.0f} |",
+                    f"| {properties}, {base.partition(':')[0]} | {one:,.0f} | {many:,.0f}"
+                    f" | {many / one:.1f} | {local_rate:,.0f} |",
                     flush=True,
                 )
         server.terminate()

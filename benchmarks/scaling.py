@@ -1,9 +1,9 @@
-"""How speed changes with threads, with the size of pictures, and with properties.
+"""Speed of an extraction by number of threads, size of pictures, and property.
 
     python benchmarks/scaling.py [--rounds N] [--megapixels N ...] [--pixels N]
 
-Pictures are drawn, so many of each size that they have the same number of pixels in
-all. Each case runs in a process of its own, by turns.
+Pictures are generated; their number is chosen so that each size has about the same
+total of pixels. Each case runs in a process of its own, in alternation.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--megapixels", type=float, nargs="+", default=_MEGAPIXELS)
-    parser.add_argument("--pixels", type=float, default=100, help="of each size, in millions")
+    parser.add_argument("--pixels", type=float, default=100, help="total of each size, in millions")
     options = parser.parse_args()
     cores = os.cpu_count() or 1
     counts = sorted({1, 2, cores})
@@ -61,13 +61,13 @@ def main() -> None:
                 *extra,
             ]
     table(
-        f"Images a second, and the time of others as a multiple of that with {cores} threads",
+        f"Images a second, and the time of others as a multiple of that of {cores} threads",
         [*(f"{count} threads" for count in counts), "streaming", "bare calls", "decode alone"],
         speeds,
     )
     table(
-        "Milliseconds of an image in one thread: of all nine, of the header, and of the header,"
-        " decoding and a single property, less the header",
+        "Milliseconds of an image in one thread: all nine properties, the header, and decoding"
+        " with a single property, without the header",
         ["all nine", "header", *im.GROUPS["standard"][4:]],
         costs,
     )

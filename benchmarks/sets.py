@@ -1,4 +1,4 @@
-"""Pictures to measure on: those of a folder, or drawn for the occasion."""
+"""Sets of pictures for the benchmarks: from a folder, or generated."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 
 def draw(rows: int, columns: int, generator: np.random.Generator) -> NDArray[np.uint8]:
-    """Draw something like a photo: patches with soft edges, and grain."""
+    """Generate a picture like a photo: patches with soft edges, and grain."""
     coarse = generator.integers(
         0, 232, (max(4, rows // 16), max(4, columns // 16), 3), dtype=np.uint8
     )
@@ -23,7 +23,7 @@ def draw(rows: int, columns: int, generator: np.random.Generator) -> NDArray[np.
 
 
 def write(folder: Path, count: int, rows: int, columns: int, suffix: str = ".jpg") -> list[str]:
-    """Write drawn pictures, always the same ones, and return their paths."""
+    """Write generated pictures, the same ones each time, and return their paths."""
     generator = np.random.default_rng(0)
     paths = [str(folder / f"{number:05}{suffix}") for number in range(count)]
     for path in paths:
@@ -33,10 +33,10 @@ def write(folder: Path, count: int, rows: int, columns: int, suffix: str = ".jpg
 
 @contextmanager
 def photos(folder: Path | None, count: int) -> Iterator[list[str]]:
-    """Paths of the images in a folder, or of JPEG photos of 0.3 megapixels drawn now."""
+    """Yield the paths of images in a folder, or of generated JPEGs of 0.3 megapixels."""
     if folder is not None:
         files = sorted(str(path) for path in folder.rglob("*") if path.is_file())
         yield files[:count]
         return
-    with tempfile.TemporaryDirectory() as drawn:
-        yield write(Path(drawn), count, 480, 640)
+    with tempfile.TemporaryDirectory() as temporary:
+        yield write(Path(temporary), count, 480, 640)

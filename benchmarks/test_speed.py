@@ -1,9 +1,9 @@
-"""Kernels and whole extractions, for comparing one state of the code with another.
+"""Kernels and whole extractions, to compare two versions of the code.
 
     pytest benchmarks --benchmark-autosave
     pytest benchmarks --benchmark-compare
 
-Not among the tests: a time is no reason to fail.
+Not part of the test suite: no time is a failure.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _OF_PIXELS = [name for name, row in CATALOGUE.items() if row.need != "shape"]
 
 @pytest.fixture(scope="session", params=_SIZES)
 def photos(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """Drawn JPEG pictures of one size."""
+    """Write generated JPEG pictures of one size."""
     rows, columns, count = _SIZES[request.param]
     return sets.write(tmp_path_factory.mktemp(request.param), count, rows, columns)
 
@@ -40,7 +40,7 @@ def photos(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 @pytest.mark.parametrize("size", _SIZES)
 @pytest.mark.parametrize("name", _OF_PIXELS)
 def test_kernel(benchmark: Benchmark, name: str, size: str) -> None:
-    """One picture."""
+    """Time a kernel on one picture."""
     rows, columns, _ = _SIZES[size]
     colours = sets.draw(rows, columns, np.random.default_rng(0))
     row = im.CATALOGUE[name]  # type: ignore[index]
@@ -48,10 +48,10 @@ def test_kernel(benchmark: Benchmark, name: str, size: str) -> None:
     benchmark(row.kernel, colours if row.need == "colours" else intensity_of(colours))
 
 
-@pytest.mark.benchmark(group="kernels of stacks")
+@pytest.mark.benchmark(group="batched kernels")
 @pytest.mark.parametrize("name", _OF_PIXELS)
-def test_kernel_of_stack(benchmark: Benchmark, name: str) -> None:
-    """A hundred tiny pictures at once."""
+def test_batched_kernel(benchmark: Benchmark, name: str) -> None:
+    """Time a batched kernel on 100 tiny pictures."""
     generator = np.random.default_rng(0)
     colours = np.stack([sets.draw(32, 32, generator) for _ in range(100)])
     row = im.CATALOGUE[name]  # type: ignore[index]
@@ -62,14 +62,14 @@ def test_kernel_of_stack(benchmark: Benchmark, name: str) -> None:
 @pytest.mark.benchmark(group="extractions")
 @pytest.mark.parametrize("properties", ["geometry", "standard"])
 def test_extract(benchmark: Benchmark, properties: GroupName, photos: list[str]) -> None:
-    """An eager frame."""
+    """Time an extraction of an eager frame."""
     frame = pl.DataFrame({"path": photos})
     benchmark(im.extract, frame, "path", properties)
 
 
 @pytest.mark.benchmark(group="extractions")
 def test_sink(benchmark: Benchmark, photos: list[str], tmp_path: Path) -> None:
-    """From Parquet to Parquet, streamed."""
+    """Time a streamed extraction from Parquet to Parquet."""
     pl.DataFrame({"path": photos}).write_parquet(tmp_path / "in.parquet", row_group_size=100)
     plan = im.extract(pl.scan_parquet(tmp_path / "in.parquet"), "path")
     benchmark(im.sink_parquet, plan, tmp_path / "out.parquet")

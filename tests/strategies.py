@@ -1,4 +1,4 @@
-"""What tests draw: pictures, encoded images that know how they look, and damage.
+"""Hypothesis strategies: pictures, encoded images with their reference, damaged data.
 
 A picture is `uint8` of shape (rows, columns, 3) in the order RGB, the order of
 Pillow and of file formats; the package itself works in BGR.
@@ -40,7 +40,7 @@ _LOSSY_MODES: Final[dict[str, tuple[str, ...]]] = {
 _WITH_ORIENTATION: Final = frozenset({"AVIF", "JPEG", "PNG", "TIFF", "WEBP"})
 
 FORMATS: Final = tuple(sorted(_LOSSLESS_MODES.keys() | _LOSSY_MODES.keys()))
-"""Every format that `encodings` can draw, as Pillow calls it."""
+"""Pillow's names of the formats that `encodings` can draw."""
 
 # Decoders convert CMYK to RGB with different roundings.
 _CMYK_TOLERANCE = 2
@@ -48,17 +48,17 @@ _CMYK_TOLERANCE = 2
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """An encoded image that knows how it looks.
+    """An encoded image and the picture that it shows.
 
     Attributes:
         data: The file.
-        format: The format, as Pillow calls it.
-        mode: The mode in which it was written, as Pillow calls it.
+        format: Pillow's name of the format.
+        mode: Pillow's mode in which it was written.
         orientation: The EXIF orientation that was written, 1 to 8.
-        lossless: Whether the reference was computed from the samples that were
-            written; that of a lossy one is what Pillow decodes.
+        lossless: Whether the reference is computed from the samples that were
+            written; otherwise it is decoded by Pillow.
         reference: The picture that a viewer shows.
-        tolerance: By how much a sample may differ from the reference.
+        tolerance: The maximum difference of a sample from the reference.
     """
 
     data: bytes
@@ -73,7 +73,7 @@ class Encoded:
 def upright(stored: Samples, orientation: int) -> Samples:
     """Return stored samples as shown, by the table of the EXIF standard.
 
-    The standard tells which side the first stored row and column are on: top
+    The standard defines which side the first stored row and column are on: top
     and left for 1, top and right for 2, ..., left and bottom for 8.
     """
     return {
@@ -89,12 +89,12 @@ def upright(stored: Samples, orientation: int) -> Samples:
 
 
 def shown_by_pillow(data: bytes) -> Samples:
-    """Return what Pillow makes of an image: the oracle for real decoders."""
+    """Return an image as Pillow decodes it, as the oracle."""
     stored = Image.open(io.BytesIO(data))
     stored.load()
     image = ImageOps.exif_transpose(stored)
     if image.mode.startswith("I"):
-        # Pillow itself would clip at 255.
+        # `convert` would clip at 255.
         high_byte = (np.asarray(image).astype(np.int64) >> 8).astype(np.uint8)
         return np.dstack([high_byte] * 3)
     # Otherwise Pillow warns that RGB cannot keep it.
@@ -118,7 +118,7 @@ def exif_of(orientation: int) -> bytes:
 
 @st.composite
 def shapes(draw: st.DrawFn, longest: int = 48) -> tuple[int, int]:
-    """Rows and columns, with a liking for single ones."""
+    """Draw rows and columns, often a single one."""
     side = st.integers(1, longest)
     return draw(
         st.one_of(
@@ -132,7 +132,7 @@ def shapes(draw: st.DrawFn, longest: int = 48) -> tuple[int, int]:
 
 @st.composite
 def samples(draw: st.DrawFn, rows: int, columns: int, channels: int) -> Samples:
-    """Samples of shape (rows, columns, channels), of much or little variety."""
+    """Draw samples of shape (rows, columns, channels), of much or little variety."""
     shape = (rows, columns, channels)
     if rows * columns <= 12 and draw(st.booleans()):
         return draw(hnp.arrays(np.uint8, shape))
@@ -164,24 +164,24 @@ def samples(draw: st.DrawFn, rows: int, columns: int, channels: int) -> Samples:
 
 @st.composite
 def pictures(draw: st.DrawFn, longest: int = 48) -> Samples:
-    """Pictures: `uint8` of shape (rows, columns, 3), degenerate ones among them."""
+    """Draw pictures: `uint8` of shape (rows, columns, 3), including degenerate ones."""
     return draw(samples(*draw(shapes(longest)), 3))
 
 
 @st.composite
 def grey_pictures(draw: st.DrawFn, longest: int = 48) -> Samples:
-    """Grey pictures: `uint8` of shape (rows, columns)."""
+    """Draw grey pictures: `uint8` of shape (rows, columns)."""
     return draw(samples(*draw(shapes(longest)), 1))[..., 0]
 
 
 @st.composite
 def encodings(draw: st.DrawFn, formats: Sequence[str] = FORMATS, *, longest: int = 20) -> Encoded:
-    """Encoded images: format x mode x depth x options x orientation.
+    """Draw encoded images: format x mode x depth x options x orientation.
 
     Args:
         draw: Supplied by Hypothesis.
         formats: The formats to choose from.
-        longest: The greatest number of rows or columns stored.
+        longest: The maximum number of stored rows and columns.
     """
     name = draw(st.sampled_from(formats))
     lossless = name in _LOSSLESS_MODES and (name not in _LOSSY_MODES or draw(st.booleans()))
@@ -210,7 +210,7 @@ def encodings(draw: st.DrawFn, formats: Sequence[str] = FORMATS, *, longest: int
 
 @st.composite
 def _images(draw: st.DrawFn, mode: str, rows: int, columns: int) -> tuple[Image.Image, Samples]:
-    """An image in one of Pillow's modes, and how it looks before its orientation."""
+    """Draw an image in one of Pillow's modes, and its picture without orientation."""
     if mode.startswith("P"):
         colours = draw(hnp.arrays(np.uint8, st.tuples(st.integers(1, 20), st.just(3))))
         indices = draw(samples(rows, columns, 1))[..., 0] % len(colours)
@@ -221,7 +221,7 @@ def _images(draw: st.DrawFn, mode: str, rows: int, columns: int) -> tuple[Image.
         high, low = np.moveaxis(draw(samples(rows, columns, 2)), 2, 0)
         return Image.fromarray(high.astype(np.uint16) << 8 | low), np.dstack([high] * 3)
     drawn = draw(samples(rows, columns, {"RGB": 3, "RGBA": 4, "CMYK": 4, "LA": 2}.get(mode, 1)))
-    if mode == "CMYK":  # only ever written with loss
+    if mode == "CMYK":  # always lossy: the reference is decoded by Pillow
         return Image.frombytes(mode, (columns, rows), drawn.tobytes()), drawn[..., :3]
     if mode in {"RGB", "RGBA"}:
         return Image.fromarray(drawn), drawn[..., :3]
@@ -233,7 +233,7 @@ def _images(draw: st.DrawFn, mode: str, rows: int, columns: int) -> tuple[Image.
 
 @st.composite
 def _options(draw: st.DrawFn, name: str, mode: str, *, lossless: bool) -> dict[str, Any]:
-    """The options with which Pillow is to write an image of a format."""
+    """Draw the options with which Pillow writes an image of a format."""
     options: dict[str, st.SearchStrategy[Any]] = {}
     if mode == "P+transparency":
         one_index = st.integers(0, 255)
@@ -241,7 +241,7 @@ def _options(draw: st.DrawFn, name: str, mode: str, *, lossless: bool) -> dict[s
             one_index if name == "GIF" else one_index | st.binary(min_size=1, max_size=20)
         )
     if name == "WEBP":
-        # Otherwise colours that nobody sees would not be kept.
+        # Without `exact`, colours of transparent pixels are discarded.
         options |= {"lossless": st.just(lossless), "exact": st.just(value=True)}
         options |= {} if lossless else {"quality": st.integers(0, 100)}
     elif name == "JPEG":
@@ -261,16 +261,16 @@ def _options(draw: st.DrawFn, name: str, mode: str, *, lossless: bool) -> dict[s
 
 
 def truncated(data: bytes) -> st.SearchStrategy[bytes]:
-    """The beginnings of some data, from none of it to all but one byte."""
+    """Draw proper prefixes of some data, the empty one included."""
     return st.integers(0, len(data) - 1).map(lambda length: data[:length])
 
 
 @st.composite
-def flipped(draw: st.DrawFn, data: bytes, most: int = 4) -> bytes:
-    """Some data with a few bytes changed, rather near its beginning."""
+def flipped(draw: st.DrawFn, data: bytes, max_flips: int = 4) -> bytes:
+    """Draw data with a few bytes changed, mostly near the beginning."""
     damaged = bytearray(data)
     position = st.integers(0, len(data) - 1) | st.integers(0, min(len(data), 120) - 1)
-    for index in draw(st.sets(position, min_size=1, max_size=most)):
+    for index in draw(st.sets(position, min_size=1, max_size=max_flips)):
         damaged[index] ^= draw(st.integers(1, 255))
     return bytes(damaged)
 
@@ -279,6 +279,6 @@ def flipped(draw: st.DrawFn, data: bytes, most: int = 4) -> bytes:
 def damaged_encodings(
     draw: st.DrawFn, formats: Sequence[str] = FORMATS, *, longest: int = 12
 ) -> tuple[Encoded, bytes]:
-    """Encoded images, each with a damaged version of its data."""
+    """Draw encoded images, each with a damaged version of its data."""
     encoded = draw(encodings(formats, longest=longest))
     return encoded, draw(flipped(encoded.data) | truncated(encoded.data))

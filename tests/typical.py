@@ -10,30 +10,30 @@ from PIL import ExifTags, Image, PngImagePlugin
 
 
 def noise(side: int) -> Image.Image:
-    """A picture that does not get smaller when it is packed."""
+    """Return a picture of incompressible noise."""
     samples = np.random.default_rng(0).integers(0, 256, (side, side, 3), np.uint8)
     return Image.fromarray(samples)
 
 
 def exif(orientation: int = 6, preview: int = 0) -> bytes:
-    """Metadata as of a camera, the preview included."""
+    """Return Exif data like a camera's, padded as by a preview."""
     tags = Image.Exif()
     tags[ExifTags.Base.Orientation] = orientation
     tags[ExifTags.Base.ImageDescription] = "x" * preview
     return tags.tobytes()
 
 
-def png_with_exif_behind(chunk: int, behind: int) -> bytes:
-    """A PNG in chunks of a size, with metadata and a comment behind the pixels."""
+def png_with_late_exif(chunk: int, comment: int) -> bytes:
+    """Return a PNG with IDAT chunks of a size, and Exif and a comment after the pixels."""
     info = PngImagePlugin.PngInfo()
-    info.add(b"tEXt", b"Comment\0" + b"c" * behind)
+    info.add(b"tEXt", b"Comment\0" + b"c" * comment)
     target = io.BytesIO()
     noise(400).save(target, "PNG", pnginfo=info, exif=exif())
     return rechunk(target.getvalue(), chunk)
 
 
 def rechunk(data: bytes, chunk: int) -> bytes:
-    """Cut the pixels of a PNG into chunks of a size, with the metadata behind them."""
+    """Split the pixels of a PNG into chunks of a size, and move the metadata after them."""
     parts: list[tuple[bytes, bytes]] = []
     position = 8
     while position < len(data):
@@ -46,14 +46,14 @@ def rechunk(data: bytes, chunk: int) -> bytes:
     target.write(data[:8])
     first = [part for part in parts if part[0] == b"IHDR"]
     middle = [(b"IDAT", pixels[begin : begin + chunk]) for begin in range(0, len(pixels), chunk)]
-    behind = [part for part in parts if part[0] not in {b"IHDR", b"IDAT", b"IEND"}]
-    for name, content in [*first, *middle, *behind, (b"IEND", b"")]:
+    metadata = [part for part in parts if part[0] not in {b"IHDR", b"IDAT", b"IEND"}]
+    for name, content in [*first, *middle, *metadata, (b"IEND", b"")]:
         PngImagePlugin.putchunk(target, name, content)
     return target.getvalue()
 
 
 def encode(name: str, **options: object) -> bytes:
-    """A noisy picture of 1000 x 1000 pixels."""
+    """Return an encoded noisy picture of 1000 x 1000 pixels."""
     target = io.BytesIO()
     noise(1000).save(target, name, **options)
     return target.getvalue()
@@ -64,7 +64,7 @@ XMP = b"<x:xmpmeta><tiff:Orientation>8</tiff:Orientation></x:xmpmeta>"
 
 
 def png_with_xmp() -> bytes:
-    """A PNG in small chunks, with what Adobe and Apple put into theirs."""
+    """Return a PNG in small chunks, with XMP as written by Adobe and Apple."""
     info = PngImagePlugin.PngInfo()
     info.add(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + XMP)
     target = io.BytesIO()
@@ -78,13 +78,13 @@ TYPICAL: dict[str, Callable[[], bytes]] = {
     "progressive JPEG": lambda: encode("JPEG", progressive=True),
     "PNG": lambda: encode("PNG"),
     "PNG with metadata": lambda: encode("PNG", exif=exif()),
-    "PNG in chunks of 8192": lambda: png_with_exif_behind(8192, 100),
-    "PNG with a long comment": lambda: png_with_exif_behind(8192, 12_000),
-    "PNG in one chunk": lambda: png_with_exif_behind(1 << 24, 100),
+    "PNG in chunks of 8192": lambda: png_with_late_exif(8192, 100),
+    "PNG with a long comment": lambda: png_with_late_exif(8192, 12_000),
+    "PNG in one chunk": lambda: png_with_late_exif(1 << 24, 100),
     "WebP": lambda: encode("WEBP", quality=95),
     "lossless WebP": lambda: encode("WEBP", lossless=True, method=0),
     "PNG with XMP": png_with_xmp,
     "WebP with metadata": lambda: encode("WEBP", quality=95, exif=exif()),
     "WebP with XMP": lambda: encode("WEBP", quality=95, xmp=b"<x:xmpmeta/>"),
-    "WebP with Exif that turns nothing": lambda: encode("WEBP", quality=95, exif=UPRIGHT),
+    "WebP with Exif without orientation": lambda: encode("WEBP", quality=95, exif=UPRIGHT),
 }

@@ -1,4 +1,4 @@
-"""Many pictures at once: to the last bit what each is alone."""
+"""Batched kernels: equal to the kernels, to the last bit."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ ROWS = pytest.mark.parametrize("row", OF_PIXELS, ids=lambda row: row.name)
 
 
 @st.composite
-def stacks(draw: st.DrawFn) -> NDArray[np.uint8]:
-    """Pictures of one size, of shape (n, rows, columns, 3)."""
+def batches(draw: st.DrawFn) -> NDArray[np.uint8]:
+    """Draw pictures of one size, of shape (n, rows, columns, 3)."""
     rows, columns = draw(shapes(24))
     return np.stack(draw(st.lists(samples(rows, columns, 3), min_size=1, max_size=5)))
 
 
 @ROWS
-@given(stack=stacks())
-def test_a_stack_is_its_pictures(row: Property, stack: NDArray[np.uint8]) -> None:
-    """Each picture of a stack has the value that it has alone."""
-    pixels = stack if row.need == "colours" else intensity_of(stack)
+@given(batch=batches())
+def test_batch_equals_its_pictures(row: Property, batch: NDArray[np.uint8]) -> None:
+    """Each picture of a batch has the value of its kernel, and the batch is not modified."""
+    pixels = batch if row.need == "colours" else intensity_of(batch)
     before = pixels.copy()
     assert list(row.measure_batch(pixels)) == [row.kernel(picture) for picture in pixels]
     np.testing.assert_array_equal(pixels, before)
 
 
 @ROWS
-def test_neighbours_do_not_touch(row: Property) -> None:
-    """Edges end at the edge of a picture, however strong the next one's are."""
+def test_edges_end_at_the_picture(row: Property) -> None:
+    """Edges of a picture do not continue into its neighbours in the batch."""
     shape = (7, 9)
     board = (np.indices(shape).sum(0) % 2 * 255).astype(np.uint8)
     half = np.full(shape, 255, np.uint8)
@@ -50,23 +50,23 @@ def test_neighbours_do_not_touch(row: Property) -> None:
     assert list(row.measure_batch(pixels)) == [row.kernel(picture) for picture in pixels]
 
 
-def test_intensities_of_a_stack() -> None:
-    """The intensity of a stack is that of its pictures."""
-    stack = np.random.default_rng(0).integers(0, 256, (4, 5, 6, 3), dtype=np.uint8)
-    np.testing.assert_array_equal(intensity_of(stack), [intensity_of(one) for one in stack])
+def test_intensity_of_batch() -> None:
+    """The intensity of a batch is that of its pictures."""
+    batch = np.random.default_rng(0).integers(0, 256, (4, 5, 6, 3), dtype=np.uint8)
+    np.testing.assert_array_equal(intensity_of(batch), [intensity_of(picture) for picture in batch])
 
 
-def test_large_stack() -> None:
-    """Sums of a stack are exact beyond 32 bits."""
-    stack = np.full((2, 300, 300), 255, np.uint8)
-    stack[1, :, :150] = 0
-    assert [CATALOGUE["contrast"].measure_batch(stack)] == [[0.0, 0.6375]]
-    assert CATALOGUE["brightness"].measure_batch(stack) == [1.0, 0.5]
+def test_large_pictures() -> None:
+    """Sums of a batch are exact beyond 32 bits."""
+    batch = np.full((2, 300, 300), 255, np.uint8)
+    batch[1, :, :150] = 0
+    assert [CATALOGUE["contrast"].measure_batch(batch)] == [[0.0, 0.6375]]
+    assert CATALOGUE["brightness"].measure_batch(batch) == [1.0, 0.5]
 
 
 @pytest.mark.parametrize("count", [1, 127, 300])
 def test_tiny_pictures_in_a_frame(tmp_path: Path, count: int) -> None:
-    """Of hundreds of tiny pictures of a few sizes each row has its own values."""
+    """Tiny pictures of several sizes have the same values in a batch and alone."""
     rng = np.random.default_rng(count)
     for number in range(count):
         rows, columns = [(8, 8), (5, 9), (9, 5)][number % 3]
@@ -79,30 +79,28 @@ def test_tiny_pictures_in_a_frame(tmp_path: Path, count: int) -> None:
     alone = pl.concat([im.extract(frame[i : i + 1], "path") for i in range(count)])
     assert together.equals(alone)
     assert len(im.errors(together)) == len(range(7, count, 50))
-    backwards = im.extract(frame.reverse(), "path", ["symmetry", "sharpness"]).reverse()
-    assert im.unnest(backwards)["sharpness"].equals(im.unnest(together)["sharpness"])
+    reversed_rows = im.extract(frame.reverse(), "path", ["symmetry", "sharpness"]).reverse()
+    assert im.unnest(reversed_rows)["sharpness"].equals(im.unnest(together)["sharpness"])
 
 
-def test_without_memory_for_many_they_are_measured_singly(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A stack that does not fit into memory is no loss; a picture that does not is an error."""
+def test_batch_does_not_fit_into_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If a batch does not fit into memory, its pictures are measured one by one."""
     for number in range(6):
         noise = np.random.default_rng(number).integers(0, 256, (8, 8, 3), dtype=np.uint8)
         Image.fromarray(noise).save(tmp_path / f"{number}.png")
     frame = im.scan_images(tmp_path).collect()
     expected = im.extract(frame, "path")
-    genuine = np.stack
+    original = np.stack
 
     def stack(pictures: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:
-        if len(pictures) > most:
+        if len(pictures) > limit:
             raise MemoryError
-        return genuine(pictures)
+        return original(pictures)
 
     monkeypatch.setattr(np, "stack", stack)
-    most = 1
+    limit = 1
     assert im.extract(frame, "path").equals(expected)
-    most = 0
+    limit = 0
     failed = im.extract(frame, "path")
     assert im.errors(failed)["kind"].to_list() == ["too_large"] * 6
     assert im.unnest(failed)["width"].to_list() == [8] * 6

@@ -1,4 +1,4 @@
-"""Every kernel against its definition, written once more in plain Python and NumPy."""
+"""Every kernel against its definition, implemented again in plain Python and NumPy."""
 
 from __future__ import annotations
 
@@ -74,9 +74,8 @@ def symmetry_by_definition(intensity: Grey) -> float:
 def edges_by_definition(intensity: Grey) -> Edges:
     """Return the pixels on an edge: Canny 100/200, Sobel 3, L1 norm.
 
-    Beyond the border the picture continues with its outermost pixels, and the
-    gradient is zero. Of equal neighbours across an edge the left or upper one
-    stays; diagonally, neither.
+    Beyond the border pixels are replicated and the gradient is zero. Of equal
+    neighbours across an edge the left or upper one is kept; diagonally, neither.
     """
     rows, columns = intensity.shape
     continued = np.pad(intensity.astype(np.int64), 1, mode="edge")
@@ -124,7 +123,7 @@ def edges_by_definition(intensity: Grey) -> Edges:
 
 
 def argument(row: Property, picture: Grey) -> Any:  # noqa: ANN401 - each kernel takes its own
-    """Return what the kernel of a property takes, of a picture."""
+    """Return the argument of a property's kernel for a picture."""
     if row.need == "shape":
         return picture.shape[:2]
     return picture if row.need == "colours" else intensity_by_definition(picture)
@@ -137,7 +136,7 @@ def grey(values: object) -> Grey:
 
 @pytest.fixture
 def threads() -> Iterator[Callable[[int], None]]:
-    """OpenCV's number of threads, put back in the end."""
+    """Set OpenCV's number of threads, and restore it after the test."""
     before = cv2.getNumThreads()
     yield cv2.setNumThreads
     cv2.setNumThreads(before)
@@ -147,7 +146,7 @@ def threads() -> Iterator[Callable[[int], None]]:
 
 
 def test_intensity_of_every_colour() -> None:
-    """The intensity of each of the 2^24 colours is the documented fixed point."""
+    """The intensity of each of the 2^24 colours is the documented fixed-point value."""
     second, third = np.indices((256, 256), np.uint8)
     for first in range(256):
         colours = np.dstack([np.full_like(second, first), second, third])
@@ -156,7 +155,7 @@ def test_intensity_of_every_colour() -> None:
 
 @given(pictures())
 def test_intensity(picture: Grey) -> None:
-    """The intensity of a picture is that of its pixels, in place."""
+    """The intensity of a picture is that of each pixel."""
     intensity = intensity_of(picture)
     assert intensity.dtype == np.uint8
     np.testing.assert_array_equal(intensity, intensity_by_definition(picture))
@@ -196,7 +195,7 @@ def test_sharpness(intensity: Grey) -> None:
 
 @pytest.mark.parametrize("levels", [2, 3, 5, 40, 80, 256])
 def test_sharpness_of_noise(levels: int) -> None:
-    """The two Cannys agree where ties, faint slopes and diagonals abound."""
+    """Both Canny implementations agree on noise, with many ties and diagonals."""
     rng = np.random.default_rng(levels)
     few = rng.integers(0, levels, (97, 131))
     intensity = grey(few * (255 // (levels - 1)) if levels <= 5 else few)
@@ -220,7 +219,7 @@ def test_symmetry(intensity: Grey) -> None:
     assert kernels.symmetry(intensity) == pytest.approx(expected, rel=0, abs=TOLERANCE)
 
 
-# Cases that can be told by hand
+# Cases with values known by hand
 
 
 @given(st.integers(0, 255), st.integers(1, 40), st.integers(1, 40))
@@ -238,7 +237,7 @@ def test_uniform_picture(value: int, rows: int, columns: int) -> None:
 
 @pytest.mark.parametrize("columns", [2, 3, 10, 33, 64])
 def test_black_and_white_halves(columns: int) -> None:
-    """Half black and half white is the most contrast and the least symmetry."""
+    """Half black and half white has the maximum contrast and the minimum symmetry."""
     intensity = np.zeros((4, columns * 2), np.uint8)
     intensity[:, columns:] = 255
     assert kernels.brightness(intensity) == 0.5
@@ -249,20 +248,20 @@ def test_black_and_white_halves(columns: int) -> None:
 
 
 def test_checkerboard() -> None:
-    """A board of odd width mirrors itself; one of even width does the opposite."""
+    """A checkerboard of odd width is symmetric; one of even width is the opposite."""
     rows, columns = np.indices((8, 9))
     board = grey((rows + columns) % 2 * 255)
     assert kernels.symmetry(board) == 1
     assert kernels.symmetry(board[:, :8]) == 0
     assert kernels.contrast(board[:, :8]) == 0.6375
     assert kernels.brightness(board[:, :8]) == 0.5
-    # Every Sobel window inside holds as much on either side.
+    # Inside the board, every Sobel window has a gradient of zero.
     assert kernels.sharpness(board) == edges_by_definition(board).sum() / 72
 
 
 @given(grey_pictures(longest=20), st.booleans())
 def test_mirror_image(half: Grey, with_middle: bool) -> None:  # noqa: FBT001 - drawn
-    """A picture beside its mirror image is symmetric, whatever is in between."""
+    """A picture beside its mirror image is symmetric, with or without a middle column."""
     middle = half[:, :1] ^ 85 if with_middle else half[:, :0]
     assert kernels.symmetry(np.hstack([half, middle, half[:, ::-1]])) == 1
 
@@ -279,13 +278,13 @@ def test_mirror_image(half: Grey, with_middle: bool) -> None:  # noqa: FBT001 - 
     ],
 )
 def test_symmetry_of_a_line(line: list[int], expected: float) -> None:
-    """The outer columns are compared, the middle is not, and 0 is the least."""
+    """The outer columns are compared, the middle one is not, and the minimum is 0."""
     assert kernels.symmetry(grey([line])) == pytest.approx(expected, rel=0, abs=TOLERANCE)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 7), (7, 1)])
 def test_single_pixel_row_or_column(shape: tuple[int, int]) -> None:
-    """A line of pixels has every property, as defined."""
+    """A picture of one row or column has every property, as defined."""
     picture = np.arange(shape[0] * shape[1] * 3, dtype=np.uint8).reshape(*shape, 3) * 12
     intensity = intensity_by_definition(picture)
     assert kernels.brightness(intensity) == pytest.approx(brightness_by_definition(intensity))
@@ -296,8 +295,8 @@ def test_single_pixel_row_or_column(shape: tuple[int, int]) -> None:
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(1, 2), (3, 5), (256, 256)])
-def test_every_pixel_has_a_colour_of_its_own(rows: int, columns: int) -> None:
-    """The entropy of n distinct colours is log2 n, wherever they differ."""
+def test_entropy_of_distinct_colours(rows: int, columns: int) -> None:
+    """The entropy of n distinct colours is log2 n, whichever channel differs."""
     count = rows * columns
     codes = np.random.default_rng(0).permutation(1 << 24)[:count]
     picture = np.dstack([codes >> 16, codes >> 8 & 255, codes & 255]).astype(np.uint8)
@@ -319,8 +318,8 @@ def test_entropy_sees_every_channel(channel: int) -> None:
         (50, 50, 0),  # 4 x 50 is not above 200: no edge starts
         (51, 51, 16),
         (51, 26, 16),  # 4 x 26 is above 100: the edge continues
-        (26, 26, 0),  # which does not make it start
-        (51, 25, 12),  # 4 x 25 is not above 100: the edge goes along the seam instead
+        (26, 26, 0),  # which does not start one
+        (51, 25, 12),  # 4 x 25 is not above 100: the edge follows the seam instead
     ],
 )
 def test_thresholds_of_sharpness(upper: int, lower: int, expected: int) -> None:
@@ -344,13 +343,13 @@ def test_large_picture() -> None:
     assert kernels.symmetry(white) == 0
 
 
-# Promises of all kernels
+# Properties of all kernels
 
 
 @ROWS
 @given(picture=pictures())
 def test_range(row: Property, picture: Grey) -> None:
-    """Every value is a number within the limits that the catalogue tells."""
+    """Every value has the type and the range declared in the catalogue."""
     value = row.kernel(argument(row, picture))
     assert type(value) is (int if row.dtype.is_integer() else float)
     assert row.minimum <= value <= (math.inf if row.maximum is None else row.maximum)
@@ -358,8 +357,8 @@ def test_range(row: Property, picture: Grey) -> None:
 
 @ROWS
 @given(picture=pictures(longest=16))
-def test_input_stays(row: Property, picture: Grey) -> None:
-    """A kernel leaves its argument as it was, and says the same when asked again."""
+def test_input_is_not_modified(row: Property, picture: Grey) -> None:
+    """A kernel does not modify its argument, and returns the same value again."""
     given_argument = argument(row, picture)
     before = given_argument if row.need == "shape" else given_argument.copy()
     value = row.kernel(given_argument)
@@ -370,7 +369,7 @@ def test_input_stays(row: Property, picture: Grey) -> None:
 @ROWS_OF_PIXELS
 @given(picture=pictures(longest=16), inset=st.integers(0, 2), turned=st.booleans())
 def test_views(row: Property, picture: Grey, inset: int, turned: bool) -> None:  # noqa: FBT001 - drawn
-    """A part or a transposition of an array counts as the pixels that it shows."""
+    """A slice or transposition of an array has the value of its contiguous copy."""
     whole = argument(row, np.pad(picture, ((inset, inset), (inset, inset), (0, 0)), mode="wrap"))
     view = whole[inset : whole.shape[0] - inset, inset : whole.shape[1] - inset]
     view = view.swapaxes(0, 1) if turned else view

@@ -1,4 +1,4 @@
-"""Files that mean harm: bounded in memory and time, and always explained."""
+"""Hostile files: memory and time are bounded, and the row has an error."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PROPERTIES: tuple[PropertyName, ...] = im.GROUPS["standard"]
 
 
 def encoded(name: str, size: tuple[int, int] = (40, 30)) -> bytes:
-    """A sound image of noise."""
+    """Return an intact image of noise."""
     noise = np.random.default_rng(0).integers(0, 256, (*size[::-1], 3), dtype=np.uint8)
     file = io.BytesIO()
     Image.fromarray(noise).save(file, name)
@@ -50,11 +50,11 @@ FORMATS = [
     "SGI",
     "PCX",
 ]
-SOUND = {name: encoded(name) for name in FORMATS}
+INTACT = {name: encoded(name) for name in FORMATS}
 
 
 def chunk(name: bytes, content: bytes, declared: int | None = None) -> bytes:
-    """A PNG chunk, which may declare a length of its own."""
+    """Return a PNG chunk, with its true or another declared length."""
     length = len(content) if declared is None else declared
     return (
         struct.pack(">I4s", length, name) + content + struct.pack(">I", zlib.crc32(name + content))
@@ -62,7 +62,7 @@ def chunk(name: bytes, content: bytes, declared: int | None = None) -> bytes:
 
 
 def png(*chunks: bytes, size: tuple[int, int] = (2, 2)) -> bytes:
-    """A PNG of 8-bit grey from its chunks."""
+    """Return a PNG of 8-bit grey with these chunks."""
     ihdr = struct.pack(">IIBBBBB", *size, 8, 0, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", ihdr) + b"".join(chunks)
 
@@ -73,7 +73,7 @@ HUGE = 0x7FFFFFF0
 
 
 def jpeg_with_scans(count: int) -> bytes:
-    """A progressive JPEG whose last scan is there many times."""
+    """Return a progressive JPEG whose last scan is repeated."""
     file = io.BytesIO()
     Image.new("L", (1000, 1000)).save(file, "JPEG", progressive=True)
     data = file.getvalue()
@@ -81,7 +81,7 @@ def jpeg_with_scans(count: int) -> bytes:
     return data[:last] + data[last:-2] * count + data[-2:]
 
 
-HARM: dict[str, tuple[bytes, str]] = {
+HOSTILE: dict[str, tuple[bytes, str]] = {
     "a chunk of 2 GiB": (png(chunk(b"IDAT", b"", HUGE)), "corrupt"),
     "metadata of 2 GiB": (png(chunk(b"tEXt", b"a", HUGE), PIXELS, END), "corrupt"),
     "a picture of 2^62 pixels": (png(PIXELS, END, size=(2**31 - 1, 2**31 - 1)), "too_large"),
@@ -137,9 +137,9 @@ HARM: dict[str, tuple[bytes, str]] = {
 }
 
 
-def test_each_harm_is_explained_in_little_memory_and_time(tmp_path: Path) -> None:
-    """One process reads them all in less than a gigabyte above its start."""
-    for name, (data, _) in HARM.items():
+def test_hostile_files_take_little_memory_and_time(tmp_path: Path) -> None:
+    """All hostile files together take less than 1 GiB and 60 seconds."""
+    for name, (data, _) in HOSTILE.items():
         (tmp_path / name).write_bytes(data)
     code = (
         "import resource, time, polars as pl, polars_imgmeta as im\n"
@@ -154,14 +154,14 @@ def test_each_harm_is_explained_in_little_memory_and_time(tmp_path: Path) -> Non
     done = run_python(code, tmp_path)
     assert done.stderr == ""
     measured, rows = done.stdout.splitlines()
-    assert rows == str(sorted((name, kind) for name, (_, kind) in HARM.items()))
+    assert rows == str(sorted((name, kind) for name, (_, kind) in HOSTILE.items()))
     kibibytes, seconds = map(float, measured.split())
     assert kibibytes < 1 << 20
     assert seconds < 60
 
 
 def measure_bytes(data: bytes) -> Measurement:
-    """Measure an image in a file of its own."""
+    """Measure an image from a temporary file."""
     with tempfile.NamedTemporaryFile() as file:
         file.write(data)
         file.flush()
@@ -169,19 +169,19 @@ def measure_bytes(data: bytes) -> Measurement:
 
 
 def mutations(data: bytes) -> st.SearchStrategy[bytes]:
-    """Ways to damage a file: cut, flip, swap, repeat, and inflate what it declares."""
-    place = st.integers(0, len(data) - 1)
+    """Damage a file: truncate it, change bytes, overwrite lengths, drop or insert data."""
+    position = st.integers(0, len(data) - 1)
     lengths = st.sampled_from([0, 1, 0x7F, 0xFFFF, HUGE, 0xFFFFFFFF])
     return st.one_of(
-        place.map(lambda end: data[:end]),
-        st.lists(st.tuples(place, st.integers(0, 255)), min_size=1, max_size=8).map(
+        position.map(lambda end: data[:end]),
+        st.lists(st.tuples(position, st.integers(0, 255)), min_size=1, max_size=8).map(
             lambda flips: flip(data, flips)
         ),
-        st.tuples(place, lengths, st.sampled_from("<>")).map(
+        st.tuples(position, lengths, st.sampled_from("<>")).map(
             lambda lie: data[: lie[0]] + struct.pack(lie[2] + "I", lie[1]) + data[lie[0] + 4 :]
         ),
-        st.tuples(place, place).map(lambda cut: data[: cut[0]] + data[cut[1] :]),
-        st.tuples(place, st.binary(max_size=20)).map(
+        st.tuples(position, position).map(lambda cut: data[: cut[0]] + data[cut[1] :]),
+        st.tuples(position, st.binary(max_size=20)).map(
             lambda extra: data[: extra[0]] + extra[1] + data[extra[0] :]
         ),
     )
@@ -190,14 +190,14 @@ def mutations(data: bytes) -> st.SearchStrategy[bytes]:
 def flip(data: bytes, flips: list[tuple[int, int]]) -> bytes:
     """Replace single bytes."""
     changed = bytearray(data)
-    for place, value in flips:
-        changed[place] = value
+    for position, value in flips:
+        changed[position] = value
     return bytes(changed)
 
 
-@given(data=st.sampled_from(sorted(SOUND)).flatmap(lambda name: mutations(SOUND[name])))
+@given(data=st.sampled_from(sorted(INTACT)).flatmap(lambda name: mutations(INTACT[name])))
 def test_a_damaged_file_is_a_value_or_an_error(data: bytes) -> None:
-    """Whatever is damaged, values are in range, geometry is kept, and the message is stable."""
+    """Damage gives values in range or a stable error that keeps known geometry."""
     first = measure_bytes(data)
     geometry = [name for name in im.GROUPS["geometry"] if name in first.values]
     assert geometry in ([], list(im.GROUPS["geometry"]))
@@ -216,21 +216,21 @@ def test_a_damaged_file_is_a_value_or_an_error(data: bytes) -> None:
         assert second.values == first.values
 
 
-def test_geometry_survives_any_limit() -> None:
-    """What a header tells is kept, however large, up to what a column holds."""
+def test_geometry_of_too_large_pictures() -> None:
+    """Geometry of a too large picture is kept, up to the range of the columns."""
     for name, shape in {
         "a GIF of 65535 x 65535": (65_535, 65_535),
         "a BMP of 30000 x 30000": (30_000, 30_000),
         "a picture of 2^62 pixels": (2**31 - 1, 2**31 - 1),
         "a JPEG XL of 2^30 lines": None,
     }.items():
-        values = measure_bytes(HARM[name][0]).values
+        values = measure_bytes(HOSTILE[name][0]).values
         assert set(values) == set(im.GROUPS["geometry"])
         assert shape in {None, (values["width"], values["height"])}
 
 
-def test_floats_count_for_what_they_take(tmp_path: Path) -> None:
-    """A picture of floats takes the memory of three, and is judged so."""
+def test_floats_count_three_times(tmp_path: Path) -> None:
+    """A picture of floats counts three times towards `max_pixels`."""
     path = tmp_path / "a.pfm"
     path.write_bytes(b"PF\n10 10\n-1\n" + bytes(1200))
     assert measure(str(path), PROPERTIES, max_pixels=300).error is None
@@ -242,7 +242,7 @@ def test_floats_count_for_what_they_take(tmp_path: Path) -> None:
 
 
 def test_failures_take_no_memory(tmp_path: Path) -> None:
-    """The peak of many failures is that of one, without any help of the collector."""
+    """Failures release their memory without the garbage collector."""
     file = io.BytesIO()
     Image.new("RGB", (3000, 2000)).save(file, "BMP")
     for number in range(40):
@@ -260,8 +260,8 @@ def test_failures_take_no_memory(tmp_path: Path) -> None:
     assert int(done.stdout) < 300 << 10  # KiB; the files alone are 700 MiB
 
 
-def test_a_large_file_of_nothing_is_not_read(tmp_path: Path) -> None:
-    """The header is judged before the file is read."""
+def test_a_large_file_of_zeros_is_not_read(tmp_path: Path) -> None:
+    """A large file without an image header is rejected without reading it."""
     with (tmp_path / "a.jpg").open("wb") as file:
         file.truncate(1 << 33)
     started = time.monotonic()
@@ -270,38 +270,38 @@ def test_a_large_file_of_nothing_is_not_read(tmp_path: Path) -> None:
     assert time.monotonic() - started < 5
 
 
-def test_an_error_keeps_nothing_alive() -> None:
-    """The error of a row is a message: no traceback, whose frames would hold the image."""
-    measurement = measure_bytes(SOUND["PNG"][:200])
+def test_errors_have_no_traceback() -> None:
+    """The error of a row has no traceback, whose frames would reference the image."""
+    measurement = measure_bytes(INTACT["PNG"][:200])
     assert measurement.error is not None
     assert measurement.error.__traceback__ is None
     assert measurement.error.__context__ is None
 
 
 def test_pictures_share_a_budget() -> None:
-    """No more pixels are held at once than there are, unless by one picture alone."""
+    """Pictures held at once stay within the budget; a larger one is held alone."""
     budget = Budget(100)
     held: list[int] = []
-    most: list[int] = []
+    totals: list[int] = []
     lock = threading.Lock()
 
     def work(pixels: int) -> None:
         with budget.hold(pixels):
             with lock:
                 held.append(pixels)
-                most.append(sum(held) if len(held) > 1 else 0)
+                totals.append(sum(held) if len(held) > 1 else 0)
             time.sleep(0.002)
             with lock:
                 held.remove(pixels)
 
     with ThreadPoolExecutor(16) as threads:
         list(threads.map(work, [10, 60, 30, 250, 99, 1, 45] * 20))
-    assert max(most) <= 100
-    assert max(most) > 50
+    assert max(totals) <= 100
+    assert max(totals) > 50
 
 
-def test_a_budget_is_given_back_when_decoding_fails() -> None:
-    """A picture that raises leaves its share to others."""
+def test_budget_is_released_when_decoding_fails() -> None:
+    """A picture that raises releases its part of the budget."""
     budget = Budget(10)
     with pytest.raises(ZeroDivisionError), budget.hold(10):
         _ = 1 / 0
@@ -310,8 +310,8 @@ def test_a_budget_is_given_back_when_decoding_fails() -> None:
 
 
 def test_many_damaged_images_leak_nothing(tmp_path: Path) -> None:
-    """The peak of a thousand damaged images is that of the first hundred."""
-    for number, (name, data) in enumerate(SOUND.items()):
+    """Repeated extractions of damaged images do not raise the peak of memory."""
+    for number, (name, data) in enumerate(INTACT.items()):
         for part in range(1, 8):
             (tmp_path / f"{number:02}-{part}.{name}").write_bytes(data[: len(data) * part // 8])
     code = (

@@ -1,4 +1,4 @@
-"""Decoders say nothing, and everybody else is heard."""
+"""Isolation: decoding threads are silent, other threads are unaffected."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ LIBC = ctypes.CDLL(None)
 LIBC.fputs.argtypes = [ctypes.c_char_p, ctypes.c_void_p]
 
 
-def say(text: str) -> None:
-    """Write to C's `stderr`, as libraries do."""
+def write_to_stderr(text: str) -> None:
+    """Write to C's `stderr`, as C libraries do."""
     LIBC.fputs(text.encode() + b"\n", ctypes.c_void_p.in_dll(LIBC, "stderr").value)
     LIBC.fflush(None)
 
 
 def noisy_images(folder: Path) -> list[str]:
-    """Images of which libpng, libjpeg, libtiff, OpenCV and Pillow have much to say."""
+    """Write images about which libpng, libjpeg, libtiff, OpenCV and Pillow print warnings."""
     noise = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
     image = Image.fromarray(noise)
     paths = []
@@ -59,15 +59,17 @@ def noisy_images(folder: Path) -> list[str]:
 
 
 def test_nothing_is_written_to_stderr(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """Damaged images of all kinds are rows with errors, and no more."""
+    """Damaged images give rows with errors, and no output."""
     frame = pl.DataFrame({"path": noisy_images(tmp_path)})
     result = im.extract(frame, "path")
     assert len(im.errors(result)) > 8
     assert capfd.readouterr() == ("", "")
 
 
-def test_the_images_are_noisy(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """Without silence, the same images fill the terminal: the test above can fail."""
+def test_the_images_print_without_isolation(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Without isolation the same images print warnings: the test above can fail."""
     import cv2  # noqa: PLC0415
 
     for path in noisy_images(tmp_path):
@@ -76,7 +78,7 @@ def test_the_images_are_noisy(tmp_path: Path, capfd: pytest.CaptureFixture[str])
 
 
 def test_pillow_logs_nothing(caplog: pytest.LogCaptureFixture) -> None:
-    """A TIFF of too many samples, of which Pillow logs an error to others, is silent too."""
+    """A TIFF of too many samples, about which Pillow logs an error, is silent too."""
     file = io.BytesIO()
     Image.new("RGB", (2, 2)).save(file, "TIFF")
     tag = struct.pack("<HHIHH", 277, 3, 1, 3, 0)
@@ -92,31 +94,31 @@ def test_pillow_logs_nothing(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_other_threads_are_heard(capfd: pytest.CaptureFixture[str]) -> None:
-    """While one thread decodes, the warnings and lines of another come through."""
+    """While one thread decodes, warnings and output of another thread pass."""
     inside, done = threading.Event(), threading.Event()
 
     def decode() -> None:
         with isolated():
             warnings.warn("of a decoder", UserWarning, stacklevel=1)
-            say("of a decoder")
+            write_to_stderr("of a decoder")
             inside.set()
             assert done.wait(30)
-            say("still of a decoder")
+            write_to_stderr("still of a decoder")
 
     decoder = threading.Thread(target=decode)
     decoder.start()
     assert inside.wait(30)
-    say("of another thread")
+    write_to_stderr("of another thread")
     with pytest.warns(UserWarning, match="of another thread"):
         warnings.warn("of another thread", UserWarning, stacklevel=1)
     done.set()
     decoder.join()
-    say("afterwards")
+    write_to_stderr("afterwards")
     assert capfd.readouterr().err == "of another thread\nafterwards\n"
 
 
 def test_other_threads_see_the_users_settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pillow's settings hold for everybody but the thread that decodes."""
+    """Pillow's global settings apply to all threads that do not decode."""
     monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 500)
     file = io.BytesIO()
@@ -140,13 +142,13 @@ def test_other_threads_see_the_users_settings(monkeypatch: pytest.MonkeyPatch) -
             Image.open(io.BytesIO(truncated)).load()
         assert Image.open(io.BytesIO(large)).size == (40, 30)
         other.submit(use).result()
-    with isolated(most_pixels=500), pytest.raises(Image.DecompressionBombError):
+    with isolated(max_pixels=500), pytest.raises(Image.DecompressionBombError):
         Image.open(io.BytesIO(large))
     use()
 
 
-def test_everything_is_put_back() -> None:
-    """Filters, OpenCV's level and threads, C's `stderr` and Pillow's settings."""
+def test_everything_is_restored() -> None:
+    """Warning filters, OpenCV's state, C's `stderr` and Pillow's settings are restored."""
     stderr = ctypes.c_void_p.in_dll(LIBC, "stderr")
 
     def state() -> list[object]:
@@ -165,8 +167,8 @@ def test_everything_is_put_back() -> None:
     assert state() == before
 
 
-def test_what_the_user_sets_meanwhile_stays() -> None:
-    """A log level or filters that are set during a decoding are not undone."""
+def test_settings_made_meanwhile_stay() -> None:
+    """A log level or warning filters set by other code while decoding stay set."""
     level = get_log_level()
     with isolated():
         set_log_level(5)
@@ -193,7 +195,7 @@ def test_what_the_user_sets_meanwhile_stays() -> None:
 
 
 def test_an_exception_passes_through() -> None:
-    """Silence ends with the block, however it ends."""
+    """Isolation ends with the block, also when it raises."""
     before = list(warnings.filters)
     with pytest.raises(ZeroDivisionError), isolated():
         _ = 1 / 0

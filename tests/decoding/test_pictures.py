@@ -1,4 +1,4 @@
-"""Headers and pictures against Pillow, against samples written by hand, and damaged."""
+"""Headers and pictures: against Pillow, against specifications, and of damaged data."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ from polars_imgmeta.decoding.pictures import read_picture
 from polars_imgmeta.io.sources import BytesSource
 from polars_imgmeta.measuring import measurement
 
-# Callers judge the header before they ask for pixels.
-MOST_PIXELS: Final = 1 << 22
+# Callers check the header before they decode pixels.
+MAX_PIXELS: Final = 1 << 22
 
 
 def header_of(data: bytes) -> Header:
@@ -44,25 +44,25 @@ def header_of(data: bytes) -> Header:
     return read_header(BytesSource(data))
 
 
-def shown(data: bytes) -> Samples:
+def decode(data: bytes) -> Samples:
     """Return the picture of an image in memory, as RGB."""
     return read_picture(data, header_of(data))[..., ::-1]
 
 
 def attempt(data: bytes) -> tuple[Header | None, Samples | None, str]:
-    """Return what can be read of an image, and the error where not all can."""
+    """Return header and picture as far as they can be read, and the error or an empty string."""
     header = None
     try:
         header = header_of(data)
-        if header.width * header.height > MOST_PIXELS:
-            return header, None, "left out"
+        if header.width * header.height > MAX_PIXELS:
+            return header, None, "skipped"
         return header, read_picture(data, header), ""
     except exceptions.ImageError as error:
         return header, None, f"{error.kind}: {error}"
 
 
 def noise(rows: int, columns: int, channels: int = 3, seed: int = 0) -> Samples:
-    """Return samples without structure, so that no two mistakes look alike."""
+    """Return random samples, so that any misplaced sample shows."""
     rng = np.random.default_rng(seed)
     return rng.integers(0, 256, (rows, columns, channels), dtype=np.uint8)
 
@@ -106,14 +106,14 @@ def png(
     )
 
 
-def with_chunk(data: bytes, chunk: bytes, *, behind_pixels: bool) -> bytes:
-    """Return a PNG with one more chunk right before or behind its pixels."""
-    position = data.rindex(b"IEND" if behind_pixels else b"IDAT") - 4
+def with_chunk(data: bytes, chunk: bytes, *, after_pixels: bool) -> bytes:
+    """Return a PNG with one more chunk right before or after its pixels."""
+    position = data.rindex(b"IEND" if after_pixels else b"IDAT") - 4
     return data[:position] + chunk + data[position:]
 
 
 def exif_with(kind: int, count: int, value: bytes, appendix: bytes = b"") -> bytes:
-    """Return EXIF data whose orientation is of any type, count and content."""
+    """Return EXIF data whose orientation has this type, count and value."""
     entry = struct.pack("<HHI", 274, kind, count) + value
     return b"Exif\0\0II*\0\x08\0\0\0\x01\0" + entry + b"\0\0\0\0" + appendix
 
@@ -139,13 +139,13 @@ def jpeg_with(image: Image.Image, exif: bytes) -> bytes:
 def png_with(image: Image.Image, exif: bytes) -> bytes:
     """Return a PNG with EXIF data before its pixels."""
     chunk = png_chunk(b"eXIf", exif.removeprefix(b"Exif\0\0"))
-    return with_chunk(write(image, "PNG"), chunk, behind_pixels=False)
+    return with_chunk(write(image, "PNG"), chunk, after_pixels=False)
 
 
 def late_png_with(image: Image.Image, exif: bytes) -> bytes:
-    """Return a PNG with EXIF data behind its pixels."""
+    """Return a PNG with EXIF data after its pixels."""
     chunk = png_chunk(b"eXIf", exif.removeprefix(b"Exif\0\0"))
-    return with_chunk(write(image, "PNG"), chunk, behind_pixels=True)
+    return with_chunk(write(image, "PNG"), chunk, after_pixels=True)
 
 
 def webp_with(image: Image.Image, exif: bytes) -> bytes:
@@ -162,7 +162,7 @@ ORIENTATIONS = pytest.mark.parametrize("orientation", range(1, 9))
 
 @given(encodings())
 def test_reference(encoded: Encoded) -> None:
-    """Every encoding is read as the picture that was written."""
+    """Every encoding is decoded to the picture that was written."""
     header = header_of(encoded.data)
     assert header.format == encoded.format
     assert header.shape == encoded.reference.shape[:2]
@@ -174,7 +174,7 @@ def test_reference(encoded: Encoded) -> None:
 
 @given(encodings())
 def test_pillow(encoded: Encoded) -> None:
-    """Every encoding is read as Pillow reads it."""
+    """Every encoding is decoded as by Pillow."""
     expected = shown_by_pillow(encoded.data)
     header = header_of(encoded.data)
     assert header.shape == expected.shape[:2]
@@ -182,8 +182,8 @@ def test_pillow(encoded: Encoded) -> None:
     assert np.abs(difference).max() <= encoded.tolerance
 
 
-def test_same_content_under_any_name(tmp_path: Path) -> None:
-    """The content decides on the format, not the suffix."""
+def test_format_follows_from_content(tmp_path: Path) -> None:
+    """The format follows from the content, not from the suffix."""
     picture = Image.fromarray(noise(5, 7))
     for content in ("PNG", "BMP", "TIFF"):
         measurements = []
@@ -202,66 +202,66 @@ def test_same_content_under_any_name(tmp_path: Path) -> None:
 @CARRIERS
 @ORIENTATIONS
 def test_orientation(carrier: Callable[[Image.Image, bytes], bytes], orientation: int) -> None:
-    """Each of the eight orientations is applied, wherever EXIF data stand."""
+    """Each of the eight orientations is applied, wherever the EXIF data are stored."""
     stored = np.kron(noise(3, 5), np.ones((8, 8, 1), np.uint8))
     data = carrier(Image.fromarray(stored), exif_of(orientation))
     header = header_of(data)
     assert header.orientation == orientation
     assert header.shape == upright(stored, orientation).shape[:2]
-    unturned = shown(carrier(Image.fromarray(stored), exif_of(1)))
-    np.testing.assert_array_equal(shown(data), upright(unturned, orientation))
-    np.testing.assert_array_equal(shown(data), shown_by_pillow(data))
+    untransformed = decode(carrier(Image.fromarray(stored), exif_of(1)))
+    np.testing.assert_array_equal(decode(data), upright(untransformed, orientation))
+    np.testing.assert_array_equal(decode(data), shown_by_pillow(data))
 
 
 @ORIENTATIONS
 @pytest.mark.parametrize("compression", ["raw", "tiff_lzw"])
 def test_orientation_of_tiff(orientation: int, compression: str) -> None:
-    """The orientation of a TIFF is its tag."""
+    """The orientation of a TIFF is taken from its tag."""
     stored = noise(5, 8)
     data = write(
         Image.fromarray(stored), "TIFF", tiffinfo={274: orientation}, compression=compression
     )
     assert header_of(data).shape == upright(stored, orientation).shape[:2]
-    np.testing.assert_array_equal(shown(data), upright(stored, orientation))
+    np.testing.assert_array_equal(decode(data), upright(stored, orientation))
 
 
 @ORIENTATIONS
 def test_orientation_of_avif(orientation: int) -> None:
-    """The orientation of an AVIF is its rotation and mirroring."""
+    """The orientation of an AVIF is taken from its `irot` and `imir` properties."""
     stored = np.kron(noise(3, 5), np.ones((8, 8, 1), np.uint8))
     data = write(Image.fromarray(stored), "AVIF", exif=exif_of(orientation), quality=100, speed=10)
     assert header_of(data).shape == upright(stored, orientation).shape[:2]
-    difference = shown(data).astype(np.int64) - upright(stored, orientation)
+    difference = decode(data).astype(np.int64) - upright(stored, orientation)
     assert np.abs(difference).mean() < 10
 
 
 @ORIENTATIONS
-@pytest.mark.parametrize("behind_pixels", [False, True])
-def test_orientation_of_xmp(orientation: int, behind_pixels: bool) -> None:  # noqa: FBT001 - a parameter
-    """An XMP packet in a PNG tells the orientation too, before or behind the pixels."""
+@pytest.mark.parametrize("after_pixels", [False, True])
+def test_orientation_of_xmp(orientation: int, after_pixels: bool) -> None:  # noqa: FBT001 - a parameter
+    """The orientation in an XMP packet of a PNG is applied, before or after the pixels."""
     stored = noise(5, 8)
     chunk = png_chunk(b"iTXt", xmp_of(str(orientation)))
-    data = with_chunk(write(Image.fromarray(stored), "PNG"), chunk, behind_pixels=behind_pixels)
+    data = with_chunk(write(Image.fromarray(stored), "PNG"), chunk, after_pixels=after_pixels)
     assert header_of(data).orientation == orientation
     assert header_of(data).shape == upright(stored, orientation).shape[:2]
-    np.testing.assert_array_equal(shown(data), upright(stored, orientation))
+    np.testing.assert_array_equal(decode(data), upright(stored, orientation))
 
 
 GARBAGE: Final = {
     "zero": exif_of(0),
     "nine": exif_of(9),
-    "greatest": exif_of(65_535),
+    "maximum": exif_of(65_535),
     "float": exif_with(11, 1, struct.pack("<f", 6.5)),
     "not a number": exif_with(11, 1, struct.pack("<f", float("nan"))),
     "text": exif_with(2, 2, b"6\0\0\0"),
     "opaque": exif_with(7, 1, b"\x06\0\0\0"),
     "negative": exif_with(8, 1, b"\xff\xff\0\0"),
-    "nothing": exif_with(3, 0, b"\x06\0\0\0"),
+    "no value": exif_with(3, 0, b"\x06\0\0\0"),
     "ratio to zero": exif_with(5, 1, b"\x1a\0\0\0", struct.pack("<II", 6, 0)),
     "unknown type": exif_with(99, 1, b"\x06\0\0\0"),
     "beyond the end": exif_with(3, 1_000_000, b"\x1a\0\0\0"),
-    "cut": exif_with(3, 1, b"\x06\0\0\0")[:25],
-    "no TIFF": b"Exif\0\0garbage",
+    "truncated": exif_with(3, 1, b"\x06\0\0\0")[:25],
+    "not TIFF": b"Exif\0\0garbage",
     "empty": b"Exif\0\0",
 }
 
@@ -269,39 +269,39 @@ GARBAGE: Final = {
 @CARRIERS
 @pytest.mark.parametrize("name", GARBAGE)
 def test_garbage_orientation(carrier: Callable[[Image.Image, bytes], bytes], name: str) -> None:
-    """An orientation that is none, or broken metadata, leaves the picture as stored."""
+    """An invalid orientation or broken metadata leave the picture as stored."""
     image = Image.fromarray(noise(5, 8))
     data = carrier(image, GARBAGE[name])
     header = header_of(data)
     assert (header.orientation, header.shape) == (1, (5, 8))
-    np.testing.assert_array_equal(shown(data), shown(carrier(image, exif_of(1))))
+    np.testing.assert_array_equal(decode(data), decode(carrier(image, exif_of(1))))
 
 
 @pytest.mark.parametrize("orientation", ["", "0", "9", "x", "-6"])
-@pytest.mark.parametrize("behind_pixels", [False, True])
-def test_garbage_orientation_of_xmp(orientation: str, behind_pixels: bool) -> None:  # noqa: FBT001 - a parameter
-    """So does an XMP packet without a proper orientation."""
+@pytest.mark.parametrize("after_pixels", [False, True])
+def test_garbage_orientation_of_xmp(orientation: str, after_pixels: bool) -> None:  # noqa: FBT001 - a parameter
+    """An XMP packet with an invalid orientation leaves the picture as stored."""
     stored = noise(5, 8)
     chunk = png_chunk(b"iTXt", xmp_of(orientation))
-    data = with_chunk(write(Image.fromarray(stored), "PNG"), chunk, behind_pixels=behind_pixels)
+    data = with_chunk(write(Image.fromarray(stored), "PNG"), chunk, after_pixels=after_pixels)
     assert header_of(data).orientation == 1
-    np.testing.assert_array_equal(shown(data), stored)
+    np.testing.assert_array_equal(decode(data), stored)
 
 
 @pytest.mark.parametrize(
     "exif",
     [
         exif_with(3, 2, b"\x06\0\x06\0"),
-        GARBAGE["cut"],
+        GARBAGE["truncated"],
         GARBAGE["beyond the end"],
     ],
-    ids=["two values", "cut", "beyond the end"],
+    ids=["two values", "truncated", "beyond the end"],
 )
 @CARRIERS
-def test_broken_metadata_is_no_warning(
+def test_broken_metadata_cause_no_warning(
     carrier: Callable[[Image.Image, bytes], bytes], exif: bytes
 ) -> None:
-    """Broken metadata warn nobody, and warning filters do not change what is read."""
+    """Broken metadata cause no warning, and warning filters do not change the result."""
     data = carrier(Image.fromarray(noise(5, 8)), exif)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -329,18 +329,18 @@ def test_broken_metadata_is_no_warning(
 )
 @pytest.mark.parametrize("alpha", [0, 1, 128, 255])
 def test_alpha_is_dropped(name: str, options: dict[str, object], alpha: int) -> None:
-    """Green stays green, however transparent."""
+    """Alpha is dropped, not composited: green stays green at any opacity."""
     data = write(flat((0, 255, 0, alpha), "RGBA"), name, **options)
-    np.testing.assert_array_equal(shown(data), np.full((4, 6, 3), (0, 255, 0)))
+    np.testing.assert_array_equal(decode(data), np.full((4, 6, 3), (0, 255, 0)))
 
 
 @pytest.mark.parametrize("name", ["PNG", "TIFF", "JPEG2000", "PPM"])
 def test_high_byte(name: str) -> None:
-    """Of 16 bits the high byte is kept, neither clipped nor rounded."""
+    """Samples of 16 bits are reduced to their high byte, neither clipped nor rounded."""
     values = np.array([[0, 255, 256, 40_000], [511, 32_767, 32_768, 65_535]], np.uint16)
     expected = [[0, 0, 1, 156], [1, 127, 128, 255]]
     data = write(Image.fromarray(values), name)
-    np.testing.assert_array_equal(shown(data), np.dstack([expected] * 3))
+    np.testing.assert_array_equal(decode(data), np.dstack([expected] * 3))
 
 
 @pytest.mark.parametrize("interlaced", [False, True])
@@ -352,17 +352,17 @@ def test_png_from_specification(
     depth: int,
     interlaced: bool,  # noqa: FBT001 - a parameter
 ) -> None:
-    """PNGs that Pillow cannot write: 16-bit colour and alpha, and interlaced."""
+    """PNGs that Pillow cannot write are read: 16-bit colour and alpha, and interlaced."""
     high = noise(9, 11, channels)
     low = noise(9, 11, channels, seed=1)
     samples = high if depth == 8 else (high.astype(np.uint16) << 8 | low).astype(np.uint16)
     expected = high[..., :3] if channels >= 3 else np.dstack([high[..., 0]] * 3)
     data = png(samples, colour_type, interlaced=interlaced)
-    np.testing.assert_array_equal(shown(data), expected)
+    np.testing.assert_array_equal(decode(data), expected)
 
 
 def bmp(size: tuple[int, int], depth: int, compression: int, pixels: bytes, table: bytes) -> bytes:
-    """Return a BMP, written from the specification; a negative height counts from the top."""
+    """Return a BMP, written from the specification; a negative height means rows from the top."""
     beginning = 54 + len(table)
     parts = [40, *size, 1, depth, compression, len(pixels), 0, 0, 0, 0]
     header = struct.pack("<2sIII", b"BM", beginning + len(pixels), 0, beginning)
@@ -376,15 +376,15 @@ def bmp(size: tuple[int, int], depth: int, compression: int, pixels: bytes, tabl
         (-2, 0, b"\x00\x00\x01\x00\x02\x00\x00\x00"),
         (2, 1, b"\x01\x02\x02\x00\x00\x00\x02\x00\x01\x01\x00\x00\x00\x01"),
     ],
-    ids=["from below", "from above", "run lengths"],
+    ids=["from the bottom", "from the top", "run lengths"],
 )
 def test_bmp_from_specification(height: int, compression: int, pixels: bytes) -> None:
-    """BMPs that Pillow cannot write: rows from above, and run lengths."""
+    """BMPs that Pillow cannot write are read: rows from the top, and run lengths."""
     palette = np.arange(256 * 4, dtype=np.uint32).astype(np.uint8).reshape(256, 4)
     data = bmp((3, height), 8, compression, pixels, palette.tobytes())
     expected = palette[np.array([[0, 0, 1], [2, 0, 0]])][..., 2::-1]
-    np.testing.assert_array_equal(shown(data), expected)
-    np.testing.assert_array_equal(shown(data), shown_by_pillow(data))
+    np.testing.assert_array_equal(decode(data), expected)
+    np.testing.assert_array_equal(decode(data), shown_by_pillow(data))
 
 
 @pytest.mark.parametrize(
@@ -396,21 +396,21 @@ def test_bmp_from_specification(height: int, compression: int, pixels: bytes) ->
     ids=["5-5-5", "5-6-5"],
 )
 def test_bmp_of_16_bits(compression: int, masks: bytes, white: int, green: int) -> None:
-    """The greatest of 5 or 6 bits is full intensity: white is white."""
+    """The maximum of 5 or 6 bits is scaled to 255."""
     data = bmp((2, 1), 16, compression, struct.pack("<HH", white, green), masks)
     np.testing.assert_array_equal(shown_by_pillow(data), [[(255, 255, 255), (0, 255, 0)]])
-    np.testing.assert_array_equal(shown(data), [[(255, 255, 255), (0, 255, 0)]])
+    np.testing.assert_array_equal(decode(data), [[(255, 255, 255), (0, 255, 0)]])
 
 
 @pytest.mark.parametrize("transparency", [0, 2, b"\x00\x80\xff"])
 def test_palette_with_transparency(transparency: int | bytes) -> None:
-    """A palette is expanded, the colours of transparent entries included."""
+    """A palette is expanded, including the colours of transparent entries."""
     indices = np.array([[0, 1], [2, 0], [1, 1]], np.uint8)
     palette = np.array([[10, 20, 30], [200, 0, 0], [0, 0, 250]], np.uint8)
     image = Image.fromarray(indices)
     image.putpalette(palette.tobytes())
     data = write(image, "PNG", transparency=transparency)
-    np.testing.assert_array_equal(shown(data), palette[indices])
+    np.testing.assert_array_equal(decode(data), palette[indices])
 
 
 @pytest.mark.parametrize("name", ["PNG", "TIFF", "BMP", "GIF", "PPM", "PCX"])
@@ -418,7 +418,7 @@ def test_bilevel(name: str) -> None:
     """One bit is black or white."""
     bits = noise(5, 11)[..., 0] > 127
     data = write(Image.fromarray(bits), name)
-    np.testing.assert_array_equal(shown(data), np.dstack([bits * 255] * 3))
+    np.testing.assert_array_equal(decode(data), np.dstack([bits * 255] * 3))
 
 
 @pytest.mark.parametrize(
@@ -433,15 +433,15 @@ def test_bilevel(name: str) -> None:
     ],
 )
 def test_cmyk_jpeg(inks: tuple[int, ...], expected: tuple[int, ...]) -> None:
-    """Inks are subtracted from white."""
+    """CMYK is converted by subtracting the inks from white."""
     data = write(flat(inks, "CMYK"), "JPEG", quality=100)
-    np.testing.assert_allclose(shown(data), np.full((4, 6, 3), expected), rtol=0, atol=2)
+    np.testing.assert_allclose(decode(data), np.full((4, 6, 3), expected), rtol=0, atol=2)
 
 
 def test_rgb_jpeg() -> None:
-    """A JPEG may hold RGB as it is."""
+    """A JPEG that stores RGB is read without conversion from YCbCr."""
     data = write(flat((200, 100, 50)), "JPEG", quality=100, keep_rgb=True)
-    np.testing.assert_allclose(shown(data), np.full((4, 6, 3), (200, 100, 50)), rtol=0, atol=2)
+    np.testing.assert_allclose(decode(data), np.full((4, 6, 3), (200, 100, 50)), rtol=0, atol=2)
 
 
 @pytest.mark.parametrize(
@@ -454,30 +454,30 @@ def test_rgb_jpeg() -> None:
     ],
 )
 def test_first_frame(name: str, options: dict[str, object]) -> None:
-    """Of an animation, or of several pages, the first is the picture."""
+    """The picture is the first frame of an animation, or the first of several pages."""
     first, second = (np.full((4, 6, 3), colour, np.uint8) for colour in ((250, 0, 0), (0, 0, 90)))
     second[1:3, 1:3] = 7
     others = [Image.fromarray(second), Image.fromarray(first[::-1] // 2)]
     data = write(Image.fromarray(first), name, save_all=True, append_images=others, **options)
     assert getattr(Image.open(io.BytesIO(data)), "n_frames", 1) >= 2
-    np.testing.assert_array_equal(shown(data), first)
+    np.testing.assert_array_equal(decode(data), first)
 
 
 def test_first_picture_of_mpo() -> None:
-    """Of several JPEGs in one file, the first is the picture."""
+    """The picture of an MPO is its first JPEG."""
     second = flat((0, 0, 90)).resize((12, 8))
     data = write(flat((250, 0, 0)), "MPO", save_all=True, append_images=[second])
     with Image.open(io.BytesIO(data)) as image:
         assert image.format == "MPO"
     assert header_of(data).format == "JPEG"
-    np.testing.assert_allclose(shown(data), np.full((4, 6, 3), (250, 0, 0)), rtol=0, atol=3)
+    np.testing.assert_allclose(decode(data), np.full((4, 6, 3), (250, 0, 0)), rtol=0, atol=3)
 
 
 def test_picture_of_a_million_columns() -> None:
-    """A picture longer than OpenCV takes is read all the same."""
+    """A picture with more columns than OpenCV accepts is read."""
     bits = np.zeros((1, 2**20 + 1), np.bool_)
     bits[0, 1::3] = True
-    picture = shown(write(Image.fromarray(bits), "PNG"))
+    picture = decode(write(Image.fromarray(bits), "PNG"))
     np.testing.assert_array_equal(picture, np.dstack([bits * 255] * 3))
 
 
@@ -485,7 +485,7 @@ def test_picture_of_a_million_columns() -> None:
 
 
 def header_end(name: str, data: bytes) -> int:
-    """Return where the pixels of an image begin."""
+    """Return the offset at which the pixels of an image begin."""
     if name == "JPEG":
         scan = data.index(b"\xff\xda")
         return scan + 2 + int.from_bytes(data[scan + 2 : scan + 4], "big")
@@ -496,7 +496,7 @@ def header_end(name: str, data: bytes) -> int:
 
 @pytest.mark.parametrize("name", ["BMP", "JPEG", "PNG", "PPM", "QOI", "TGA"])
 def test_header_without_pixels(name: str) -> None:
-    """The geometry is known where the data end with the header; the picture is not."""
+    """Of data that end after the header, the header is read and the picture is corrupt."""
     data = write(Image.fromarray(noise(30, 40)), name)
     cut = data[: header_end(name, data)]
     header = header_of(cut)
@@ -506,7 +506,7 @@ def test_header_without_pixels(name: str) -> None:
 
 
 def test_header_of_huge_picture() -> None:
-    """A header is read whatever size it declares."""
+    """A header is read however large a size it declares."""
     data = bytearray(write(flat((1, 2, 3)), "PNG"))
     ihdr = struct.pack(">II", 2**31 - 1, 2**31 - 2) + data[24:29]
     data[8:33] = png_chunk(b"IHDR", ihdr)
@@ -514,7 +514,7 @@ def test_header_of_huge_picture() -> None:
 
 
 def test_header_and_pixels_must_agree() -> None:
-    """A picture of another size than its header tells is corrupt."""
+    """A picture whose size differs from its header's is corrupt."""
     data = write(flat((1, 2, 3)), "PNG")
     header = header_of(data)._replace(width=3)
     message = r"^the header tells 3 x 4 pixels, the data hold 6 x 4$"
@@ -526,7 +526,7 @@ def test_header_and_pixels_must_agree() -> None:
 
 
 def test_empty() -> None:
-    """No data are a damaged image."""
+    """Empty data are corrupt."""
     with pytest.raises(exceptions.CorruptError, match=r"^the file is empty$"):
         header_of(b"")
 
@@ -536,7 +536,7 @@ def test_empty() -> None:
     ["Not an image, whatever the name says.\n", "<!DOCTYPE html>\n<html></html>", "{}" * 40],
 )
 def test_text(content: str) -> None:
-    """Text is no image."""
+    """Text is unsupported."""
     message = r"^not an image of a known format$"
     with pytest.raises(exceptions.UnsupportedError, match=message):
         header_of(content.encode())
@@ -544,16 +544,16 @@ def test_text(content: str) -> None:
 
 @pytest.mark.parametrize("content", [b"\n", b"P6", b"BM", b"\xff\xd8\xff", b"GIF"])
 def test_few_bytes(content: bytes) -> None:
-    """A file of a few bytes is an error as any other."""
+    """A file of a few bytes is an ImageError."""
     with pytest.raises(exceptions.ImageError):
         header_of(content)
 
 
-# Of a JPEG 2000 too short data may be a coarser picture, in Pillow just as here.
+# A truncated JPEG 2000 may be a coarser picture, in Pillow too.
 @pytest.mark.parametrize("name", [name for name in FORMATS if name != "JPEG2000"])
 def test_truncated(name: str) -> None:
-    """Cut anywhere, an image is an error or, where all pixels survive, the same picture."""
-    if name == "ICO":  # of certain sizes, without orientation
+    """Truncated anywhere, an image is an error or, with all pixels present, the same picture."""
+    if name == "ICO":  # has certain sizes only, and no orientation
         data = write(Image.fromarray(noise(16, 16)), name)
     else:
         data = write(Image.fromarray(noise(6, 7)), name, exif=exif_of(6))
@@ -573,7 +573,7 @@ def test_truncated(name: str) -> None:
 
 @pytest.mark.parametrize("options", [{"progressive": True}, {"quality": 100}, {"optimize": True}])
 def test_truncated_jpeg(options: dict[str, object]) -> None:
-    """A JPEG without its end is never filled up with grey."""
+    """A truncated JPEG is corrupt, never filled up with grey."""
     data = write(Image.fromarray(noise(24, 31)), "JPEG", **options)
     header = header_of(data)
     for length in range(header_end("JPEG", data), len(data)):
@@ -582,16 +582,16 @@ def test_truncated_jpeg(options: dict[str, object]) -> None:
 
 
 def test_png_without_end() -> None:
-    """A PNG that lacks no more than its end still is the same picture."""
+    """A PNG that lacks only IEND is the same picture."""
     stored = noise(6, 7)
     data = write(Image.fromarray(stored), "PNG")
     assert data[-8:-4] == b"IEND"
-    np.testing.assert_array_equal(shown(data[:-12]), stored)
+    np.testing.assert_array_equal(decode(data[:-12]), stored)
 
 
 @given(damaged_encodings())
 def test_damaged(example: tuple[Encoded, bytes]) -> None:
-    """Damaged data are an error, or a picture of the size that the header tells."""
+    """Damaged data are a stable error, or a picture of the size in the header."""
     _, data = example
     header, picture, error = attempt(data)
     if picture is not None:
@@ -605,7 +605,7 @@ def test_damaged(example: tuple[Encoded, bytes]) -> None:
 
 @pytest.mark.parametrize("animated", [False, True])
 def test_damaged_pixels_of_png(animated: bool) -> None:  # noqa: FBT001 - a parameter
-    """Pixels of a PNG that do not match their checksums are corrupt, in an animation too."""
+    """PNG pixels that do not match their checksum are corrupt, also in an animation."""
     first, second = (Image.fromarray(noise(9, 11, seed=seed)) for seed in (1, 2))
     options = {"save_all": True, "append_images": [second]} if animated else {}
     data = bytearray(write(first, "PNG", **options))
@@ -621,25 +621,25 @@ def test_damaged_pixels_of_png(animated: bool) -> None:  # noqa: FBT001 - a para
 @pytest.mark.parametrize("name", FORMATS)
 @pytest.mark.parametrize("limit", [1, None])
 def test_limit_of_pillow(monkeypatch: pytest.MonkeyPatch, name: str, limit: int | None) -> None:
-    """Pillow's limit on pixels is the user's: it neither matters nor changes, nor warns."""
+    """The user's pixel limit of Pillow has no effect, stays as set, and causes no warning."""
     data = write(Image.fromarray(noise(16, 16)), name)
-    header, expected = header_of(data), shown(data)
+    header, expected = header_of(data), decode(data)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         assert header_of(data) == header
-        np.testing.assert_array_equal(shown(data), expected)
+        np.testing.assert_array_equal(decode(data), expected)
     assert [str(warning.message) for warning in caught] == []
     assert limit == Image.MAX_IMAGE_PIXELS
 
 
 @pytest.mark.parametrize("setting", [False, True])
 def test_truncated_images_of_pillow(monkeypatch: pytest.MonkeyPatch, setting: bool) -> None:  # noqa: FBT001 - a parameter
-    """Whether Pillow fills up truncated images stays the user's, and matters to nobody here."""
+    """The user's `LOAD_TRUNCATED_IMAGES` has no effect and stays as set."""
     monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", setting)
     for name in FORMATS:
         data = write(Image.fromarray(noise(16, 16)), name)
         assert attempt(data)[2] == ""
-        if name != "JPEG2000":  # too short, it may be a coarser picture
+        if name != "JPEG2000":  # which may be a coarser picture
             assert attempt(data[: len(data) // 2])[2].startswith("corrupt: ")
         assert setting is ImageFile.LOAD_TRUNCATED_IMAGES

@@ -1,4 +1,4 @@
-"""Headers read directly: the same as Pillow's, or none."""
+"""The quick header parsers: they agree with Pillow, or return None."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ NOISE = np.random.default_rng(3).integers(0, 256, (30, 20, 3), dtype=np.uint8)
 PICTURE = Image.fromarray(NOISE)
 
 
-def the_long_way(data: bytes) -> Header | None:
-    """Return the header that is found without the quick way, if there is one."""
+def read_without_quick(data: bytes) -> Header | None:
+    """Return the header that is read without the quick parsers, or None."""
     with mock.patch.object(headers, "read_quick_header", return_value=None):
         try:
             return read_header(BytesSource(data))
@@ -36,17 +36,17 @@ def the_long_way(data: bytes) -> Header | None:
 
 
 def is_quick(data: bytes) -> bool:
-    """Whether the quick way finds a header; which is then that of the long way."""
+    """Return whether a quick parser reads the header, and check that it is Pillow's."""
     source = BytesSource(data)
     if read_quick_header(source) is None:
         return False
-    assert read_header(source) == the_long_way(data)
+    assert read_header(source) == read_without_quick(data)
     return True
 
 
 @given(encodings(FORMATS))
-def test_what_is_found_is_what_is_shown(encoded: Encoded) -> None:
-    """Ordinary images are read quickly, and have the geometry that Pillow shows."""
+def test_ordinary_images(encoded: Encoded) -> None:
+    """Ordinary images are read by the quick parsers, with Pillow's geometry."""
     quick = read_quick_header(BytesSource(encoded.data))
     assert quick is not None
     assert (quick.format, quick.orientation) == (encoded.format, encoded.orientation)
@@ -55,34 +55,34 @@ def test_what_is_found_is_what_is_shown(encoded: Encoded) -> None:
 
 
 @given(damaged_encodings(FORMATS))
-def test_damage_is_judged_alike(drawn: tuple[Encoded, bytes]) -> None:
-    """Of a damaged image the quick way finds what the long way finds, or nothing."""
+def test_damaged_images(drawn: tuple[Encoded, bytes]) -> None:
+    """Of a damaged image the quick parsers read what Pillow reads, or nothing."""
     _, data = drawn
-    longer = the_long_way(data)
-    if read_quick_header(BytesSource(data)) and longer:
-        assert read_header(BytesSource(data)) == longer
+    expected = read_without_quick(data)
+    if read_quick_header(BytesSource(data)) and expected:
+        assert read_header(BytesSource(data)) == expected
 
 
 @given(data=st.binary(max_size=200), format=st.sampled_from(FORMATS), at=st.integers(0, 120))
 @example(data=b"", format="JPEG", at=0)
-def test_anything_may_follow(data: bytes, format: str, at: int) -> None:  # noqa: A002 - Pillow's name
-    """Whatever the bytes, the end is a header or none, and no exception."""
+def test_arbitrary_bytes(data: bytes, format: str, at: int) -> None:  # noqa: A002 - Pillow's name
+    """Any bytes give Pillow's header or None, never an exception."""
     start = write(PICTURE, format)[:at]
     for content in (data, start + data):
-        quick, longer = read_quick_header(BytesSource(content)), the_long_way(content)
-        assert quick is None or longer is None or is_quick(content)
+        quick, expected = read_quick_header(BytesSource(content)), read_without_quick(content)
+        assert quick is None or expected is None or is_quick(content)
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp"])
 def test_opencv_writes_ordinary_images(suffix: str) -> None:
-    """Those of the other library that writes most of them are read quickly too."""
+    """Images written by OpenCV are read by the quick parsers too."""
     assert is_quick(cv2.imencode(suffix, NOISE)[1].tobytes())
 
 
 @pytest.mark.parametrize("format", FORMATS)
 @pytest.mark.parametrize("size", [10, 5_000, 60_000])
 def test_long_metadata_are_skipped(format: str, size: int) -> None:  # noqa: A002
-    """A large thumbnail or profile before the size is no obstacle."""
+    """Long metadata before the size are skipped."""
     exif = Image.Exif()
     exif[ExifTags.Base.Make] = "m" * size
     exif[ExifTags.Base.Orientation] = 6
@@ -95,10 +95,8 @@ def test_long_metadata_are_skipped(format: str, size: int) -> None:  # noqa: A00
 @pytest.mark.parametrize("prefix", [b"", b"Exif\0\0"])
 @pytest.mark.parametrize("orientation", [None, 1, 6])
 @pytest.mark.parametrize("xmp", [b"", b"<x:xmpmeta/>", b'<x:x tiff:Orientation="1"/>'])
-def test_metadata_of_webp_that_turn_nothing(
-    prefix: bytes, orientation: int | None, xmp: bytes
-) -> None:
-    """Are no obstacle, with an orientation in Exif or without."""
+def test_webp_metadata_without_effect(prefix: bytes, orientation: int | None, xmp: bytes) -> None:
+    """WebP metadata that leave the picture as stored are read by the quick parser."""
     exif = Image.Exif()
     exif[ExifTags.Base.Make] = "m"
     if orientation:
@@ -109,7 +107,7 @@ def test_metadata_of_webp_that_turn_nothing(
 
 
 def jpeg_with(*segments: bytes) -> bytes:
-    """Return a JPEG with further segments at its start, each from its marker on."""
+    """Return a JPEG with further segments at its start, each given with its marker."""
     data = write(PICTURE, "JPEG")
     added = b"".join(
         segment[:2] + struct.pack(">H", len(segment)) + segment[2:] for segment in segments
@@ -118,17 +116,17 @@ def jpeg_with(*segments: bytes) -> bytes:
 
 
 def app1(content: bytes) -> bytes:
-    """Return a segment of Exif or XMP."""
+    """Return an APP1 segment, of Exif or XMP."""
     return b"\xff\xe1" + content
 
 
-def png_with(name: bytes, content: bytes, *, behind: bool = False) -> bytes:
-    """Return a PNG with one more chunk, before or behind the pixels."""
+def png_with(name: bytes, content: bytes, *, after: bool = False) -> bytes:
+    """Return a PNG with one more chunk, before or after the pixels."""
     data = write(PICTURE, "PNG")
-    place = len(data) - 12 if behind else 33
+    position = len(data) - 12 if after else 33
     checksum = zlib.crc32(name + content)
     chunk = struct.pack(">I", len(content)) + name + content + struct.pack(">I", checksum)
-    return data[:place] + chunk + data[place:]
+    return data[:position] + chunk + data[position:]
 
 
 XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/" tiff:Orientation="6"/>'
@@ -142,11 +140,11 @@ XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/" tiff:Orientation="6"/>'
         jpeg_with(app1(exif_of(6)[:-6])),
         png_with(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + XMP),
         png_with(b"zTXt", b"Raw profile type exif\0\0" + zlib.compress(b"\nexif\n1\n00")),
-        png_with(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + XMP, behind=True),
+        png_with(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + XMP, after=True),
         png_with(b"tEXt", b"exif\0" + exif_of(6)),
-        png_with(b"tEXt", b"exif\0" + exif_of(6), behind=True),
+        png_with(b"tEXt", b"exif\0" + exif_of(6), after=True),
         png_with(b"iTXt", b"xmp\0\0\0\0\0" + XMP),
-        png_with(b"prVt", b"of somebody's own"),
+        png_with(b"prVt", b"private"),
         write(PICTURE, "PNG", save_all=True, append_images=[PICTURE.rotate(90)]),
         write(PICTURE, "WEBP", save_all=True, append_images=[PICTURE.rotate(180)]),
         write(PICTURE, "WEBP", xmp=XMP),
@@ -161,9 +159,9 @@ XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/" tiff:Orientation="6"/>'
         "jpeg-exif-cut",
         "png-xmp",
         "png-raw-exif",
-        "png-xmp-behind",
+        "png-xmp-after",
         "png-exif-as-text",
-        "png-exif-as-text-behind",
+        "png-exif-as-text-after",
         "png-xmp-as-text",
         "png-private",
         "png-animated",
@@ -175,13 +173,13 @@ XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/" tiff:Orientation="6"/>'
         "webp-cut",
     ],
 )
-def test_the_unusual_is_left_to_pillow(data: bytes) -> None:
-    """What may change the geometry in a rare way is not judged here."""
+def test_unusual_images_are_left_to_pillow(data: bytes) -> None:
+    """Rare features that may change the geometry are left to Pillow."""
     assert read_quick_header(BytesSource(data)) is None
 
 
 def test_exif_in_a_text_of_a_png() -> None:
-    """Pillow obeys it, and so does a header."""
+    """An orientation in a `tEXt` chunk is applied, as Pillow applies it."""
     data = png_with(b"tEXt", b"exif\0" + exif_of(6))
     assert read_header(BytesSource(data)).shape == shown_by_pillow(data).shape[:2] == (20, 30)
 
@@ -190,20 +188,20 @@ def test_exif_in_a_text_of_a_png() -> None:
     "data",
     [
         png_with(b"tEXt", b"Comment\0a picture"),
-        png_with(b"eXIf", exif_of(6)[6:], behind=True),
+        png_with(b"eXIf", exif_of(6)[6:], after=True),
         jpeg_with(app1(exif_of(6)), app1(b"http://ns.adobe.com/xap/1.0/\0" + XMP)),
         jpeg_with(b"\xff\xfe a comment", app1(exif_of(8))),
     ],
-    ids=["png-text", "png-exif-behind", "jpeg-exif-and-xmp", "jpeg-comment"],
+    ids=["png-text", "png-exif-after", "jpeg-exif-and-xmp", "jpeg-comment"],
 )
-def test_the_usual_is_not(data: bytes) -> None:
-    """Comments, and metadata that tell the orientation in the usual way."""
+def test_usual_metadata_are_read(data: bytes) -> None:
+    """Comments and common orientation metadata are read by the quick parsers."""
     assert is_quick(data)
     assert read_header(BytesSource(data)).shape == shown_by_pillow(data).shape[:2]
 
 
 def exif_with(entries: list[tuple[int, int, int, int]], order: str) -> bytes:
-    """Return Exif data of these entries: tag, type, count, and value or its place."""
+    """Return Exif data of these entries: tag, type, count, and value or offset."""
     magic = b"II*\0" if order == "<" else b"MM\0*"
     packed = b"".join(
         struct.pack(order + "HHIHH", tag, kind, count, value, 0)
@@ -233,10 +231,10 @@ def test_odd_exif(
     entries: list[tuple[int, int, int, int]],
     format: str,  # noqa: A002 - Pillow's name
 ) -> None:
-    """Orientations of odd types, values or places are judged as Pillow judges them."""
+    """Orientations of odd types, values or offsets are read as Pillow reads them."""
     exif = exif_with(entries, order)
     data = jpeg_with(app1(exif)) if format == "JPEG" else png_with(b"eXIf", exif[6:])
-    assert read_header(BytesSource(data)) == the_long_way(data)
+    assert read_header(BytesSource(data)) == read_without_quick(data)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         assert read_header(BytesSource(data)).shape == shown_by_pillow(data).shape[:2]

@@ -1,11 +1,11 @@
-"""Coverage-guided fuzzing of an image's way through the package, run by hand.
+"""Coverage-guided fuzzing of the measurement of an image, run by hand.
 
     pip install atheris
     python tests/fuzz/fuzz_measure.py [CORPUS] [-max_total_time=600]
 
-CORPUS is a folder of images to begin with; libFuzzer's options follow. A finding
-is whatever is not a value or an error of a row: another exception, a value out
-of range, geometry that comes and goes, a message with an address in it.
+CORPUS is a folder of seed images; libFuzzer's options follow. A finding is anything
+but values or a row's error: another exception, a value out of range, incomplete
+geometry, a message that is long or contains an address.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ import polars_imgmeta as im
 from polars_imgmeta.measuring.measurement import measure
 
 _MAX_PIXELS = 1 << 22
-_LONGEST_MESSAGE = 250
+_MAX_MESSAGE_LENGTH = 250
 
 
 def check(data: bytes) -> None:
-    """Measure one image and hold the result to its promises."""
+    """Measure one image and check values, geometry and message."""
     with tempfile.NamedTemporaryFile() as file:
         file.write(data)
         file.flush()
@@ -36,13 +36,13 @@ def check(data: bytes) -> None:
         assert len(measurement.values) == len(im.GROUPS["standard"]), measurement
     else:
         assert " at 0x" not in str(measurement.error), measurement.error
-        assert len(str(measurement.error)) < _LONGEST_MESSAGE, measurement.error
+        assert len(str(measurement.error)) < _MAX_MESSAGE_LENGTH, measurement.error
         assert "\n" not in str(measurement.error), measurement.error
 
 
 def main() -> None:
-    """Hand over to libFuzzer."""
-    import atheris  # noqa: PLC0415 - is not among the dependencies
+    """Run libFuzzer."""
+    import atheris  # noqa: PLC0415 - not a dependency
 
     atheris.instrument_all()
     atheris.Setup(sys.argv, check)

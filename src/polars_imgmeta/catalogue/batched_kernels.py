@@ -1,9 +1,9 @@
-"""The formulas for many small pictures of one size at once.
+"""Kernels for batches of small pictures of one size.
 
-Each function has the name of a property and its value, to the last bit, for
-every picture of a stack: `uint8` of shape (n, rows, columns), or (n, rows,
-columns, 3) of colours. On a picture of 32 x 32 pixels, the calls that compute one
-property take longer than the property.
+Each function has the name of a property and returns, for every picture of a batch,
+the value of its kernel to the last bit. A batch is `uint8` of shape (n, rows, columns),
+or (n, rows, columns, 3) of colours. On a picture of 32 x 32 pixels, the overhead of
+the calls exceeds the computation of a property.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from polars_imgmeta.catalogue import kernels
 from polars_imgmeta.catalogue.kernels import Colours, Intensity
 from polars_imgmeta.decoding.opencv import cv2
 
-# Of larger pictures, a call for each is no loss; and these sums fit into 31 bits.
-_MOST_SUMMED = 1 << 16
-_MOST_SQUARED = 1 << 12
+# Pixels of a picture. Up to these, sums fit into int32; beyond, batching gains nothing.
+_MAX_SUM_PIXELS = 1 << 16
+_MAX_SQUARES_PIXELS = 1 << 12
 
 
 def brightness(intensities: Intensity) -> list[float]:
@@ -51,21 +51,21 @@ def sharpness(intensities: Intensity) -> list[float]:
         >>> sharpness(np.array([[*step, *step], [*step, *step]]))
         [0.125, 0.125]
     """
-    # One picture beside the other. Between them, as beyond the edges of a single one,
-    # the slope is that of the nearest column, and no pixel can be part of an edge.
+    # All pictures side by side, each padded by a column on either side: pixels are
+    # replicated and gradients zero there, as `Canny` has them beyond its borders.
     pictures, rows, columns = intensities.shape
-    spaced = np.empty((rows, pictures, columns + 2), np.uint8)
-    spaced[:, :, 1:-1] = intensities.swapaxes(0, 1)
-    spaced[:, :, 0] = spaced[:, :, 1]
-    spaced[:, :, -1] = spaced[:, :, -2]
-    row = spaced.reshape(rows, -1)
-    slopes = cv2.spatialGradient(row, ksize=3, borderType=cv2.BORDER_REPLICATE)
-    for slope in slopes:
-        between = slope.reshape(spaced.shape)
-        between[:, :, 0] = between[:, :, -1] = 0
-    edges = cv2.Canny(*slopes, *kernels.CANNY_THRESHOLDS, L2gradient=False)
-    marked = np.count_nonzero(edges.reshape(spaced.shape), axis=(0, 2))
-    return [number / (rows * columns) for number in marked.tolist()]
+    padded = np.empty((rows, pictures, columns + 2), np.uint8)
+    padded[:, :, 1:-1] = intensities.swapaxes(0, 1)
+    padded[:, :, 0] = padded[:, :, 1]
+    padded[:, :, -1] = padded[:, :, -2]
+    joined = padded.reshape(rows, -1)
+    gradients = cv2.spatialGradient(joined, ksize=3, borderType=cv2.BORDER_REPLICATE)
+    for gradient in gradients:
+        separate = gradient.reshape(padded.shape)
+        separate[:, :, 0] = separate[:, :, -1] = 0
+    edges = cv2.Canny(*gradients, *kernels.CANNY_THRESHOLDS, L2gradient=False)
+    counts = np.count_nonzero(edges.reshape(padded.shape), axis=(0, 2))
+    return [count / (rows * columns) for count in counts.tolist()]
 
 
 def pixel_entropy(colours: Colours) -> list[float]:
@@ -90,23 +90,23 @@ def symmetry(intensities: Intensity) -> list[float]:
     half = columns // 2
     if half == 0:
         return [1.0] * pictures
-    line = intensities.reshape(-1, columns)
-    difference = cv2.absdiff(line[:, :half], cv2.flip(line[:, columns - half :], 1))
+    stacked = intensities.reshape(-1, columns)
+    difference = cv2.absdiff(stacked[:, :half], cv2.flip(stacked[:, columns - half :], 1))
     errors = _sums_of_squares(difference.reshape(pictures, rows, half).astype(np.uint8, copy=False))
     return [kernels.symmetry_of(error, rows * half) for error in errors]
 
 
-def _sums(stack: Intensity) -> list[int]:
-    lines = stack.reshape(len(stack), -1)
-    if lines.shape[1] > _MOST_SUMMED:
-        return [kernels.sum_of(picture) for picture in stack]
-    sums: list[int] = cv2.reduce(lines, 1, cv2.REDUCE_SUM, dtype=cv2.CV_32S)[:, 0].tolist()
+def _sums(batch: Intensity) -> list[int]:
+    flat = batch.reshape(len(batch), -1)
+    if flat.shape[1] > _MAX_SUM_PIXELS:
+        return [kernels.sum_of(picture) for picture in batch]
+    sums: list[int] = cv2.reduce(flat, 1, cv2.REDUCE_SUM, dtype=cv2.CV_32S)[:, 0].tolist()
     return sums
 
 
-def _sums_of_squares(stack: NDArray[np.uint8]) -> list[int]:
-    if stack[0].size > _MOST_SQUARED:
-        return [kernels.sum_of_squares(picture) for picture in stack]
-    lines = stack.reshape(len(stack), -1).astype(np.int32)
-    sums: list[int] = np.einsum("ij,ij->i", lines, lines).tolist()
+def _sums_of_squares(batch: NDArray[np.uint8]) -> list[int]:
+    if batch[0].size > _MAX_SQUARES_PIXELS:
+        return [kernels.sum_of_squares(picture) for picture in batch]
+    flat = batch.reshape(len(batch), -1).astype(np.int32)
+    sums: list[int] = np.einsum("ij,ij->i", flat, flat).tolist()
     return sums

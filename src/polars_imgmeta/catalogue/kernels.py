@@ -1,15 +1,14 @@
-"""The formulas: a picture in, a number out.
+"""The kernels: functions that compute a property of one picture.
 
-A kernel has the name of its property. It takes what the catalogue says that it
-needs, and knows neither Polars nor files:
+A kernel has the name of its property, and one argument, named in the catalogue:
 
 - `shape`: rows and columns of the picture;
-- `intensity`: the grey picture Y, `uint8` of shape (rows, columns);
-- `colours`: the picture itself, `uint8` of shape (rows, columns, 3).
+- `intensity`: the luma Y, `uint8` of shape (rows, columns);
+- `colours`: the picture itself, `uint8` of shape (rows, columns, 3), BGR.
 
-Sums are taken in whole numbers, so that a result depends neither on the number
-of threads nor on the order of summation. The steps from these sums to the value
-are functions of their own (`..._of`), which `stacks` shares.
+Sums are integers, so that values depend neither on the number of threads nor on
+the order of summation. The functions `..._of` turn sums into values, here and in
+`batched_kernels`.
 """
 
 from __future__ import annotations
@@ -27,19 +26,19 @@ Shape: TypeAlias = tuple[int, int]
 Intensity: TypeAlias = NDArray[np.uint8]
 Colours: TypeAlias = NDArray[np.uint8]
 
-# Where the published definitions put the value 1.
-_FULL_INTENSITY = 255
-_FULL_CONTRAST = 200
-_FULL_ASYMMETRY = 15_000
+# The divisors of the published definitions.
+_MAX_INTENSITY = 255
+_CONTRAST_SCALE = 200
+_ASYMMETRY_SCALE = 15_000
 
-# The customary thresholds of Canny for 8-bit pictures: an edge starts above the
-# second and continues above the first.
+# Customary hysteresis thresholds for 8-bit pictures: an edge starts above the second
+# and continues above the first.
 CANNY_THRESHOLDS = (100, 200)
 
-# Whole numbers of 63 bits, to hold sums of n log2 n.
-_LARGEST_WHOLE = 62
-# Runs of as many pixels of one colour are looked up; the few longer ones are computed.
-_TABLED = 4096
+# Sums of n log2 n, in fixed point, stay below 2^62, and so within int64.
+_SUM_BITS = 62
+# n log2 n is tabulated below this n; few runs of equal pixels are as long.
+_TABLE_SIZE = 4096
 
 
 def width(shape: Shape) -> int:
@@ -93,8 +92,8 @@ def brightness(intensity: Intensity) -> float:
 
 
 def brightness_of(total: int, count: int) -> float:
-    """Return the brightness, from the sum and number of intensities."""
-    return total / (_FULL_INTENSITY * count)
+    """Return the brightness, from the sum of `count` intensities."""
+    return total / (_MAX_INTENSITY * count)
 
 
 def contrast(intensity: Intensity) -> float:
@@ -110,16 +109,16 @@ def contrast(intensity: Intensity) -> float:
 
 
 def contrast_of(total: int, squares: int, count: int) -> float:
-    """Return the contrast, from the sum of intensities, of their squares, and their number."""
-    # n * sum(y^2) - sum(y)^2, exactly: no cancellation on uniform pictures.
+    """Return the contrast, from the sum of `count` intensities and the sum of their squares."""
+    # n * sum(y^2) - sum(y)^2 in integers: no cancellation on uniform pictures.
     scaled_variance = count * squares - total**2
-    return min(1.0, math.sqrt(scaled_variance) / count / _FULL_CONTRAST)
+    return min(1.0, math.sqrt(scaled_variance) / count / _CONTRAST_SCALE)
 
 
 def sharpness(intensity: Intensity) -> float:
-    """Return the share of pixels that the Canny detector marks as edge, 0 to 1.
+    """Return the fraction of pixels that the Canny detector marks as edge, 0 to 1.
 
-    Thresholds 100 and 200, a Sobel aperture of 3, the L1 norm of the gradient.
+    Thresholds 100 and 200, Sobel aperture 3, L1 norm of the gradient.
 
     Source:
         J. Canny, "A Computational Approach to Edge Detection", IEEE
@@ -138,8 +137,8 @@ def sharpness(intensity: Intensity) -> float:
 def pixel_entropy(colours: Colours) -> float:
     """Return the Shannon entropy of the distribution of distinct colours, in bits.
 
-    0 for a picture of one colour; the logarithm to base 2 of the number of
-    pixels where each has a colour of its own, hence at most 24.
+    0 for a picture of one colour; log2 of the number of pixels where no two have
+    the same colour, hence at most 24.
 
     Source:
         C. E. Shannon, "A Mathematical Theory of Communication", Bell System
@@ -154,56 +153,58 @@ def pixel_entropy(colours: Colours) -> float:
 
 
 def entropies(colours: Colours) -> list[float]:
-    """Return the pixel entropy of each picture of a stack, (n, rows, columns, 3).
+    """Return the pixel entropy of each picture of a batch, of shape (n, rows, columns, 3).
 
-    Of counts c of each colour among n pixels it is (n log2 n - sum(c log2 c)) / n,
+    With counts c of each colour among n pixels it is (n log2 n - sum(c log2 c)) / n,
     with n log2 n and c log2 c in fixed point.
     """
     pictures, rows, columns = colours.shape[:3]
     count = rows * columns
-    # One integer for each colour; sorted, equal colours are neighbours.
+    # One integer per pixel; sorting makes equal colours adjacent.
     samples = colours.reshape(pictures * rows, columns, 3)
     packed = cv2.cvtColor(samples, cv2.COLOR_BGR2BGRA).view(np.uint32).reshape(pictures, count)
     packed.sort(axis=1)
-    line = packed.reshape(-1)
-    begins = np.empty(line.size + 1, np.bool_)
-    np.not_equal(line[1:], line[:-1], out=begins[1:-1])
-    begins[::count] = True
-    bounds = np.flatnonzero(begins)
+    flat = packed.reshape(-1)
+    is_start = np.empty(flat.size + 1, np.bool_)
+    np.not_equal(flat[1:], flat[:-1], out=is_start[1:-1])
+    is_start[::count] = True
+    bounds = np.flatnonzero(is_start)
     runs = bounds[1:] - bounds[:-1]
-    point = _LARGEST_WHOLE - math.ceil(math.log2(1 + count * math.log2(count)))
-    terms = _weights(point).take(runs, mode="clip")
-    if count >= _TABLED:
-        for long in np.flatnonzero(runs >= _TABLED):
-            terms[long] = _weight(int(runs[long]), point)
+    fraction_bits = _SUM_BITS - math.ceil(math.log2(1 + count * math.log2(count)))
+    terms = _tabulate_n_log_n(fraction_bits).take(runs, mode="clip")
+    if count >= _TABLE_SIZE:
+        for long in np.flatnonzero(runs >= _TABLE_SIZE):
+            terms[long] = _n_log_n(int(runs[long]), fraction_bits)
     if pictures == 1:
         sums = [int(terms.sum())]
     else:
         sums = np.add.reduceat(terms, np.searchsorted(bounds, count * np.arange(pictures))).tolist()
-    whole = _weight(count, point)
-    return [math.ldexp(whole - total, -point) / count for total in sums]
+    maximum = _n_log_n(count, fraction_bits)
+    return [math.ldexp(maximum - total, -fraction_bits) / count for total in sums]
 
 
 @cache
-def _weights(point: int) -> NDArray[np.int64]:
-    """Return n log2 n of small n, in fixed point; cut off where no picture needs it."""
-    most = 2**_LARGEST_WHOLE
-    return np.array([0, *(min(_weight(n, point), most) for n in range(1, _TABLED))], np.int64)
+def _tabulate_n_log_n(fraction_bits: int) -> NDArray[np.int64]:
+    """Return n log2 n for n below the table size, clipped above what any run can reach."""
+    limit = 2**_SUM_BITS
+    terms = (min(_n_log_n(n, fraction_bits), limit) for n in range(1, _TABLE_SIZE))
+    return np.array([0, *terms], np.int64)
 
 
-def _weight(n: int, point: int) -> int:
-    """Return n log2 n in fixed point, with so many binary places."""
-    # Apart from the odd factor it is a whole number, so that halves stay exact.
+def _n_log_n(n: int, fraction_bits: int) -> int:
+    """Return n log2 n in fixed point."""
+    # The part of a power of two is an integer, so that fractions 1/2, 1/4... are exact.
     twos = (n & -n).bit_length() - 1
-    return (n * twos << point) + round(math.ldexp(n * math.log2(n >> twos), point))
+    odd_part = round(math.ldexp(n * math.log2(n >> twos), fraction_bits))
+    return (n * twos << fraction_bits) + odd_part
 
 
 def symmetry(intensity: Intensity) -> float:
-    """Return how alike the left half and the mirrored right half are, 0 to 1.
+    """Return the similarity of the left half and the mirrored right half, 0 to 1.
 
     1 minus the mean squared error between the outer `floor(width / 2)` columns
-    on either side, over 15,000; 0 where that is negative. A picture one pixel
-    wide mirrors itself.
+    on either side, over 15,000; 0 where that is negative, and 1 for a picture of
+    one column.
 
     Examples:
         >>> symmetry(np.array([[1, 2, 3, 2, 1]], np.uint8))
@@ -217,24 +218,24 @@ def symmetry(intensity: Intensity) -> float:
         return 1.0
     left = intensity[:, :half]
     mirrored_right = cv2.flip(intensity[:, columns - half :], 1)
-    return symmetry_of(_whole(cv2.norm(left, mirrored_right, cv2.NORM_L2SQR)), rows * half)
+    return symmetry_of(_round(cv2.norm(left, mirrored_right, cv2.NORM_L2SQR)), rows * half)
 
 
 def symmetry_of(squared_error: int, count: int) -> float:
-    """Return the symmetry, from the sum of squared differences and their number."""
-    return max(0.0, 1.0 - squared_error / count / _FULL_ASYMMETRY)
+    """Return the symmetry, from the sum of `count` squared differences."""
+    return max(0.0, 1.0 - squared_error / count / _ASYMMETRY_SCALE)
 
 
 def sum_of(intensity: Intensity) -> int:
     """Return the sum of intensities."""
-    return _whole(cv2.sumElems(intensity)[0])
+    return _round(cv2.sumElems(intensity)[0])
 
 
 def sum_of_squares(intensity: Intensity) -> int:
     """Return the sum of squared intensities."""
-    return _whole(cv2.norm(intensity, cv2.NORM_L2SQR))
+    return _round(cv2.norm(intensity, cv2.NORM_L2SQR))
 
 
-def _whole(total: float) -> int:
-    """Undo what OpenCV loses of a whole number when it squares a square root."""
+def _round(total: float) -> int:
+    """Round a sum that OpenCV computed as the square of a square root."""
     return round(total)

@@ -1,1 +1,1 @@
-"""From encoded bytes to headers and pixels."""
+"""Decoding of encoded images into headers and pixels."""

@@ -1,18 +1,17 @@
-"""Decoding apart from the rest of the process: silent, and by our rules alone.
+"""Isolation of decoders from the process: no output, and no influence of user settings.
 
-Decoders speak of what they overlook: Pillow by warnings and a log, libjpeg, libpng and
-libtiff through C's `stderr`, OpenCV through a log of its own. Here all of that is
-either harmless or a row's error, thousands of lines of it. And they obey settings
-of the user's that are not meant for us: filters that turn warnings into errors,
-Pillow's limit on pixels, its leniency with truncated files.
+Decoders report recoverable problems: Pillow through warnings and logging, libjpeg,
+libpng and libtiff through C's `stderr`, OpenCV through its own log. Here each of these
+is harmless or already a row's error, and there can be thousands. Decoders also obey
+process-wide settings that are meant for other code: warning filters that raise,
+Pillow's pixel limit, its tolerance of truncated files.
 
-All these belong to the process. While some thread decodes they are replaced by
-ones that ask which thread it is: a decoding thread is not heard and sees our
-rules, every other is heard and sees what the user set. OpenCV's log alone knows
-no threads; its level is lowered and put back, and so is the number of its own
-threads: those of the shared pool have a picture each, and threads within them take
-from each other. Who sets either meanwhile to what it is lowered to finds it put back
-all the same. Nothing touches `sys.stderr` or file descriptor 2.
+While any thread decodes, these globals are replaced by objects that check the calling
+thread: a decoding thread is silent and sees the settings of this package, every other
+thread reports as usual and sees the user's. OpenCV's log level and thread count have
+no per-thread form. They are lowered, the thread count because each thread of the pool
+already decodes a picture of its own, and restored afterwards, unless other code has
+set another value meanwhile. `sys.stderr` and file descriptor 2 stay untouched.
 """
 
 from __future__ import annotations
@@ -31,39 +30,38 @@ from polars_imgmeta.decoding.opencv import cv2, get_log_level, set_log_level
 
 _SILENT = 0  # OpenCV's LOG_LEVEL_SILENT
 _STDERR = 2
-_UNBUFFERED = 2  # C's _IONBF: each message is written by the thread that has it
+_UNBUFFERED = 2  # C's _IONBF: each message is written by the thread that emits it
 
 
 class _ThisThread(threading.local):
     decoding = False
-    most_pixels = math.inf
+    max_pixels = math.inf
 
 
 _this_thread = _ThisThread()
 
 
-class _DecodingThreads:
-    """Stands where a warning filter has a pattern; matches by thread, not by text."""
+class _DecodingThreadPattern:
+    """The pattern of a warning filter; matches by thread, not by text."""
 
     def match(self, _text: str) -> bool:
         return _this_thread.decoding
 
 
-class _QuietThreads(logging.Filter):
-    """Drops what a decoding thread logs."""
+class _DecodingThreadFilter(logging.Filter):
+    """A logging filter that drops the records of decoding threads."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         del record
         return not _this_thread.decoding
 
 
-# Of Pillow's loggers the one that has more to say than for debugging.
+# The only logger of Pillow that emits above level DEBUG while decoding.
 _logger = logging.getLogger("PIL.TiffImagePlugin")
-_log_filter = _QuietThreads()
+_log_filter = _DecodingThreadFilter()
 
-# For its action, message, category, module and line.
-_filter: Any = ("ignore", _DecodingThreads(), Warning, None, 0)
-
+# Action, message, category, module and line.
+_warning_filter: Any = ("ignore", _DecodingThreadPattern(), Warning, None, 0)
 
 _CWrite = ctypes.CFUNCTYPE(ctypes.c_ssize_t, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)
 
@@ -80,7 +78,7 @@ class _CookieFunctions(ctypes.Structure):
 
 
 def _is_gnu() -> bool:
-    """Whether C's library is the GNU one, in which `stderr` is a variable to set."""
+    """Return whether the C library is glibc, whose `stderr` is an assignable variable."""
     try:
         return (os.confstr("CS_GNU_LIBC_VERSION") or "").startswith("glibc")
     except (AttributeError, OSError, ValueError):
@@ -88,14 +86,14 @@ def _is_gnu() -> bool:
 
 
 class _CStderr:
-    """C's variable `stderr`, where it can be replaced: with the GNU C library."""
+    """C's variable `stderr`; a no-op where it cannot be replaced, outside glibc."""
 
     def __init__(self) -> None:
         self._variable: ctypes.c_void_p | None = None
         if not _is_gnu():
             return
         libc = ctypes.CDLL(None)
-        # Kept, so that C can call it as long as the process lives.
+        # Referenced for the life of the process: C may call it at any time.
         self._functions = _CookieFunctions(None, _CWrite(self._write), None, None)
         libc.fopencookie.restype = ctypes.c_void_p
         libc.fopencookie.argtypes = [ctypes.c_void_p, ctypes.c_char_p, _CookieFunctions]
@@ -122,60 +120,60 @@ class _CStderr:
             self._variable.value = self._selective
 
     def restore(self) -> None:
-        # Unless somebody has put theirs there meanwhile.
+        # Unless other code has replaced it meanwhile.
         if self._variable is not None and self._variable.value == self._selective:
             self._variable.value = self._original
 
 
-class _Leniency:
-    """Pillow's `LOAD_TRUNCATED_IMAGES`: none for a decoding thread."""
+class _TruncationSetting:
+    """Pillow's `LOAD_TRUNCATED_IMAGES`: false for decoding threads."""
 
-    def __init__(self, users: object) -> None:
-        self.users = users
+    def __init__(self, original: object) -> None:
+        self.original = original
 
     def __bool__(self) -> bool:
-        return bool(self.users) and not _this_thread.decoding
+        return bool(self.original) and not _this_thread.decoding
 
 
-class _Limit(int):
-    """Pillow's `MAX_IMAGE_PIXELS`: for a decoding thread what its header was judged by."""
+class _PixelLimit(int):
+    """Pillow's `MAX_IMAGE_PIXELS`: for decoding threads, the limit of `isolated`."""
 
-    users: int | None
+    original: int | None
     factor = 1
 
     def __lt__(self, pixels: int) -> bool:
         if _this_thread.decoding:
-            return _this_thread.most_pixels * self.factor < pixels
-        return self.users is not None and self.users * self.factor < pixels
+            return _this_thread.max_pixels * self.factor < pixels
+        return self.original is not None and self.original * self.factor < pixels
 
-    def __rmul__(self, factor: int) -> _Limit:
-        limit = _Limit(factor * int(self))
-        limit.users = self.users
+    def __rmul__(self, factor: int) -> _PixelLimit:
+        limit = _PixelLimit(factor * int(self))
+        limit.original = self.original
         limit.factor = factor * self.factor
         return limit
 
 
 class _PillowSettings:
-    """The two settings of Pillow's that decide what it decodes."""
+    """Pillow's two global settings that decide which images it decodes."""
 
     def replace(self) -> None:
-        self._leniency = ImageFile.LOAD_TRUNCATED_IMAGES
+        self._truncation = ImageFile.LOAD_TRUNCATED_IMAGES
         self._limit = Image.MAX_IMAGE_PIXELS
-        ImageFile.LOAD_TRUNCATED_IMAGES = cast("bool", _Leniency(self._leniency))
-        limit = _Limit(self._limit or 0)
-        limit.users = self._limit
+        ImageFile.LOAD_TRUNCATED_IMAGES = cast("bool", _TruncationSetting(self._truncation))
+        limit = _PixelLimit(self._limit or 0)
+        limit.original = self._limit
         Image.MAX_IMAGE_PIXELS = limit
 
     def restore(self) -> None:
-        # Unless the user has set them meanwhile.
-        if isinstance(ImageFile.LOAD_TRUNCATED_IMAGES, _Leniency):
-            ImageFile.LOAD_TRUNCATED_IMAGES = self._leniency
-        if isinstance(Image.MAX_IMAGE_PIXELS, _Limit):
+        # Unless other code has set them meanwhile.
+        if isinstance(ImageFile.LOAD_TRUNCATED_IMAGES, _TruncationSetting):
+            ImageFile.LOAD_TRUNCATED_IMAGES = self._truncation
+        if isinstance(Image.MAX_IMAGE_PIXELS, _PixelLimit):
             Image.MAX_IMAGE_PIXELS = self._limit
 
 
-class _Process:
-    """What belongs to the process, replaced from the first decoder to the last."""
+class _ProcessState:
+    """Process-wide state, replaced from the first decoding thread until the last leaves."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -196,13 +194,13 @@ class _Process:
                 set_log_level(_SILENT)
                 self.opencv_threads = cv2.getNumThreads()
                 cv2.setNumThreads(1)
-            self.filter_first()
+            self.put_filter_first()
 
     @staticmethod
-    def filter_first() -> None:
-        """Put our filter first again: whoever sets one meanwhile puts it before ours."""
-        if warnings.filters[:1] != [_filter]:
-            warnings.filters.insert(0, _filter)  # type: ignore[attr-defined]
+    def put_filter_first() -> None:
+        """Move the warning filter to the front, before filters that were added meanwhile."""
+        if warnings.filters[:1] != [_warning_filter]:
+            warnings.filters.insert(0, _warning_filter)  # type: ignore[attr-defined]
 
     def leave(self) -> None:
         with self.lock:
@@ -218,45 +216,45 @@ class _Process:
             set_log_level(self.log_level)
         if cv2.getNumThreads() == 1:
             cv2.setNumThreads(self.opencv_threads)
-        while _filter in warnings.filters:
-            warnings.filters.remove(_filter)  # type: ignore[attr-defined]
+        while _warning_filter in warnings.filters:
+            warnings.filters.remove(_warning_filter)  # type: ignore[attr-defined]
 
-    def forget_decoders(self) -> None:
-        """Begin anew in a forked child, where no other thread is left to leave."""
+    def reset_after_fork(self) -> None:
+        """Restore everything in a forked child, where the decoding threads no longer exist."""
         self.lock = threading.Lock()
         if self.decoders:
             self.decoders = 0
             self.restore()
 
 
-_process = _Process()
+_process = _ProcessState()
 
 if hasattr(os, "register_at_fork"):  # not on Windows
-    os.register_at_fork(after_in_child=_process.forget_decoders)
+    os.register_at_fork(after_in_child=_process.reset_after_fork)
 
 
 class isolated:  # noqa: N801 - used like a function
-    """Keep the decoders of this thread apart; a context that may be nested.
+    """Isolate the decoders of this thread; a context manager that may be nested.
 
     Args:
-        most_pixels: The size from which Pillow shall refuse an image, such as
-            one within an icon that its header did not tell.
+        max_pixels: Pillow's `MAX_IMAGE_PIXELS` for this thread, against images whose
+            size the header does not declare, such as those inside an icon.
     """
 
-    __slots__ = ("_most_pixels", "_outer")
+    __slots__ = ("_max_pixels", "_outer")
 
-    def __init__(self, most_pixels: float = math.inf) -> None:
-        self._most_pixels = most_pixels
+    def __init__(self, max_pixels: float = math.inf) -> None:
+        self._max_pixels = max_pixels
 
     def __enter__(self) -> None:
-        self._outer = _this_thread.decoding, _this_thread.most_pixels
+        self._outer = _this_thread.decoding, _this_thread.max_pixels
         if _this_thread.decoding:
-            _process.filter_first()
+            _process.put_filter_first()
         else:
             _process.enter()
-        _this_thread.decoding, _this_thread.most_pixels = True, self._most_pixels
+        _this_thread.decoding, _this_thread.max_pixels = True, self._max_pixels
 
     def __exit__(self, *_: object) -> None:
-        _this_thread.decoding, _this_thread.most_pixels = self._outer
+        _this_thread.decoding, _this_thread.max_pixels = self._outer
         if not _this_thread.decoding:
             _process.leave()

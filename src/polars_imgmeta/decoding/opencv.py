@@ -1,4 +1,4 @@
-"""OpenCV, or an error that says which packages of the system it lacks."""
+"""OpenCV, or an ImportError that names the system packages it lacks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ except ImportError as error:
     )
     raise ImportError(msg) from error
 
-# Where version 5 has them, or version 4.
+# `cv2.utils.logging` in version 5, `cv2` in version 4.
 _logging: Any = getattr(cv2.utils, "logging", cv2)
 get_log_level = cast("Callable[[], int]", _logging.getLogLevel)
 set_log_level = cast("Callable[[int], int]", _logging.setLogLevel)

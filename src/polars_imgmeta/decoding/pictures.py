@@ -1,8 +1,7 @@
-"""From bytes to a picture, as a viewer shows it.
+"""Decoding of images into pictures, as a viewer shows them.
 
-OpenCV decodes where it is right and fast, Pillow what OpenCV cannot read or gets
-wrong. Orientation is left to neither: it comes with the header and is applied
-here.
+OpenCV decodes the formats that it reads correctly and faster, Pillow all others.
+Orientation is taken from the header and applied here, by neither decoder.
 """
 
 from __future__ import annotations
@@ -23,30 +22,29 @@ from polars_imgmeta.decoding.isolation import isolated
 from polars_imgmeta.decoding.opencv import cv2
 
 Picture: TypeAlias = NDArray[np.uint8]
-"""What a viewer shows, as `uint8` of shape (rows, columns, 3), in the order BGR."""
+"""A decoded image: `uint8` of shape (rows, columns, 3), in the order BGR."""
 
 DEFAULT_MAX_PIXELS: Final = 1 << 27
-"""Half as much again as Pillow warns of as a bomb, and less than it refuses: with the
-16 bytes for each pixel that a picture takes at most, two gibibytes."""
+"""The default pixel limit: 1.5 times that at which Pillow warns of a decompression bomb,
+and less than that at which it refuses. At up to 16 bytes per pixel, up to 2 GiB."""
 
 # A tile of a small picture may be larger than the picture.
-_SMALL = 1 << 24
+_MIN_PIXEL_LIMIT = 1 << 24
 
 _JPEG_SCAN = b"\xff\xda"
-# Progressive pictures have about ten; thumbnails and further frames have their own.
-_USUAL_SCANS = 100
-_MOST_SCANNED_PIXELS = 1 << 33
-_FEWEST_SCAN_BYTES = 10  # of its header alone
+# Progressive JPEGs have about ten scans; thumbnails and further frames add theirs.
+_MAX_USUAL_SCANS = 100
+_MAX_SCANNED_PIXELS = 1 << 33
+_MIN_SCAN_BYTES = 10  # the length of a scan header
 
 _TIFF_BITS, _TIFF_PHOTOMETRIC, _WHITE_IS_ZERO = 258, 262, 0
 _TIFF_PLANES, _SEPARATE = 284, 2
 _TIFF_SAMPLE_FORMAT = 339  # 1 for unsigned, 2 for signed
 _BLOCK_ROWS = 64
-_DEEP = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH
+_COLOUR_OF_ANY_DEPTH = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH
 
-# EXIF orientation, to be undone by first transposing and then flipping along an
-# axis (None: not at all; -1: both).
-_UPRIGHT: dict[int, tuple[bool, int | None]] = {
+# By EXIF orientation: whether to transpose, and then the axis to flip (-1: both).
+_TRANSFORMS: dict[int, tuple[bool, int | None]] = {
     2: (False, 1),
     3: (False, -1),
     4: (False, 0),
@@ -60,11 +58,11 @@ _UPRIGHT: dict[int, tuple[bool, int | None]] = {
 def read_picture(data: bytes, header: Header) -> Picture:
     """Decode the first frame of an image as a viewer shows it.
 
-    Orientation is applied, alpha dropped, a palette expanded, and of 16 bits
-    the high byte kept.
+    Orientation is applied, alpha dropped, a palette expanded, and samples of 16
+    bits are reduced to their high byte.
 
     Args:
-        data: The image.
+        data: The encoded image.
         header: Its header.
 
     Returns:
@@ -72,11 +70,11 @@ def read_picture(data: bytes, header: Header) -> Picture:
 
     Raises:
         CorruptError: If the pixels are damaged.
-        UnsupportedError: If they are of a kind that cannot be shown in 8 bits.
-        TooLargeError: If they do not fit into memory, or would take for ever.
+        UnsupportedError: If they cannot be converted to 8-bit RGB.
+        TooLargeError: If they do not fit into memory, or a JPEG has too many scans.
     """
     _require_few_scans(data, header)
-    with isolated(most_pixels=max(header.width * header.height, _SMALL)):
+    with isolated(max_pixels=max(header.width * header.height, _MIN_PIXEL_LIMIT)):
         picture = _decode(data, header)
     if picture.shape[:2] != header.shape:
         rows, columns = picture.shape[:2]
@@ -89,23 +87,20 @@ def read_picture(data: bytes, header: Header) -> Picture:
 
 
 def intensity_of(colours: Picture) -> NDArray[np.uint8]:
-    """Return the grey picture Y, `uint8` of shape (rows, columns).
-
-    Or those of a stack of pictures, of shape (n, rows, columns).
-    """
+    """Return the luma Y, `uint8` of shape (rows, columns), or (n, rows, columns) of a batch."""
     *shape, columns, channels = colours.shape
     grey = cv2.cvtColor(colours.reshape(-1, columns, channels), cv2.COLOR_BGR2GRAY)
     return grey.reshape(*shape, columns).astype(np.uint8, copy=False)
 
 
 def _require_few_scans(data: bytes, header: Header) -> None:
-    """Refuse a JPEG that goes over its pixels so often that decoding would not end."""
+    """Refuse a JPEG with so many scans of the whole picture that decoding takes minutes."""
     pixels = header.width * header.height
-    most_scans = len(data) // _FEWEST_SCAN_BYTES
-    if header.format != "JPEG" or most_scans * pixels <= _MOST_SCANNED_PIXELS:
+    max_scans = len(data) // _MIN_SCAN_BYTES
+    if header.format != "JPEG" or max_scans * pixels <= _MAX_SCANNED_PIXELS:
         return
     scans = data.count(_JPEG_SCAN)
-    if scans > _USUAL_SCANS and scans * pixels > _MOST_SCANNED_PIXELS:
+    if scans > _MAX_USUAL_SCANS and scans * pixels > _MAX_SCANNED_PIXELS:
         msg = f"{scans} scans of {header.width} x {header.height} pixels"
         raise exceptions.TooLargeError(msg)
 
@@ -116,13 +111,13 @@ def _decode(data: bytes, header: Header) -> Picture:
     if header.decoder == "opencv":
         stored = _imdecode(data, cv2.IMREAD_COLOR)
         if stored is not None:
-            return _upright(_to_8_bits(stored), header.orientation)
+            return _apply_orientation(_to_8_bits(stored), header.orientation)
     try:
-        return _upright(_decode_with_pillow(data), header.orientation)
+        return _apply_orientation(_decode_with_pillow(data), header.orientation)
     except exceptions.ImageError:
-        # Some that are all there are read by OpenCV alone.
-        known = read_opencv_header(io.BytesIO(data))
-        stored = _imdecode(data, _DEEP) if known and known.whole else None
+        # OpenCV reads some images that Pillow refuses, but fills up truncated ones.
+        found = read_opencv_header(io.BytesIO(data))
+        stored = _imdecode(data, _COLOUR_OF_ANY_DEPTH) if found and found.complete else None
         if stored is None:
             raise
         return _to_8_bits(stored)
@@ -136,12 +131,11 @@ def _imdecode(data: bytes, flags: int) -> NDArray[Any] | None:
 
 
 def _to_8_bits(samples: NDArray[Any], bits: int | None = None) -> NDArray[np.uint8]:
-    """Reduce samples of any depth, as every decoder's are reduced here.
+    """Reduce samples of any depth, integer or float, to 8 bits.
 
     Args:
-        samples: Whole numbers or floats.
-        bits: How many of a whole number count, the sign not among them; all
-            unless given.
+        samples: Of any shape.
+        bits: Significant bits of an integer, without the sign; all if None.
     """
     if samples.dtype == np.uint8:
         return samples
@@ -151,7 +145,7 @@ def _to_8_bits(samples: NDArray[Any], bits: int | None = None) -> NDArray[np.uin
     for row in range(0, len(samples), _BLOCK_ROWS):  # in blocks, to save memory
         block = samples[row : row + _BLOCK_ROWS]
         if kind == "f":
-            # By convention 0 is black and 1 white; what is beyond cannot be shown.
+            # By convention 0 is black and 1 white.
             reduced[row : row + _BLOCK_ROWS] = np.rint(np.nan_to_num(block).clip(0, 1) * 255)
         else:
             positive = block.clip(0)
@@ -177,9 +171,9 @@ def _to_bgr(image: Image.Image) -> Picture:
         return cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR).astype(np.uint8, copy=False)
     tags = getattr(image, "tag_v2", {})
     if tags.get(_TIFF_PLANES) == _SEPARATE and max(tags.get(_TIFF_BITS, (8,))) > 8:  # noqa: PLR2004
-        msg = "colours of more than 8 bits in separate planes"  # all decoders mix them up
+        msg = "colours of more than 8 bits in separate planes"  # no decoder reads them correctly
         raise exceptions.UnsupportedError(msg)
-    # Otherwise Pillow warns that it cannot keep what we do not want.
+    # Otherwise Pillow warns that RGB cannot keep it.
     image.info.pop("transparency", None)
     try:
         colours = np.asarray(_to_rgb(image))
@@ -190,7 +184,7 @@ def _to_bgr(image: Image.Image) -> Picture:
 
 
 def _deep_grey(image: Image.Image) -> NDArray[np.uint8] | None:
-    """Grey of more than 8 bits, of which Pillow itself would keep the wrong ones."""
+    """Return grey of more than 8 bits as 8, which Pillow would clip; None for other modes."""
     tags = getattr(image, "tag_v2", {})
     if image.mode == "F":
         grey = _to_8_bits(np.asarray(image, np.float32))
@@ -203,7 +197,7 @@ def _deep_grey(image: Image.Image) -> NDArray[np.uint8] | None:
         grey = _to_8_bits(samples.view(np.uint32) if unsigned else samples, bits - (not unsigned))
     else:
         return None
-    # Of fewer bits Pillow itself turns white and black round.
+    # Up to 8 bits Pillow inverts by itself.
     return ~grey if tags.get(_TIFF_PHOTOMETRIC) == _WHITE_IS_ZERO else grey
 
 
@@ -211,7 +205,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     match image.mode:
         case "RGB":
             return image
-        case "RGBa" | "La":  # colours multiplied by alpha
+        case "RGBa" | "La":  # premultiplied alpha
             return image.convert(image.mode.upper()).convert("RGB")
         case "LAB":
             lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
@@ -220,10 +214,10 @@ def _to_rgb(image: Image.Image) -> Image.Image:
             return image.convert("RGB")
 
 
-def _upright(stored: Picture, orientation: int) -> Picture:
-    if orientation not in _UPRIGHT:
+def _apply_orientation(stored: Picture, orientation: int) -> Picture:
+    if orientation not in _TRANSFORMS:
         return stored
-    transpose, axis = _UPRIGHT[orientation]
+    transpose, axis = _TRANSFORMS[orientation]
     picture = cv2.transpose(stored) if transpose else stored
     if axis is not None:
         picture = cv2.flip(picture, axis)

@@ -1,1 +1,1 @@
-"""Formats that are parsed here because no library does, or none that can be trusted."""
+"""Parsers of single formats, where no library reads them or none reliably."""

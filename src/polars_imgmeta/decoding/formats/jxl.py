@@ -1,4 +1,4 @@
-"""The size that a JPEG XL declares; its plug-in for Pillow decodes before it tells.
+"""The size that a JPEG XL declares; the Pillow plug-in decodes the pixels to report it.
 
 Source: ISO/IEC 18181-1, "JPEG XL image coding system", the bundles SizeHeader
 and ImageMetadata; 18181-2 for the boxes.
@@ -13,20 +13,20 @@ from typing import BinaryIO
 CODESTREAM = b"\xff\x0a"
 CONTAINER = b"\0\0\0\x0cJXL \r\n\x87\n"
 
-_LARGEST_HEADER_BYTES = 32
+_MAX_HEADER_BYTES = 32
 # The bits of a dimension, by its two-bit selector.
 _DIMENSION_BITS = (9, 13, 18, 30)
-# Width over height, by the three-bit ratio; the first means that width is told.
+# Width over height, by the three-bit ratio; ratio 0 means that the width follows.
 _RATIOS = ((1, 1), (1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))
 
 
 def read_size(stream: BinaryIO) -> tuple[int, int, int] | None:
-    """Return width and height as stored, and orientation, or None if it is no JPEG XL."""
+    """Return width and height as stored, and orientation, or None if this is not JPEG XL."""
     start = _find_codestream(stream)
     if start is None:
         return None
     stream.seek(start)
-    data = stream.read(_LARGEST_HEADER_BYTES)
+    data = stream.read(_MAX_HEADER_BYTES)
     if not data.startswith(CODESTREAM):
         return None
     bits = _Bits(data[len(CODESTREAM) :])
@@ -41,7 +41,7 @@ def read_size(stream: BinaryIO) -> tuple[int, int, int] | None:
 
 
 class _Bits:
-    """Bits, the least significant of each byte first; zeros behind the end."""
+    """A bit reader, least significant bit first; reads zeros after the end."""
 
     def __init__(self, data: bytes) -> None:
         self.rest = int.from_bytes(data, "little")
@@ -58,7 +58,7 @@ class _Bits:
 
 
 def _find_codestream(stream: BinaryIO) -> int | None:
-    """Where the codestream begins: at once, or in the first box that holds it."""
+    """Return the offset of the codestream: 0, or inside the first box that holds it."""
     stream.seek(0)
     start = stream.read(len(CONTAINER))
     if start.startswith(CODESTREAM):

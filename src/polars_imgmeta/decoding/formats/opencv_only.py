@@ -1,7 +1,7 @@
 """Headers of images that OpenCV reads and Pillow does not.
 
 These are Radiance HDR, PFM in colours, and TIFF and BMP with fields that
-Pillow refuses. OpenCV has no way to ask for a header, so that it is read here.
+Pillow refuses. OpenCV has no function that reads a header.
 """
 
 from __future__ import annotations
@@ -13,88 +13,84 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 _TEXT_HEADER_BYTES = 4096
-_WEIGHT_OF_FLOATS = 3
+_FLOAT_WEIGHT = 3
 _RADIANCE = re.compile(rb"#\?(?:RADIANCE|RGBE)\n(?:.*\n)*?\n-Y +(\d+) +\+X +(\d+)\n")
 _PFM_BYTES = 12
 _PFM = re.compile(rb"PF\s+(\d+)\s+(\d+)\s+-?[\d.]+\s")
 
-# Not 16, of which OpenCV gets the range wrong.
+# Not 16, which OpenCV scales wrongly.
 _BMP_BITS = frozenset({1, 4, 8, 24, 32})
-_BMP_UNPACKED = frozenset({0, 3})
+_BMP_UNCOMPRESSED = frozenset({0, 3})
 
-# TIFF tags, and the bytes of a value of each type.
+# TIFF tags, and the `struct` code of each value type.
 _WIDTH, _HEIGHT, _ORIENTATION = 256, 257, 274
-_SIDEWAYS = range(5, 9)
-_PLACES = ((273, 279), (324, 325))  # where strips or tiles are, and how long
+_TRANSPOSED = range(5, 9)
+_SEGMENTS = ((273, 279), (324, 325))  # offsets and lengths of strips, or of tiles
 _TYPES = {1: "B", 3: "H", 4: "I", 16: "Q"}
-_BITS, _PACKING, _CHANNELS, _PLANES = 258, 259, 277, 284
-# Of others, such as JPEG 2000 within TIFF, OpenCV makes black pictures.
-_TIFF_PACKINGS = frozenset({1, 2, 3, 4, 5, 7, 8, 32773, 32946})
-_MOST_ENTRIES = 4096
-_MOST_VALUES = 1 << 20
+_BITS, _COMPRESSION, _CHANNELS, _PLANES = 258, 259, 277, 284
+# OpenCV decodes others, such as JPEG 2000 within TIFF, as black pictures.
+_TIFF_COMPRESSIONS = frozenset({1, 2, 3, 4, 5, 7, 8, 32773, 32946})
+_MAX_ENTRIES = 4096
+_MAX_VALUES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class ShownHeader:
-    """What an image says of its pixels as OpenCV shows them, which is upright.
+class OpenCVHeader:
+    """The header of an image that OpenCV decodes, whose orientation it applies.
 
     Attributes:
         format: The name of the format.
-        width: Columns as shown.
-        height: Rows as shown.
-        whole: Whether the pixels are there as declared.
-        weight: How many usual pixels one counts for in memory.
+        width: Columns, with orientation applied.
+        height: Rows, with orientation applied.
+        complete: Whether the pixels are present as declared.
+        weight: Memory of a pixel, as a multiple of an 8-bit pixel's.
     """
 
     format: str
     width: int
     height: int
-    whole: bool = True
+    complete: bool = True
     weight: int = 1
 
 
-def read_opencv_header(stream: BinaryIO) -> ShownHeader | None:
-    """Read the header of an image, if it is one of those that OpenCV alone reads.
-
-    Args:
-        stream: The image, seekable.
-    """
+def read_opencv_header(stream: BinaryIO) -> OpenCVHeader | None:
+    """Read the header of an image that only OpenCV reads, or return None for any other."""
     stream.seek(0)
     start = stream.read(_TEXT_HEADER_BYTES)
     header = None
     if found := _RADIANCE.match(start):
-        header = ShownHeader("HDR", int(found[2]), int(found[1]), weight=_WEIGHT_OF_FLOATS)
+        header = OpenCVHeader("HDR", int(found[2]), int(found[1]), weight=_FLOAT_WEIGHT)
     elif found := _PFM.match(start):
         width, height = int(found[1]), int(found[2])
         pixels = stream.seek(0, io.SEEK_END) - found.end()
-        whole = width * height * _PFM_BYTES <= pixels
-        header = ShownHeader("PFM", width, height, whole, _WEIGHT_OF_FLOATS)
+        complete = width * height * _PFM_BYTES <= pixels
+        header = OpenCVHeader("PFM", width, height, complete, _FLOAT_WEIGHT)
     try:
         if start[:4] in {b"II*\0", b"MM\0*"}:
             header = _read_tiff(stream, "<" if start[:1] == b"I" else ">")
         elif start[:2] == b"BM":
             header = _read_bmp(stream)
-    except struct.error:  # cut off
+    except struct.error:  # truncated
         return None
     return header if header and header.width > 0 and header.height > 0 else None
 
 
-def _read_bmp(stream: BinaryIO) -> ShownHeader:
-    """The fixed fields of a BMP whose rows are stored as they are."""
+def _read_bmp(stream: BinaryIO) -> OpenCVHeader:
+    """Read the fixed fields of a BMP; only uncompressed rows count as complete."""
     size = stream.seek(0, io.SEEK_END)
     stream.seek(0)
-    pixels, _, width, height, _, bits, packing = struct.unpack("<10xIIiiHHI", stream.read(34))
+    offset, _, width, height, _, bits, compression = struct.unpack("<10xIIiiHHI", stream.read(34))
     row_bytes = (width * bits + 31) // 32 * 4
-    whole = (
-        packing in _BMP_UNPACKED
+    complete = (
+        compression in _BMP_UNCOMPRESSED
         and bits in _BMP_BITS
-        and 0 <= pixels <= size - row_bytes * abs(height)
+        and 0 <= offset <= size - row_bytes * abs(height)
     )
-    return ShownHeader("BMP", width, abs(height), whole)
+    return OpenCVHeader("BMP", width, abs(height), complete)
 
 
-def _read_tiff(stream: BinaryIO, order: str) -> ShownHeader:
-    """The first directory of a TIFF, without believing any length that it declares."""
+def _read_tiff(stream: BinaryIO, order: str) -> OpenCVHeader:
+    """Read the first directory of a TIFF, without trusting the lengths that it declares."""
     size = stream.seek(0, io.SEEK_END)
 
     def read(form: str, position: int) -> tuple[int, ...]:
@@ -104,10 +100,10 @@ def _read_tiff(stream: BinaryIO, order: str) -> ShownHeader:
     (directory,) = read("I", 4)
     (entries,) = read("H", directory)
     tags: dict[int, tuple[int, ...]] = {}
-    for entry in range(min(entries, _MOST_ENTRIES)):
+    for entry in range(min(entries, _MAX_ENTRIES)):
         position = directory + 2 + 12 * entry
         tag, kind, count = read("HHI", position)
-        if kind not in _TYPES or not 0 < count <= _MOST_VALUES:
+        if kind not in _TYPES or not 0 < count <= _MAX_VALUES:
             continue
         form = f"{count}{_TYPES[kind]}"
         if struct.calcsize(order + form) > 4:  # noqa: PLR2004 - the bytes of an entry's value
@@ -115,23 +111,23 @@ def _read_tiff(stream: BinaryIO, order: str) -> ShownHeader:
             tags[tag] = read(form, position)
         else:
             tags[tag] = read(form, position + 8)
-    pieces = [
-        piece
-        for places, lengths in _PLACES
-        for piece in zip(tags.get(places, ()), tags.get(lengths, ()), strict=False)
+    segments = [
+        segment
+        for offsets, lengths in _SEGMENTS
+        for segment in zip(tags.get(offsets, ()), tags.get(lengths, ()), strict=False)
     ]
     width, height = (tags.get(tag, (0,))[0] for tag in (_WIDTH, _HEIGHT))
-    bits, packing = max(tags.get(_BITS, (1,))), tags.get(_PACKING, (1,))[0]
+    bits, compression = max(tags.get(_BITS, (1,))), tags.get(_COMPRESSION, (1,))[0]
     row_bytes = (width * bits * tags.get(_CHANNELS, (1,))[0] + 7) // 8
-    # Of 8 bits OpenCV fills up what it cannot unpack; of more it checks each piece.
+    # Up to 8 bits OpenCV fills up what it cannot decompress; beyond, it checks each segment.
     checked = bits > 8 or (  # noqa: PLR2004
-        packing == 1 and sum(length for _, length in pieces) >= height * row_bytes
+        compression == 1 and sum(length for _, length in segments) >= height * row_bytes
     )
-    there = bool(pieces) and all(place + length <= size for place, length in pieces)
-    # Of separate planes it reads the first as if it were all of them.
-    together = tags.get(_PLANES, (1,))[0] == 1
-    whole = checked and there and together and packing in _TIFF_PACKINGS
-    if tags.get(_ORIENTATION, (1,))[0] in _SIDEWAYS:
+    present = bool(segments) and all(offset + length <= size for offset, length in segments)
+    # Of separate planes OpenCV reads the first as if it held all channels.
+    interleaved = tags.get(_PLANES, (1,))[0] == 1
+    complete = checked and present and interleaved and compression in _TIFF_COMPRESSIONS
+    if tags.get(_ORIENTATION, (1,))[0] in _TRANSPOSED:
         width, height = height, width
-    weight = _WEIGHT_OF_FLOATS if bits > 16 else 1  # noqa: PLR2004
-    return ShownHeader("TIFF", width, height, whole, weight)
+    weight = _FLOAT_WEIGHT if bits > 16 else 1  # noqa: PLR2004
+    return OpenCVHeader("TIFF", width, height, complete, weight)

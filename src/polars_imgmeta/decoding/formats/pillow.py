@@ -1,4 +1,4 @@
-"""Pillow's plug-ins, by which the content of an image decides what it is."""
+"""Pillow's plug-ins, chosen by the content of an image, never by its name."""
 
 from __future__ import annotations
 
@@ -14,39 +14,39 @@ from polars_imgmeta.decoding.formats import jxl
 _Factory: TypeAlias = Callable[[BinaryIO, str], ImageFile.ImageFile]
 _Accept: TypeAlias = Callable[[bytes], bool | str]
 
-# The content of a file says what it is by its major brand.
+# Major brands in the `ftyp` box of a HEIF file.
 _HEIF_BRANDS = frozenset(
     {b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"hevm", b"hevs", b"mif1", b"msf1"}
 )
 
-# Pillow plug-ins that run other programs (EPS), know no pixels at all (the
-# stubs), or need libraries that are not among our dependencies.
-_FORMATS_LEFT_OUT = frozenset({"BUFR", "EPS", "FPX", "GRIB", "HDF5", "MIC", "MPEG", "WMF"})
+# Plug-ins that run other programs (EPS), decode no pixels (the stubs), or need libraries
+# that are not among the dependencies.
+_EXCLUDED_FORMATS = frozenset({"BUFR", "EPS", "FPX", "GRIB", "HDF5", "MIC", "MPEG", "WMF"})
 
 
 def open_with_pillow(stream: BinaryIO) -> ImageFile.ImageFile:
-    """Open an image with the plug-in that knows its content.
+    """Open an image with the plug-in that accepts its content.
 
-    `Image.open` is passed over because it would also open the formats that are
-    left out here, and ends at the first plug-in that fails unforeseen.
+    `Image.open` is not used: it would also open the excluded formats, and an
+    unexpected exception of one plug-in would keep it from trying the others.
 
     Args:
         stream: The image, seekable.
 
     Returns:
-        The image with its header read; the pixels are decoded by its `load`.
+        The image with its header read; its `load` decodes the pixels.
 
     Raises:
-        UnsupportedError: If no plug-in knows the content.
-        CorruptError: If one does and cannot read the header, or if the content
-            is empty.
+        UnsupportedError: If no plug-in accepts the content.
+        CorruptError: If one accepts it and cannot read the header, or if the
+            content is empty.
     """
     stream.seek(0)
     prefix = stream.read(16)
     if not prefix:
         msg = "the file is empty"
         raise exceptions.CorruptError(msg)
-    absent = _load_extra_plugin(prefix)
+    missing = _load_extra_plugin(prefix)
     damage: exceptions.ImageError | None = None
     for name, factory, accept in _plugins():
         try:
@@ -55,18 +55,18 @@ def open_with_pillow(stream: BinaryIO) -> ImageFile.ImageFile:
             stream.seek(0)
             return factory(stream, "")
         except Exception as error:  # noqa: BLE001 - decoders raise almost anything
-            # Without a magic number, a failure says nothing about the content.
+            # A plug-in without `accept` is tried on everything: its failure means nothing.
             if accept and damage is None:
                 damage = exceptions.from_decoder_error(
                     error, what=f"the header of this {name} image"
                 )
-    if damage and not absent:
+    if damage and not missing:
         raise damage
-    raise exceptions.UnsupportedError(absent or "not an image of a known format")
+    raise exceptions.UnsupportedError(missing or "not an image of a known format")
 
 
 def _load_extra_plugin(prefix: bytes) -> str | None:
-    """Load the plug-in of a format of the extra `formats`, or say that it is absent."""
+    """Load the plug-in of an optional format; return an error message if it is not installed."""
     if prefix[4:8] == b"ftyp" and prefix[8:12] in _HEIF_BRANDS:
         name, module = "HEIC", "pillow_heif"
     elif prefix.startswith((jxl.CODESTREAM, jxl.CONTAINER)):
@@ -83,9 +83,9 @@ def _load_extra_plugin(prefix: bytes) -> str | None:
 
 
 def _plugins() -> list[tuple[str, _Factory, _Accept | None]]:
-    """Pillow's plug-ins, those registered meanwhile too, surest first."""
+    """List Pillow's plug-ins, including late registrations, those that check content first."""
     Image.preinit()
     Image.init()
-    plugins = [(name, *Image.OPEN[name]) for name in Image.ID if name not in _FORMATS_LEFT_OUT]
-    # Those without a magic number take anything that is not plainly wrong.
+    plugins = [(name, *Image.OPEN[name]) for name in Image.ID if name not in _EXCLUDED_FORMATS]
+    # Plug-ins without `accept` may open the content of other formats.
     return sorted(plugins, key=lambda plugin: plugin[2] is None)

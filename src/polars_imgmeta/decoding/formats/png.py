@@ -1,4 +1,4 @@
-"""The chunks of a PNG: whether they are there, and what those behind the pixels tell."""
+"""The chunks of a PNG: whether they are complete, and the metadata after the pixels."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from polars_imgmeta.io.sources import Source
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _METADATA = frozenset({b"eXIf", b"iTXt", b"tEXt", b"zTXt"})
-# Length and name before the content, a checksum behind it.
+# Length and name before the content, a checksum after it.
 _FRAME_BYTES = 12
 
 
 class Chunk(NamedTuple):
-    """A chunk: its name, and where its content is."""
+    """The name of a chunk, and the position and length of its content."""
 
     name: bytes
     start: int
@@ -29,22 +29,18 @@ class Chunk(NamedTuple):
 
 
 def read_chunks(source: Source, stream: BinaryIO) -> Iterator[Chunk]:
-    """The chunks of a PNG that are there as declared, up to its end.
+    """Yield the chunks of a PNG up to IEND or to the first that is incomplete.
 
-    Of one that is far away, without most of those of pixels.
-
-    Args:
-        source: The image.
-        stream: Its stream.
+    Of a remote PNG most IDAT chunks are skipped, as each would cost a request.
     """
     size = stream.seek(0, io.SEEK_END)
     position = len(_SIGNATURE)
     name = b""
     while name != b"IEND" and position + _FRAME_BYTES <= size:
         stream.seek(position)
-        before, head = name, stream.read(8)
+        previous, head = name, stream.read(8)
         length, name = struct.unpack(">I4s", head)
-        if source.far and name == b"IDAT" and before != b"IDAT":
+        if source.far and name == b"IDAT" and previous != b"IDAT":
             position, head = find_last_pixels(source, position, head) or (position, head)
             length = int.from_bytes(head[:4])
         if position + _FRAME_BYTES + length > size:
@@ -56,26 +52,26 @@ def read_chunks(source: Source, stream: BinaryIO) -> Iterator[Chunk]:
 def info_after_pixels(
     stream: BinaryIO, chunks: Sequence[Chunk]
 ) -> dict[str | tuple[int, int], object]:
-    """What the chunks of a PNG behind its pixels tell, skipping the pixels."""
+    """Return Pillow's `info` of the metadata after the pixels, without decoding the pixels."""
 
     def copy(chunk: Chunk) -> bytes:
         stream.seek(chunk.start)
-        return _chunk(chunk.name, stream.read(chunk.length))
+        return _encode_chunk(chunk.name, stream.read(chunk.length))
 
-    behind = [*dropwhile(lambda chunk: chunk.name != b"IDAT", chunks)]
-    # The frames of an animation have nothing to say about the first.
-    still = takewhile(lambda chunk: chunk.name != b"fcTL", behind)
-    metadata = [copy(chunk) for chunk in still if chunk.name in _METADATA]
+    after = [*dropwhile(lambda chunk: chunk.name != b"IDAT", chunks)]
+    # From the first fcTL on, chunks belong to further frames of an animation.
+    first_frame = takewhile(lambda chunk: chunk.name != b"fcTL", after)
+    metadata = [copy(chunk) for chunk in first_frame if chunk.name in _METADATA]
     if not metadata:
         return {}
-    # The same picture with these chunks in front of (no) pixels.
-    rebuilt = [_SIGNATURE, copy(chunks[0]), *metadata, _chunk(b"IDAT", b"")]
+    # A PNG of the same header with this metadata before empty pixels.
+    rebuilt = [_SIGNATURE, copy(chunks[0]), *metadata, _encode_chunk(b"IDAT", b"")]
     try:
         return open_with_pillow(io.BytesIO(b"".join(rebuilt))).info
     except exceptions.ImageError:
         return {}
 
 
-def _chunk(name: bytes, content: bytes) -> bytes:
+def _encode_chunk(name: bytes, content: bytes) -> bytes:
     checksum = zlib.crc32(name + content)
     return struct.pack(">I4s", len(content), name) + content + struct.pack(">I", checksum)
