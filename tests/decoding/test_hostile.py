@@ -241,6 +241,7 @@ def test_floats_count_for_what_they_take(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_failures_take_no_memory(tmp_path: Path) -> None:
     """The peak of many failures is that of one, without any help of the collector."""
     file = io.BytesIO()
