@@ -1,7 +1,10 @@
-"""What every example and test finds: the usual names, and a folder of images."""
+"""Fixtures and options of the whole test session, and the names that doctests use."""
 
 from __future__ import annotations
 
+import functools
+import shutil
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +12,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+import servers
+from browser import MISSING, find_chromium
 from faults import serving
 from hypothesis import settings
 
@@ -20,10 +25,88 @@ settings.register_profile("ci", max_examples=60, deadline=None)
 settings.register_profile("deep", max_examples=2_000, deadline=None)
 settings.load_profile("ci")
 
+_PAGE_WITH_SERVER = "locators.md"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Register the option with which a complete run is enforced."""
+    parser.addoption("--no-skips", action="store_true", help="fail the session on any skip")
+
+
+@pytest.hookimpl(tryfirst=True)  # before `-m` selects
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the page whose doctests read from a server, since Markdown has no `pytestmark`."""
+    for item in items:
+        if item.name == _PAGE_WITH_SERVER:
+            item.add_marker("server")
+
+
+def _skips(config: pytest.Config) -> Counter[str]:
+    """Count the skips by reason, if they are forbidden."""
+    reporter = config.pluginmanager.getplugin("terminalreporter")
+    if not reporter or not config.getoption("no_skips"):
+        return Counter()
+    return Counter(
+        report.longrepr[2].removeprefix("Skipped: ") for report in reporter.stats.get("skipped", [])
+    )
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail the session if tests were skipped under `--no-skips`."""
+    if _skips(session.config):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """List the skips that failed the session."""
+    if skips := _skips(config):
+        terminalreporter.section("failed because of --no-skips", red=True)
+        for reason, count in skips.items():
+            terminalreporter.write_line(f"{count} x {reason}")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what lacks its program: here, since `-ra` shows skips of fixtures once for each test."""
+    if item.get_closest_marker("browser") and not find_chromium():
+        pytest.skip(MISSING)
+    if "azurite" in getattr(item, "fixturenames", ()):
+        _, reason = _provide_azurite(item.config)
+        if reason:
+            pytest.skip(reason)
+
+
+@functools.cache
+def _provide_azurite(config: pytest.Config) -> tuple[str, str]:
+    """Find or install Azurite; return its path, and the reason if there is none."""
+    cache = getattr(config, "cache", None)  # None with `-p no:cacheprovider`
+    folder = cache.mkdir(servers.AZURITE.replace("@", "-")) if cache else config.rootpath
+    if program := servers.find_azurite(folder):
+        return program, ""
+    npm = shutil.which("npm")
+    if not npm:
+        return "", "neither Azurite nor npm, which fetches it, is on PATH: apt-get install npm"
+    plugins = config.pluginmanager
+    with plugins.getplugin("capturemanager").global_and_fixture_disabled():
+        plugins.getplugin("terminalreporter").write_line(
+            f"npm installs {servers.AZURITE}: {folder}"
+        )
+    if program := servers.install_azurite(npm, folder):
+        return program, ""
+    return "", f"npm could not install Azurite: npm install --no-save {servers.AZURITE}"
+
+
+@pytest.fixture(scope="session")
+def azurite(pytestconfig: pytest.Config) -> str:
+    """The path of Azurite; tests that use it are skipped where it cannot be installed."""
+    program, _ = _provide_azurite(pytestconfig)
+    return program
+
 
 @pytest.fixture(scope="session")
 def sample_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A working directory with the sample images, under both names that pages use."""
+    """A working directory with the sample images, in both folders that the pages name."""
     folder = tmp_path_factory.mktemp("samples")
     make_samples(folder / "photos")
     make_samples(folder / "imgmeta-samples")
@@ -34,17 +117,17 @@ def sample_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _doctest_names(
     request: pytest.FixtureRequest, doctest_namespace: dict[str, Any], sample_folder: Path
 ) -> None:
-    """Let the examples of docstrings and pages run as they stand."""
+    """Provide the names and the working directory that doctests expect."""
     if isinstance(request.node, pytest.DoctestItem):
         request.getfixturevalue("monkeypatch").chdir(sample_folder)
         doctest_namespace.update(pl=pl, im=im, np=np)
-        if request.node.name == "locators.md":
+        if request.node.name == _PAGE_WITH_SERVER:
             doctest_namespace.update(site=request.getfixturevalue("site"))
 
 
 @pytest.fixture
 def site(sample_folder: Path) -> Iterator[str]:
-    """A web server of the sample images."""
+    """The URL of a web server of the sample images."""
     files = {f"/{file.name}": file.read_bytes() for file in (sample_folder / "photos").iterdir()}
     with serving(files) as server:
         yield server.url("")

@@ -1,4 +1,4 @@
-"""A real browser without a window: Debian's Chromium, driven by Selenium."""
+"""Headless Chromium, driven by Selenium."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from selenium import webdriver
 from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
 
+MISSING = "Chromium or its driver is not on PATH: apt-get install chromium chromium-driver"
 _FLAGS = (
     "--headless",
     "--no-sandbox",
@@ -30,7 +31,7 @@ _FLAGS = (
 
 
 class Browser:
-    """A browser that hears what a page logs and what it asks of the network."""
+    """A browser that records the console messages and the requests of a page."""
 
     def __init__(self, driver: webdriver.Chrome) -> None:
         self.driver = driver
@@ -44,7 +45,7 @@ class Browser:
         scheme: Literal["light", "dark"] = "light",
         media: Literal["screen", "print"] = "screen",
     ) -> None:
-        """Show a page, forgetting what earlier ones did."""
+        """Open a page and discard the records of earlier ones."""
         self.driver.get("about:blank")
         self.console()
         self.requests()
@@ -63,23 +64,23 @@ class Browser:
         self.driver.get(page.as_uri())
         self.settle()
 
-    def command(self, name: str, **arguments: Any) -> Any:  # noqa: ANN401 - of the protocol
-        """Send a command of the browser's own protocol."""
+    def command(self, name: str, **arguments: Any) -> Any:  # noqa: ANN401 - JSON
+        """Send a command of the Chrome DevTools protocol."""
         return self.driver.execute_cdp_cmd(name, arguments)
 
     def settle(self) -> None:
-        """Wait until the page has drawn what is pending."""
+        """Wait until pending changes are drawn."""
         self.driver.execute_async_script(
             "const done = arguments[0];"
             "requestAnimationFrame(() => requestAnimationFrame(() => done()))"
         )
 
-    def run(self, script: str, *arguments: Any) -> Any:  # noqa: ANN401 - whatever it returns
-        """Return what the body of a function gives in the page."""
+    def run(self, script: str, *arguments: Any) -> Any:  # noqa: ANN401 - JSON
+        """Run the body of a JavaScript function in the page and return its result."""
         return self.driver.execute_script(script, *arguments)
 
     def picture(self, selector: str, margin: int = 20) -> bytes:
-        """Return a PNG of an element as far as the window shows it, and of its sides."""
+        """Return a PNG of the visible part of an element, with a margin left and right."""
         box = self.run(
             """
             const [selector, margin] = arguments;
@@ -105,13 +106,13 @@ class Browser:
         return base64.b64decode(shot["data"])
 
     def console(self) -> list[str]:
-        """What pages have logged since the last call, errors of the policy among it."""
+        """Return the console messages since the last call, with violations of the CSP."""
         return [str(entry["message"]) for entry in self._log("browser")]
 
     def requests(self) -> list[str]:
-        """What pages have got from files and networks since the last call.
+        """Return the URLs of files and servers requested since the last call.
 
-        What their policy refused never left; the console tells of it.
+        Requests that the CSP blocked were never sent; they are console messages.
         """
         events = [json.loads(entry["message"])["message"] for entry in self._log("performance")]
         refused = {
@@ -133,12 +134,23 @@ class Browser:
         return entries
 
 
+def find_chromium() -> tuple[str, str] | None:
+    """Return the paths of Chromium and its driver, or None if either is missing."""
+    program, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    return (program, driver) if program and driver else None
+
+
 @contextmanager
 def launch(profile: Path) -> Iterator[Browser]:
-    """Start a browser with a profile of its own."""
-    program, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    assert program, "the tests need Chromium: apt-get install chromium chromium-driver"
-    assert driver, "the tests need its driver: apt-get install chromium-driver"
+    """Run a browser with its own profile folder.
+
+    Raises:
+        FileNotFoundError: If Chromium or its driver is not on PATH.
+    """
+    programs = find_chromium()
+    if not programs:
+        raise FileNotFoundError(MISSING)
+    program, driver = programs
     options = Options()
     options.binary_location = program
     for flag in (*_FLAGS, f"--user-data-dir={profile}"):

@@ -1,4 +1,4 @@
-"""The ways in which Polars runs a query."""
+"""The execution modes of Polars: eager, in-memory, streaming."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ ENGINES = ("eager", "in-memory", "streaming")
 
 
 def run(engine: str, frame: pl.DataFrame, query: Callable[[Any], Any]) -> pl.DataFrame:
-    """Apply a query to a frame on one of the engines."""
+    """Apply a query to a frame in one of the modes of `ENGINES`."""
     if engine == "eager":
         result = query(frame)
     elif engine == "in-memory":

@@ -1,4 +1,4 @@
-"""Running code in an interpreter of its own."""
+"""Python code in a subprocess."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def run_python(code: str, folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    """Run code in a new interpreter, in a folder, and keep what it writes."""
+    """Run code in a new interpreter with `folder` as working directory, and capture its output."""
     return subprocess.run(
         [sys.executable, *options, "-c", code],
         cwd=folder,

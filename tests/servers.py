@@ -26,9 +26,12 @@ from typing import Any
 
 LOOPBACK = "127.0.0.1"
 _START_SECONDS = 60
-# Where Azurite is found beside the PATH: `npm install` puts it there.
-_MODULES = Path(__file__).parent.parent / "node_modules" / ".bin"
+_INSTALL_SECONDS = 300
+_ROOT = Path(__file__).parent.parent
+# Of the session, since tests hide the proxies and the home directory that npm needs.
+_ENVIRONMENT = os.environ.copy()
 
+AZURITE = "azurite@3.35.0"  # the version for npm, pinned here alone
 AZURE_ACCOUNT = "imgmeta"
 AZURE_KEY = "c2VjcmV0LWtleS1vZi1henVyZQ=="
 
@@ -213,7 +216,7 @@ def relay(url: str, secure: ssl.SSLContext | None = None) -> Iterator[Relay]:
 
 @contextmanager
 def _process(command: list[str], log: Path, listening: str, **options: Any) -> Iterator[str]:  # noqa: ANN401
-    """Start a server, and stop it; its log tells where it listens."""
+    """Run a server process; `listening` matches its URL in its log."""
     with log.open("wb") as output:
         process = subprocess.Popen(command, stdout=output, stderr=output, **options)
     try:
@@ -230,17 +233,39 @@ def _process(command: list[str], log: Path, listening: str, **options: Any) -> I
 
 @contextmanager
 def s3_server(folder: Path) -> Iterator[str]:
-    """Start moto, which serves S3, and the XML API of Google's storage too."""
+    """Run moto, which serves S3 and the XML API of Google Cloud Storage."""
     command = [sys.executable, "-m", "moto.server", "-H", LOOPBACK, "-p", "0"]
     with _process(command, folder / "moto.log", rf"http://{re.escape(LOOPBACK)}:\d+") as url:
         yield url
 
 
+def find_azurite(cache: Path) -> str | None:
+    """Return the path of Azurite: on PATH, installed in the checkout, or in `cache`."""
+    folders = [str(prefix / "node_modules" / ".bin") for prefix in (_ROOT, cache)]
+    return shutil.which("azurite-blob") or shutil.which(
+        "azurite-blob", path=os.pathsep.join(folders)
+    )
+
+
+def install_azurite(npm: str, cache: Path) -> str | None:
+    """Install the pinned Azurite into a folder and return its path, or None if npm fails."""
+    options = ["--no-save", "--no-package-lock", "--no-audit", "--no-fund", "--prefix", str(cache)]
+    try:
+        subprocess.run(
+            [npm, "install", *options, AZURITE],
+            check=True,
+            capture_output=True,
+            timeout=_INSTALL_SECONDS,
+            env=_ENVIRONMENT,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return find_azurite(cache)
+
+
 @contextmanager
-def azure_server(folder: Path) -> Iterator[str]:
-    """Start Azurite, Microsoft's emulator of blob storage."""
-    program = shutil.which("azurite-blob") or shutil.which("azurite-blob", path=str(_MODULES))
-    assert program, "the tests need Azurite: npm install --no-save --prefix . azurite@3.35.0"
+def azure_server(program: str, folder: Path) -> Iterator[str]:
+    """Run Azurite, Microsoft's emulator of Blob Storage."""
     command = [program, "--blobHost", LOOPBACK, "--blobPort", "0", "--inMemoryPersistence"]
     command += ["--skipApiVersionCheck", "--disableTelemetry"]
     environment = {"AZURITE_ACCOUNTS": f"{AZURE_ACCOUNT}:{AZURE_KEY}"}

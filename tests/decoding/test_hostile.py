@@ -241,6 +241,7 @@ def test_floats_count_three_times(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_failures_take_no_memory(tmp_path: Path) -> None:
     """Failures release their memory without the garbage collector."""
     file = io.BytesIO()

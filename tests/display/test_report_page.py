@@ -40,17 +40,19 @@ HOSTILE = [
     "x" * 200,
 ]
 
+pytestmark = pytest.mark.browser
+
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    """One browser for all."""
+    """A browser that all tests of this module share."""
     with launch(tmp_path_factory.mktemp("profile")) as started:
         yield started
 
 
 @pytest.fixture(scope="module")
 def frame(tmp_path_factory: pytest.TempPathFactory) -> pl.DataFrame:
-    """Images of all sorts, among them broken ones, beside columns of the user's."""
+    """Properties of varied images, some of them broken, beside columns of the user's."""
     folder = tmp_path_factory.mktemp("images")
     random = np.random.default_rng(0)
     for index in range(IMAGES):
@@ -70,19 +72,19 @@ def frame(tmp_path_factory: pytest.TempPathFactory) -> pl.DataFrame:
 
 @pytest.fixture(scope="module")
 def flat(frame: pl.DataFrame) -> pl.DataFrame:
-    """The same with flat columns and names: what the page is held to."""
+    """The frame with flat columns and file names, from which expectations are computed."""
     return im.unnest(frame).with_columns(name=pl.col("path").str.split("/").list.last())
 
 
 @pytest.fixture(scope="module")
 def page(frame: pl.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The report of these images."""
+    """The report of the frame."""
     return im.report(frame, tmp_path_factory.mktemp("report") / "page.html", title="All sorts")
 
 
 @pytest.fixture
 def shown(browser: Browser, page: Path) -> Iterator[Browser]:
-    """The page, opened anew; it must end without a word to the console."""
+    """The freshly opened page; the test fails if it wrote to the console."""
     browser.open(page)
     yield browser
     assert browser.console() == []
@@ -156,6 +158,7 @@ def test_the_page_opens_quietly(
     assert browser.console() == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [360, 1280])
 def test_the_page_is_accessible(
@@ -445,6 +448,7 @@ def test_failures_are_listed_by_kind(shown: Browser) -> None:
     assert all("unsupported not an image of a known format" in row.text for row in listed)
 
 
+@pytest.mark.slow
 def test_hostile_text_stays_text(browser: Browser, frame: pl.DataFrame, tmp_path: Path) -> None:
     """Names of files and columns, values and the title run nothing and make no markup."""
     folder = tmp_path / "a&b"

@@ -266,6 +266,7 @@ def test_a_forked_child_makes_a_pool_of_its_own() -> None:
     assert done.stdout == "0\n"
 
 
+@pytest.mark.slow
 def test_an_interrupt_ends_an_extraction_and_leaves_the_pool_usable(
     sample_folder: Path, tmp_path: Path
 ) -> None:

@@ -65,10 +65,12 @@ SECRET = "the-secret-of-the-test"  # noqa: S105 - it is none
 KEY_ID = "the-key-of-the-test"
 CONTENT = bytes(range(32, 127)) * 100
 
+pytestmark = pytest.mark.server
+
 
 @pytest.fixture(scope="module", autouse=True)
 def _quiet_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Nothing of the machine's own clouds, nor the metadata of an instance."""
+    """Hide the cloud configuration of the machine and its instance metadata."""
     home = tmp_path_factory.mktemp("home")
     with pytest.MonkeyPatch.context() as patch:
         for name in os.environ:
@@ -77,7 +79,7 @@ def _quiet_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Non
             }:
                 patch.delenv(name)
         patch.setenv("HOME", str(home))
-        # Nobody listens there: what finds no credentials hears so at once.
+        # A closed port, so that looking for credentials fails at once.
         patch.setenv("AWS_METADATA_ENDPOINT", closed_port())
         patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
         yield
@@ -92,7 +94,7 @@ def closed_port() -> str:
 
 @pytest.fixture(scope="module")
 def moto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of a server of S3 with a bucket of the keys."""
+    """The URL of an S3 server whose bucket `photos` holds `KEYS`."""
     with servers.s3_server(tmp_path_factory.mktemp("moto")) as url:
         client = s3_client(url)
         client.create_bucket(Bucket="photos")
@@ -105,16 +107,16 @@ def moto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def s3(moto: str) -> Iterator[Relay]:
-    """What stands before it."""
+    """A relay to the S3 server."""
     with servers.relay(moto) as relay:
         yield relay
 
 
 @pytest.fixture(scope="module")
-def azure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Relay]:
-    """What stands before a server of Azure with a container of the keys."""
+def azure(azurite: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Relay]:
+    """A relay to an Azure server whose container `photos` holds `KEYS`."""
     with (
-        servers.azure_server(tmp_path_factory.mktemp("azurite")) as url,
+        servers.azure_server(azurite, tmp_path_factory.mktemp("azurite")) as url,
         servers.relay(url) as relay,
     ):
         put_azure(url, "photos", None)
@@ -128,6 +130,7 @@ def azure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Relay]:
 
 @pytest.fixture(autouse=True)
 def _forget(request: pytest.FixtureRequest) -> None:
+    """Clear the requests and faults that an earlier test left in a relay."""
     for name in {"s3", "azure"} & set(request.fixturenames):
         request.getfixturevalue(name).forget()
 
@@ -589,7 +592,7 @@ def test_environment(s3: Relay, azure: Relay, monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.fixture
 def profiles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, s3: Relay) -> Path:
-    """The files of AWS, in a home of its own."""
+    """The folder of AWS configuration files, in a temporary home directory."""
     folder = tmp_path / ".aws"
     folder.mkdir()
     provide = json.dumps({"Version": 1, "AccessKeyId": "from-process", "SecretAccessKey": "x"})
@@ -809,7 +812,7 @@ def test_what_is_listed_can_be_read(cloud: str, moto: str, azure: Relay) -> None
 
 @pytest.fixture(scope="module")
 def many(moto: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A bucket of many objects, and a folder of files of the same names."""
+    """A folder of files with the keys of the objects in the bucket `many`."""
     folder = tmp_path_factory.mktemp("many")
     names = [
         f"{year}/{month:02}/{day}.JPG"

@@ -63,6 +63,8 @@ SECRET = "X-Amz-Signature=c0ffee"  # noqa: S105 - of nothing
 OK = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
 
+pytestmark = pytest.mark.server
+
 
 @pytest.fixture(autouse=True, scope="module")
 def _quick() -> Iterator[None]:

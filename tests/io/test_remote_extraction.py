@@ -39,6 +39,8 @@ from polars_imgmeta.typing import PropertyName
 SECRET = "5ecret"  # noqa: S105 - of nobody
 GONE = "not_found: the server answered 404 Not Found"
 
+pytestmark = pytest.mark.server
+
 
 @pytest.fixture(scope="module")
 def pictures(sample_folder: Path) -> dict[str, bytes]:
@@ -142,6 +144,7 @@ def test_so_many_are_on_their_way_at_once(concurrency: int, pictures: dict[str, 
     assert server.connections <= concurrency
 
 
+@pytest.mark.slow
 def test_a_claim_keeps_no_room_from_others(
     pictures: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
