@@ -57,11 +57,11 @@ def open_image(locator: Locator, access: Access) -> Source:
         raise exceptions.from_os_error(error) from None
 
 
-def is_far(locator: str) -> bool:
+def is_remote(locator: str) -> bool:
     """Tell whether a locator denotes something on a server.
 
     Examples:
-        >>> is_far("S3://photos/a.jpg"), is_far("file:///photos/a.jpg")
+        >>> is_remote("S3://photos/a.jpg"), is_remote("file:///photos/a.jpg")
         (True, False)
     """
     return "://" in locator and scheme_of(locator) in _FAR_SCHEMES
