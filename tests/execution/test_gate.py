@@ -112,7 +112,7 @@ def test_a_slow_disk_is_read_by_all_threads(
     inside = 0
     most = 0
     lock = threading.Lock()
-    genuine = locators.open_image
+    genuine = locators.open_local
 
     def open_slowly(locator: str, access: Access) -> object:
         nonlocal inside, most
@@ -124,7 +124,7 @@ def test_a_slow_disk_is_read_by_all_threads(
             inside -= 1
         return genuine(locator, access)
 
-    monkeypatch.setattr(locators, "open_image", open_slowly)
+    monkeypatch.setattr(locators, "open_local", open_slowly)
     requests: list[Request] = [(path, ("width",))] * 40
     scheduler.run_all(lambda feed: measurement.measure_all(feed, max_pixels=100), requests)
     assert most == min(pl.thread_pool_size(), 40)

@@ -29,7 +29,7 @@ _FILE_URI = re.compile(
 )
 
 
-def open_image(locator: Locator, access: Access) -> Source:
+def open_local(locator: Locator, access: Access) -> Source:
     """Open what a locator denotes on this machine, for one reading.
 
     Args:

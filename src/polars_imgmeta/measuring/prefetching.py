@@ -83,7 +83,7 @@ def open_image(image: Image, storage: Storage) -> Source:
     """
     if isinstance(image, Arrived):
         return image.open()
-    return locators.open_image(image, storage.access)
+    return locators.open_local(image, storage.access)
 
 
 @dataclass(frozen=True, slots=True)
