@@ -529,7 +529,7 @@ def test_wrong_options_are_named(options: dict[str, Any], message: str) -> None:
 def test_all_options_are_known_to_obstore() -> None:
     """What is taken here under a name obstore takes as well."""
     refused: list[str] = []
-    connection = store_options.OF_CONNECTIONS
+    connection = store_options.CONNECTION_NAMES
     for cloud, names in store_options.NAMES.items():
         for name in {*names, *connection} - {"profile"}:
             given = {name: "x"}
@@ -731,7 +731,7 @@ def test_the_instance_tells_credentials(s3: Relay) -> None:
 
 def test_the_region_of_a_bucket_is_asked_for(s3: Relay, monkeypatch: pytest.MonkeyPatch) -> None:
     """AWS tells it to everybody, once, where nobody has told it."""
-    monkeypatch.setattr(buckets, "REGIONS", f"{s3.url}/{{bucket}}")
+    monkeypatch.setattr(buckets, "REGION_URL", f"{s3.url}/{{bucket}}")
     s3.faults += [servers.answer(403, x_amz_bucket_region="eu-west-3"), servers.reset]
     assert [buckets.region_of("asked", {}, 5) for _ in range(2)] == ["eu-west-3", "eu-west-3"]
     assert buckets.region_of("other", {}, 5) is None
@@ -745,7 +745,7 @@ def test_no_message_shows_what_obstore_says(told: str, details: str) -> None:
     raised = obstore.exceptions.GenericError(
         f"{told} HTTP error {SECRET}\n\nDebug source:{details}"
     )
-    assert str(from_store_error(raised).error) in {
+    assert str(from_store_error(raised)) in {
         "the connection to the store failed",
         "unknown host",
         "the certificate of the store is not trusted",
@@ -820,7 +820,7 @@ def many(moto: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     names += ["2023.png", "2023/notes.txt", "2024-extra/a.jpg", "deep/er/and/deeper.png", "[x].png"]
     s3_client(moto).create_bucket(Bucket="many")
     store, _ = buckets.make_store(
-        parse_url("s3://many"), store_options.parse_options(aws(moto))["s3"], 30, retries=0
+        parse_url("s3://many"), store_options.parse_options(aws(moto))["s3"], 30, max_retries=0
     )
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda name: obstore.put(store, name, b"x"), names))

