@@ -35,7 +35,7 @@ def test_parts(file: Path, size: int, position: int, length: int, at_once: int) 
     data = bytes(number * 7 % 251 for number in range(size))
     file.write_bytes(data)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sources, "_MOST_BYTES_AT_ONCE", at_once)
+        patch.setattr(sources, "_MAX_READ_BYTES", at_once)
         for source in (FileSource(str(file)), BytesSource(data)):
             with source:
                 check(source, data)
@@ -91,7 +91,7 @@ def test_a_size_that_the_system_does_not_know(file: Path, size: int) -> None:
 @pytest.mark.usefixtures("without_sizes")
 def test_a_file_of_unknown_size_is_no_trap(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its header is judged before it is read, and there is a limit to that."""
-    monkeypatch.setattr(sources, "_MOST_UNKNOWN_BYTES", 2_000_000)
+    monkeypatch.setattr(sources, "_MAX_UNKNOWN_SIZE", 2_000_000)
     file.write_bytes(b"x" * 3_000_000)
     with FileSource(str(file)) as source, pytest.raises(exceptions.TooLargeError):
         source.whole()

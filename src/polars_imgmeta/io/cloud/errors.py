@@ -42,14 +42,7 @@ _TRANSIENT: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
 def from_store_error(error: BaseException) -> ImageError | TransientError:
-    """Map what obstore raised.
-
-    Args:
-        error: One of `obstore.exceptions`, or a built-in exception.
-
-    Returns:
-        A `TransientError`, or an `ImageError` where no retry can help.
-    """
+    """Map an exception of obstore: to a `TransientError` where a retry can help."""
     message, _, details = str(error).partition("\n\nDebug source:")
     status = int(match[1]) if (match := _STATUS.search(message)) else None
     if _CREDENTIAL_REQUEST.search(message):

@@ -94,12 +94,7 @@ def _part(response: HTTPResponse, deadline: Deadline, extent: tuple[int, int]) -
 
 
 def _body(response: HTTPResponse, deadline: Deadline) -> bytes:
-    """Read a body, having reserved memory for it.
-
-    Raises:
-        TransientError: If it ends early.
-        TooLargeError: If it is too large.
-    """
+    """Read a body, having reserved memory for it."""
     length = response.length_remaining
     if length is None or _is_encoded(response):
         return _body_of_unknown_length(response, deadline)

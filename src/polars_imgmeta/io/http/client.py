@@ -44,12 +44,7 @@ class WebClient:
         }
 
     def read(self, url: str, transfer: Transfer, extent: tuple[int, int] | None) -> Part:
-        """Read an object, or a part of it.
-
-        Args:
-            url: Its URL, which may contain a user and a password.
-            transfer: Its limits of time and memory.
-            extent: Position and length of the part; None for all.
+        """Read an object, or a part of it: see [`Client`][polars_imgmeta.io.transfers.Client].
 
         Raises:
             ImageError: Of the kind `not_found`, `access_denied`, `unreachable`,

@@ -43,7 +43,11 @@ _CONNECTING = {0, errno.EINPROGRESS, errno.EWOULDBLOCK}
 
 
 class Deadline:
-    """The limits of time and bytes that sockets enforce for a transfer."""
+    """The limits of time and bytes that sockets enforce for a transfer.
+
+    The methods that return seconds raise `UnreachableError` if the transfer has no time
+    left.
+    """
 
     def __init__(self, transfer: Transfer) -> None:
         self.transfer = transfer
@@ -51,11 +55,7 @@ class Deadline:
         self._bytes_left = _OVERHEAD_BYTES
 
     def read_timeout(self) -> float:
-        """Return the maximum wait for the next byte, in seconds.
-
-        Raises:
-            UnreachableError: If the time of the transfer is over.
-        """
+        """Return the maximum wait for the next byte, in seconds."""
         timeout = self.transfer.access.timeout
         left = min(self.transfer.seconds_left(), READ_TIMEOUT, timeout * _READ_FRACTION)
         if self._until is not None:
@@ -63,11 +63,7 @@ class Deadline:
         return max(0.001, left)  # zero would make the socket non-blocking
 
     def connect_timeout(self) -> float:
-        """Return the maximum time to connect, in seconds.
-
-        Raises:
-            UnreachableError: If the time of the transfer is over.
-        """
+        """Return the maximum time to connect, in seconds."""
         timeout = self.transfer.access.timeout
         return min(self.transfer.seconds_left(), CONNECT_TIMEOUT, timeout * _CONNECT_FRACTION)
 
@@ -76,7 +72,6 @@ class Deadline:
 
         Raises:
             TimeoutError: If `until` has passed.
-            UnreachableError: If the time of the transfer is over.
         """
         self.transfer.seconds_left()
         left = until - time.monotonic()
