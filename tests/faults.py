@@ -88,8 +88,8 @@ class Response:
         if not self.chunks:
             return self.body
         cuts = range(0, len(self.body), 1000)
-        pieces = [self.body[cut : cut + 1000] for cut in cuts]
-        return b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in (*pieces, b""))
+        blocks = [self.body[cut : cut + 1000] for cut in cuts]
+        return b"".join(b"%x\r\n%b\r\n" % (len(block), block) for block in (*blocks, b""))
 
 
 class Wire:
@@ -104,10 +104,10 @@ class Wire:
     def send(self, data: bytes) -> None:
         """Send bytes."""
         for cut in range(0, len(data), _BLOCK_BYTES):
-            piece = data[cut : cut + _BLOCK_BYTES]
+            block = data[cut : cut + _BLOCK_BYTES]
             # Counted first, as the client may check the count once it has the bytes.
-            self._server.count(len(piece))
-            self._sock.sendall(piece)
+            self._server.count(len(block))
+            self._sock.sendall(block)
 
     def wait(self, seconds: float) -> bool:
         """Wait; returns whether the client is still connected."""
@@ -266,15 +266,15 @@ def serving(answers: Routes | Handler, *, tls: ssl.SSLContext | None = None) -> 
 
 
 def _routed(routes: Routes) -> Handler:
-    asked: Counter[str] = Counter()
+    requested: Counter[str] = Counter()
 
     def handle(request: Request) -> Answer:
         answers = routes.get(request.path, Response(status=404))
         if isinstance(answers, bytes | Response) or callable(answers):
             return answers
-        turn = asked[request.path]
-        asked[request.path] += 1
-        return answers[min(turn, len(answers) - 1)]
+        index = requested[request.path]
+        requested[request.path] += 1
+        return answers[min(index, len(answers) - 1)]
 
     return handle
 
@@ -292,14 +292,14 @@ def _do(answer: Answer, wire: Wire) -> None:
 
 def ranged(data: bytes, request: Request) -> Response:
     """Return an object, or the requested range of it."""
-    asked = re.fullmatch(r"bytes=(\d+)-(\d+)", request.headers.get("range", ""))
-    if asked is None:
+    requested = re.fullmatch(r"bytes=(\d+)-(\d+)", request.headers.get("range", ""))
+    if requested is None:
         return Response(data, headers={"Accept-Ranges": "bytes"})
-    start, end = int(asked[1]), min(int(asked[2]) + 1, len(data))
+    start, end = int(requested[1]), min(int(requested[2]) + 1, len(data))
     if start >= len(data):
         return Response(status=416, headers={"Content-Range": f"bytes */{len(data)}"})
-    told = f"bytes {start}-{end - 1}/{len(data)}"
-    return Response(data[start:end], 206, {"Content-Range": told})
+    content_range = f"bytes {start}-{end - 1}/{len(data)}"
+    return Response(data[start:end], 206, {"Content-Range": content_range})
 
 
 def redirect(location: str, status: int = 302, body: bytes = b"moved") -> Response:
@@ -354,15 +354,15 @@ def drip(data: bytes, after: bytes = b"", seconds: float = 0.02) -> Act:
     return act
 
 
-def endless(head: bytes, piece: bytes) -> Act:
+def endless(head: bytes, block: bytes) -> Act:
     """Send the same bytes again and again, until the client disconnects."""
 
     def act(wire: Wire) -> None:
         wire.send(head)
         sent = 0
         while sent < _MAX_BYTES and wire.wait(0):
-            wire.send(piece)
-            sent += len(piece)
+            wire.send(block)
+            sent += len(block)
         wire.close()
 
     return act

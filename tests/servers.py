@@ -159,8 +159,8 @@ class _Handler(BaseHTTPRequestHandler):
         for name, value in headers.items():
             if name.lower() not in {"transfer-encoding", "connection", "content-length"}:
                 self.send_header(name, value)
-        told = {name.lower(): value for name, value in headers.items()}.get("content-length")
-        length = told if self.command == "HEAD" and told else str(len(body))
+        declared = {name.lower(): value for name, value in headers.items()}.get("content-length")
+        length = declared if self.command == "HEAD" and declared else str(len(body))
         self.send_header("Content-Length", length)
         # Noted before the body is sent, as the client may check it afterwards.
         self.note(status, 0 if self.command == "HEAD" else len(body))
@@ -169,9 +169,11 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
     def note(self, status: int, sent: int) -> None:
-        asked = self.headers.get("Range") or self.headers.get("x-ms-range")
-        who = self.headers.get("Authorization")
-        self.relay.requests.append(Request(self.command, self.path, asked, who, status, sent))
+        extent = self.headers.get("Range") or self.headers.get("x-ms-range")
+        authorization = self.headers.get("Authorization")
+        self.relay.requests.append(
+            Request(self.command, self.path, extent, authorization, status, sent)
+        )
 
     def pass_on(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
@@ -196,14 +198,14 @@ def relay(url: str, secure: ssl.SSLContext | None = None) -> Iterator[Relay]:
     target = (host, int(port))
     server = ThreadingHTTPServer((LOOPBACK, 0), _Handler)
     server.daemon_threads = True
-    stand = Relay(f"http{'s' if secure else ''}://{LOOPBACK}:{server.server_port}")
+    instance = Relay(f"http{'s' if secure else ''}://{LOOPBACK}:{server.server_port}")
     if secure:
         server.socket = secure.wrap_socket(server.socket, server_side=True)
-    server.RequestHandlerClass = type("Handler", (_Handler,), {"relay": stand, "target": target})
+    server.RequestHandlerClass = type("Handler", (_Handler,), {"relay": instance, "target": target})
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     thread.start()
     try:
-        yield stand
+        yield instance
     finally:
         server.shutdown()
         thread.join()

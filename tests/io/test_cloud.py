@@ -560,12 +560,12 @@ def test_prefixed_options_take_precedence(s3: Relay) -> None:
     tokens = {parsed["gs"].config["bearer_token"], parsed["az"].config["token"]}
     assert tokens == {"shared"}
     assert read("s3://photos/plain.png", options).data
-    assert "/us-east-1/" in who(s3)
+    assert "/us-east-1/" in identity(s3)
 
 
-def who(relay: Relay) -> str:
+def identity(relay: Relay) -> str:
     """Return the identity in the last request."""
-    return relay.requests[-1].authorization or "nobody"
+    return relay.requests[-1].authorization or "anonymous"
 
 
 def test_environment(s3: Relay, azure: Relay, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -575,10 +575,10 @@ def test_environment(s3: Relay, azure: Relay, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
     monkeypatch.setenv("AWS_REGION", "eu-central-1")
     assert read("s3://photos/plain.png", None).data
-    assert "Credential=from-environment/" in who(s3)
-    assert "/eu-central-1/" in who(s3)
+    assert "Credential=from-environment/" in identity(s3)
+    assert "/eu-central-1/" in identity(s3)
     assert read("s3://photos/plain.png", aws(s3.url)).data
-    assert f"Credential={KEY_ID}/" in who(s3)
+    assert f"Credential={KEY_ID}/" in identity(s3)
     monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_NAME", servers.AZURE_ACCOUNT)
     monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_KEY", servers.AZURE_KEY)
     monkeypatch.setenv("AZURE_ENDPOINT", f"{azure.url}/{servers.AZURE_ACCOUNT}")
@@ -614,18 +614,18 @@ def test_profiles(profiles: Path, s3: Relay, monkeypatch: pytest.MonkeyPatch) ->
     """Keys, region and endpoint come from the configured profile in the files of AWS."""
     url = "s3://photos/plain.png"
     assert read(url, None).data
-    assert "Credential=from-default/" in who(s3)
-    assert "/eu-north-1/" in who(s3)
+    assert "Credential=from-default/" in identity(s3)
+    assert "/eu-north-1/" in identity(s3)
     check_options({"aws_profile": "work"})
     assert read(url, {"aws_profile": "work"}).data
-    assert "Credential=from-work/" in who(s3)
-    assert "x-amz-security-token" in who(s3)
+    assert "Credential=from-work/" in identity(s3)
+    assert "x-amz-security-token" in identity(s3)
     monkeypatch.setenv("AWS_PROFILE", "work")
     assert read(url, {"aws_region": "us-west-1"}).data
-    assert "Credential=from-work/" in who(s3)
-    assert "/us-west-1/" in who(s3)
+    assert "Credential=from-work/" in identity(s3)
+    assert "/us-west-1/" in identity(s3)
     assert read(url, aws(s3.url)).data
-    assert f"Credential={KEY_ID}/" in who(s3)
+    assert f"Credential={KEY_ID}/" in identity(s3)
     config = (profiles / "config").read_text()
     (profiles / "config").write_text(config.replace("http://", ""))
     failure = fails(url, None)
@@ -643,7 +643,7 @@ def test_profiles_that_need_a_package(
     options = {"aws_profile": "process", "aws_endpoint_url": s3.url}
     check_options(options)
     assert read("s3://photos/plain.png", options).data
-    assert "Credential=from-process/" in who(s3)
+    assert "Credential=from-process/" in identity(s3)
     (profiles / "answer.json").write_text(f"{{{SECRET}}}")
     failure = fails("s3://photos/plain.png", options)
     assert failure == "access_denied: asking for credentials failed"
@@ -681,7 +681,7 @@ def test_the_command_of_azure(
     del options["azure_storage_account_key"]
     azure.faults += [servers.answer(403)]
     assert fails("az://photos/plain.png", options) == "access_denied: the store answered 403"
-    assert who(azure) == "Bearer from-command"
+    assert identity(azure) == "Bearer from-command"
 
 
 def test_public_buckets(s3: Relay, azure: Relay) -> None:
@@ -689,14 +689,14 @@ def test_public_buckets(s3: Relay, azure: Relay) -> None:
     options = {"aws_endpoint_url": s3.url, "aws_skip_signature": "true"}
     s3.faults += [servers.answer(200, b"public", Last_Modified=formatdate(usegmt=True))]
     assert read("s3://photos/plain.png", options).data == b"public"
-    assert who(s3) == "nobody"
+    assert identity(s3) == "anonymous"
     options = {
         "azure_storage_account_name": servers.AZURE_ACCOUNT,
         "azure_endpoint": f"{azure.url}/{servers.AZURE_ACCOUNT}",
         "azure_skip_signature": "true",
     }
     assert read("az://public/a.png", options).data == content("a.png")
-    assert who(azure) == "nobody"
+    assert identity(azure) == "anonymous"
     assert fails("az://photos/plain.png", options) == "access_denied: the store answered 403"
 
 
@@ -719,33 +719,33 @@ def test_missing_credentials_are_requested_once(s3: Relay) -> None:
 
 def test_credentials_of_the_instance(s3: Relay) -> None:
     """The metadata of the instance supplies credentials if nothing else does."""
-    told = {"AccessKeyId": "from-instance", "SecretAccessKey": "x", "Token": "t"}
-    told["Expiration"] = "2096-10-02T07:06:40Z"
+    credentials = {"AccessKeyId": "from-instance", "SecretAccessKey": "x", "Token": "t"}
+    credentials["Expiration"] = "2096-10-02T07:06:40Z"
     s3.faults += [
         servers.answer(200, b"token"),
         servers.answer(200, b"role"),
-        servers.answer(200, json.dumps(told).encode()),
+        servers.answer(200, json.dumps(credentials).encode()),
     ]
     options = {"aws_endpoint_url": s3.url, "aws_region": "x", "aws_metadata_endpoint": s3.url}
     assert read("s3://photos/plain.png", options).data == content("plain.png")
-    assert "Credential=from-instance/" in who(s3)
+    assert "Credential=from-instance/" in identity(s3)
 
 
 def test_the_region_of_a_bucket_is_requested(s3: Relay, monkeypatch: pytest.MonkeyPatch) -> None:
     """The region of an AWS bucket is requested once, unless it is configured."""
     monkeypatch.setattr(buckets, "REGION_URL", f"{s3.url}/{{bucket}}")
     s3.faults += [servers.answer(403, x_amz_bucket_region="eu-west-3"), servers.reset]
-    assert [buckets.region_of("asked", {}, 5) for _ in range(2)] == ["eu-west-3", "eu-west-3"]
+    assert [buckets.region_of("bucket", {}, 5) for _ in range(2)] == ["eu-west-3", "eu-west-3"]
     assert buckets.region_of("other", {}, 5) is None
-    assert buckets.region_of("asked", {"region": "told"}, 5) is None
-    assert [(request.method, request.path) for request in s3.requests] == [("HEAD", "/asked")]
+    assert buckets.region_of("bucket", {"region": "configured"}, 5) is None
+    assert [(request.method, request.path) for request in s3.requests] == [("HEAD", "/bucket")]
 
 
 @given(st.text(), st.text())
-def test_no_message_quotes_obstore(told: str, details: str) -> None:
+def test_no_message_quotes_obstore(message: str, details: str) -> None:
     """Every message of obstore maps to one of a few fixed messages."""
     raised = obstore.exceptions.GenericError(
-        f"{told} HTTP error {SECRET}\n\nDebug source:{details}"
+        f"{message} HTTP error {SECRET}\n\nDebug source:{details}"
     )
     assert str(from_store_error(raised)) in {
         "the connection to the store failed",

@@ -266,8 +266,8 @@ def test_memory_is_reserved_before_reading() -> None:
     body = bytes(3 << 20)
     access = Access(max_bytes=(7 << 20) // 2)
     # Of a declared length, a share is reserved first.
-    expected = {"/told": [1 << 21, 3 << 20], "/untold": [1 << 20, 2 << 20, (7 << 20) // 2]}
-    with serving({"/told": body, "/untold": Response(body, chunks=True)}) as server:
+    expected = {"/declared": [1 << 21, 3 << 20], "/undeclared": [1 << 20, 2 << 20, (7 << 20) // 2]}
+    with serving({"/declared": body, "/undeclared": Response(body, chunks=True)}) as server:
         for path, sizes in expected.items():
             held: list[int] = []
             with Recorder(access) as transfer:
@@ -366,10 +366,10 @@ def test_any_text_reaches_the_server(text: str, objects: Server) -> None:
     assert unquote_to_bytes(target) == unquote_to_bytes(f"/:{text}")
 
 
-@given(pieces=LEGAL)
-def test_valid_text_is_sent_unchanged(pieces: list[str], objects: Server) -> None:
+@given(fragments=LEGAL)
+def test_valid_text_is_sent_unchanged(fragments: list[str], objects: Server) -> None:
     """Valid characters are sent unchanged, because they may be signed."""
-    target = f"/:{''.join(pieces)}"
+    target = f"/:{''.join(fragments)}"
     read(objects.url(target))
     assert objects.requests[-1].target == target
     read(objects.url(f"{target}#fragment?#"))
@@ -461,17 +461,17 @@ def test_international_hosts(hosts: list[str], monkeypatch: pytest.MonkeyPatch) 
 
 def resolve(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> list[str]:
     """Resolve every name to these addresses, by default loopback; returns the resolved names."""
-    asked: list[str] = []
+    resolved: list[str] = []
 
     def getaddrinfo(host: bytes, port: int, **_: object) -> list[tuple[Any, ...]]:
-        asked.append(host.decode())
+        resolved.append(host.decode())
         return [
             (socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port))
             for address in addresses or ("127.0.0.1",)
         ]
 
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
-    return asked
+    return resolved
 
 
 # Users
@@ -573,7 +573,7 @@ class Unhurried(Transfer):
 
 
 @pytest.mark.parametrize(
-    ("told", "seconds"),
+    ("header", "seconds"),
     [
         (lambda: "7", 7),
         (lambda: " 120 ", 120),
@@ -585,9 +585,9 @@ class Unhurried(Transfer):
         (lambda: "9" * 400, 0),
     ],
 )
-def test_retry_after(told: Callable[[], str], seconds: float) -> None:
+def test_retry_after(header: Callable[[], str], seconds: float) -> None:
     """`Retry-After` is honoured, in seconds or as a date."""
-    busy = Response(status=503, headers={"Retry-After": told()})
+    busy = Response(status=503, headers={"Retry-After": header()})
     access = Access()
     with serving({"/a": [busy, DATA]}) as server, Unhurried(access) as transfer:
         assert WebClient(access).read(server.url("/a"), transfer, None).data == DATA

@@ -122,13 +122,13 @@ def test_concurrent_requests_reach_their_limit(
     """The number of concurrent requests reaches the limit, and never exceeds it."""
     together = threading.Barrier(concurrency)
     lock = threading.Lock()
-    inside = most = 0
+    inside = maximum = 0
 
     def answer(_: Request) -> bytes:
-        nonlocal inside, most
+        nonlocal inside, maximum
         with lock:
             inside += 1
-            most = max(most, inside)
+            maximum = max(maximum, inside)
         together.wait(20)
         with lock:
             inside -= 1
@@ -140,7 +140,7 @@ def test_concurrent_requests_reach_their_limit(
             pl.DataFrame({"path": urls}), "path", access=im.Access(concurrency=concurrency)
         )
     assert errors_of(frame) == [None] * len(urls)
-    assert most == concurrency
+    assert maximum == concurrency
     assert server.connections <= concurrency
 
 
