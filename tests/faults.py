@@ -1,11 +1,10 @@
-"""A web server on loopback that does what a test tells it, and counts what it did.
+"""A web server on loopback that a test programs, and that records its requests.
 
     with serving({"/a.jpg": b"...", "/b.jpg": [Response(status=503), b"..."]}) as server:
         server.url("/a.jpg"), server.requests, server.bytes_sent
 
-An answer is bytes, which are served as a good server would, with ranges; or a `Response`;
-or a function that is given the `Wire`, to do there what no good server does. A list has an
-answer for each request in turn, the last one for all that follow.
+An answer is bytes, served correctly, ranges included; or a `Response`; or a function that
+gets the `Wire`, for faults. A list has one answer per request, and its last is repeated.
 """
 
 from __future__ import annotations
@@ -26,21 +25,21 @@ from urllib.parse import urlsplit
 
 import trustme
 
-# No loop of a server outlives its test by more.
+# The maximum lifetime of a server's loop.
 LONGEST = 30.0
-_MOST_BYTES = 1 << 30
-_PIECE_BYTES = 1 << 16
+_MAX_BYTES = 1 << 30
+_BLOCK_BYTES = 1 << 16
 
 
 @dataclass(frozen=True)
 class Request:
-    """What a client asked for.
+    """A request of a client.
 
     Attributes:
         method: Such as `"GET"`.
-        target: As it came.
-        headers: With names in lower case.
-        connection: The number of its connection, from 0.
+        target: The request target, as received.
+        headers: The headers, with names in lower case.
+        connection: The number of the connection, from 0.
     """
 
     method: str
@@ -56,14 +55,14 @@ class Request:
 
 @dataclass(frozen=True)
 class Response:
-    """An answer in good order, though perhaps not a true one.
+    """A well-formed response, whose content may be wrong.
 
     Attributes:
-        body: What is sent.
-        status: Such as 404.
-        headers: Further ones; a `Content-Length` replaces the right one.
-        chunks: Whether the body comes in chunks, of unknown length.
-        hangs_up: Whether the connection is closed afterwards, without a word.
+        body: The bytes of the body.
+        status: The status, such as 404.
+        headers: Additional headers; a `Content-Length` replaces the correct one.
+        chunks: Whether the body is sent in chunks, without a length.
+        hangs_up: Whether the connection is closed afterwards, without announcement.
     """
 
     body: bytes = b""
@@ -73,7 +72,7 @@ class Response:
     hangs_up: bool = False
 
     def head(self) -> bytes:
-        """Status line and headers."""
+        """Return status line and headers."""
         headers = dict(self.headers)
         names = {name.lower() for name in headers}
         if self.chunks:
@@ -85,12 +84,12 @@ class Response:
         return "\r\n".join(lines).encode("latin-1")
 
     def encoded(self) -> bytes:
-        """The body as it is sent."""
+        """Return the body as it is sent."""
         if not self.chunks:
             return self.body
         cuts = range(0, len(self.body), 1000)
-        pieces = [self.body[cut : cut + 1000] for cut in cuts]
-        return b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in (*pieces, b""))
+        blocks = [self.body[cut : cut + 1000] for cut in cuts]
+        return b"".join(b"%x\r\n%b\r\n" % (len(block), block) for block in (*blocks, b""))
 
 
 class Wire:
@@ -104,14 +103,14 @@ class Wire:
 
     def send(self, data: bytes) -> None:
         """Send bytes."""
-        for cut in range(0, len(data), _PIECE_BYTES):
-            piece = data[cut : cut + _PIECE_BYTES]
-            # Before the client has them: it may look at the count at once.
-            self._server.count(len(piece))
-            self._sock.sendall(piece)
+        for cut in range(0, len(data), _BLOCK_BYTES):
+            block = data[cut : cut + _BLOCK_BYTES]
+            # Counted first, as the client may check the count once it has the bytes.
+            self._server.count(len(block))
+            self._sock.sendall(block)
 
     def wait(self, seconds: float) -> bool:
-        """Wait; returns whether there is still somebody to wait for."""
+        """Wait; returns whether the client is still connected."""
         until = min(time.monotonic() + seconds, self._server.ends)
         while (left := until - time.monotonic()) > 0 and not self._server.stopped.is_set():
             readable, _, _ = select.select([self._sock], [], [], min(left, 0.05))
@@ -120,29 +119,29 @@ class Wire:
         return not self._server.stopped.is_set() and time.monotonic() < self._server.ends
 
     def close(self) -> None:
-        """Close the connection in good order."""
+        """Close the connection properly."""
         self.is_open = False
 
     def reset(self) -> None:
-        """Break the connection."""
+        """Reset the connection."""
         self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.is_open = False
 
     def tunnel(self) -> None:
-        """Be a proxy: connect to where the client wants to, on this machine, and relay."""
+        """Act as a proxy: connect to the target's port on this machine, and relay."""
         port = int(self.request.target.rpartition(":")[2])
-        with socket.create_connection(("127.0.0.1", port), timeout=LONGEST) as far:
+        with socket.create_connection(("127.0.0.1", port), timeout=LONGEST) as upstream:
             self.send(b"HTTP/1.1 200 Connected\r\n\r\n")
-            ways = {self._sock: far, far: self._sock}
+            peers = {self._sock: upstream, upstream: self._sock}
             while not self._server.stopped.is_set() and time.monotonic() < self._server.ends:
-                for end in select.select([*ways], [], [], 0.05)[0]:
+                for end in select.select([*peers], [], [], 0.05)[0]:
                     data = end.recv(1 << 16)
                     while isinstance(end, ssl.SSLSocket) and end.pending():
                         data += end.recv(1 << 16)
                     if not data:
                         self.is_open = False
                         return
-                    ways[end].sendall(data)
+                    peers[end].sendall(data)
 
 
 Act = Callable[[Wire], None]
@@ -153,12 +152,12 @@ Routes = Mapping[str, Answers]
 
 
 class Server:
-    """A server that runs.
+    """A running server.
 
     Attributes:
-        requests: What it was asked, in order.
-        bytes_sent: How many bytes it sent, heads included.
-        connections: How many connections it accepted.
+        requests: The requests, in order.
+        bytes_sent: The number of bytes sent, headers included.
+        connections: The number of accepted connections.
     """
 
     def __init__(self, handler: Handler, tls: ssl.SSLContext | None) -> None:
@@ -177,24 +176,24 @@ class Server:
         self._threads[0].start()
 
     def url(self, path: str = "/", *, host: str = "127.0.0.1", user: str | None = None) -> str:
-        """The URL of a path."""
+        """Return the URL of a path."""
         scheme = "http" if self._tls is None else "https"
         return f"{scheme}://{f'{user}@' if user else ''}{host}:{self.port}{path}"
 
     @property
     def targets(self) -> list[str]:
-        """What was asked for, in order."""
+        """The targets of the requests, in order."""
         return [request.target for request in self.requests]
 
     def count(self, sent: int) -> None:
-        """Count what was sent."""
+        """Count sent bytes."""
         with self._lock:
             self.bytes_sent += sent
 
     def stop(self) -> None:
-        """Stop, and wait until nothing of it runs."""
+        """Stop the server and wait for its threads."""
         self.stopped.set()
-        # Wakes whoever waits for a client, or for what one may say.
+        # Wakes the thread that accepts connections.
         with socket.socket() as knock:
             knock.connect(self._listener.getsockname())
         self._threads[0].join(LONGEST)
@@ -220,7 +219,7 @@ class Server:
 
     def _serve(self, sock: socket.socket, number: int) -> None:
         sock.settimeout(LONGEST)
-        # Clients go away in the midst of it; that is what many tests are about.
+        # In many tests the client disconnects early.
         with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
             stack.enter_context(sock)
             if self._tls is not None:
@@ -255,8 +254,8 @@ def serving(answers: Routes | Handler, *, tls: ssl.SSLContext | None = None) -> 
     """Run a server within the context.
 
     Args:
-        answers: The answer to each path, 404 to others; or a function from a request to
-            the answer.
+        answers: The answers by path, with 404 for others; or a function from a request to
+            its answer.
         tls: The server's side of TLS, for https.
     """
     server = Server(answers if callable(answers) else _routed(answers), tls)
@@ -267,15 +266,15 @@ def serving(answers: Routes | Handler, *, tls: ssl.SSLContext | None = None) -> 
 
 
 def _routed(routes: Routes) -> Handler:
-    asked: Counter[str] = Counter()
+    requested: Counter[str] = Counter()
 
     def handle(request: Request) -> Answer:
         answers = routes.get(request.path, Response(status=404))
         if isinstance(answers, bytes | Response) or callable(answers):
             return answers
-        turn = asked[request.path]
-        asked[request.path] += 1
-        return answers[min(turn, len(answers) - 1)]
+        index = requested[request.path]
+        requested[request.path] += 1
+        return answers[min(index, len(answers) - 1)]
 
     return handle
 
@@ -292,24 +291,24 @@ def _do(answer: Answer, wire: Wire) -> None:
 
 
 def ranged(data: bytes, request: Request) -> Response:
-    """Serve an object, or the range of it that was asked for."""
-    asked = re.fullmatch(r"bytes=(\d+)-(\d+)", request.headers.get("range", ""))
-    if asked is None:
+    """Return an object, or the requested range of it."""
+    requested = re.fullmatch(r"bytes=(\d+)-(\d+)", request.headers.get("range", ""))
+    if requested is None:
         return Response(data, headers={"Accept-Ranges": "bytes"})
-    start, end = int(asked[1]), min(int(asked[2]) + 1, len(data))
+    start, end = int(requested[1]), min(int(requested[2]) + 1, len(data))
     if start >= len(data):
         return Response(status=416, headers={"Content-Range": f"bytes */{len(data)}"})
-    told = f"bytes {start}-{end - 1}/{len(data)}"
-    return Response(data[start:end], 206, {"Content-Range": told})
+    content_range = f"bytes {start}-{end - 1}/{len(data)}"
+    return Response(data[start:end], 206, {"Content-Range": content_range})
 
 
 def redirect(location: str, status: int = 302, body: bytes = b"moved") -> Response:
-    """Send the client elsewhere."""
+    """Return a redirect."""
     return Response(body, status, {"Location": location})
 
 
 def raw(data: bytes) -> Act:
-    """Send these bytes, whatever they are, and close."""
+    """Send arbitrary bytes and close."""
 
     def act(wire: Wire) -> None:
         wire.send(data)
@@ -319,11 +318,11 @@ def raw(data: bytes) -> Act:
 
 
 def reset(after: bytes = b"") -> Act:
-    """Break the connection, having sent something or not."""
+    """Reset the connection, optionally after some bytes."""
 
     def act(wire: Wire) -> None:
         wire.send(after)
-        # Otherwise the client would lose what it has not read.
+        # Otherwise the client could lose bytes that it has not read yet.
         wire.wait(0.02)
         wire.reset()
 
@@ -331,7 +330,7 @@ def reset(after: bytes = b"") -> Act:
 
 
 def silence(after: bytes = b"") -> Act:
-    """Say nothing, or nothing more."""
+    """Send nothing, or nothing more, and keep the connection open."""
 
     def act(wire: Wire) -> None:
         wire.send(after)
@@ -342,7 +341,7 @@ def silence(after: bytes = b"") -> Act:
 
 
 def drip(data: bytes, after: bytes = b"", seconds: float = 0.02) -> Act:
-    """Send a byte at a time."""
+    """Send one byte at a time."""
 
     def act(wire: Wire) -> None:
         wire.send(after)
@@ -355,25 +354,25 @@ def drip(data: bytes, after: bytes = b"", seconds: float = 0.02) -> Act:
     return act
 
 
-def endless(head: bytes, piece: bytes) -> Act:
-    """Send the same again and again, until nobody listens."""
+def endless(head: bytes, block: bytes) -> Act:
+    """Send the same bytes again and again, until the client disconnects."""
 
     def act(wire: Wire) -> None:
         wire.send(head)
         sent = 0
-        while sent < _MOST_BYTES and wire.wait(0):
-            wire.send(piece)
-            sent += len(piece)
+        while sent < _MAX_BYTES and wire.wait(0):
+            wire.send(block)
+            sent += len(block)
         wire.close()
 
     return act
 
 
 class Authority:
-    """Who signs certificates in a test.
+    """A certificate authority of a test.
 
     Attributes:
-        certificate: The file to trust, for `SSL_CERT_FILE`.
+        certificate: The path of its certificate, for `SSL_CERT_FILE`.
     """
 
     def __init__(self, folder: str) -> None:
@@ -382,7 +381,7 @@ class Authority:
         self._authority.cert_pem.write_to_path(self.certificate)
 
     def context(self, *names: str) -> ssl.SSLContext:
-        """The server's side of TLS, for a server of these names."""
+        """Return the server's side of TLS, for a server of these names."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._authority.issue_cert(*names).configure_cert(context)
         return context

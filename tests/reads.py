@@ -1,4 +1,4 @@
-"""Counting which files are opened, by whatever code."""
+"""Counting which files are opened, by any code."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def _hear(event: str, arguments: tuple[object, ...]) -> None:
     path, mode = arguments[:2]
     if not isinstance(path, str | bytes | os.PathLike):
         return
-    # `open` with an opener is heard twice: itself, then the `os.open` within,
+    # `open` with an opener raises two events: its own, then that of `os.open`,
     # which has no mode.
     if mode is None and getattr(_announced, "path", None) == path:
         _announced.path = None
@@ -32,7 +32,7 @@ def _hear(event: str, arguments: tuple[object, ...]) -> None:
             opened[Path(name).name] += 1
 
 
-# A hook cannot be taken away again: it listens only within `count_reads`.
+# An audit hook cannot be removed: it records only within `count_reads`.
 sys.addaudithook(_hear)
 
 

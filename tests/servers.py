@@ -1,7 +1,6 @@
-"""Cloud storage on loopback: real servers in processes of their own, and what is between.
+"""Cloud storage on loopback: real servers in their own processes, behind a relay.
 
-A [`Relay`][servers.Relay] stands before a server, counts what passes, and adds the
-faults that a test asks for.
+A [`Relay`][servers.Relay] records the requests to a server, and injects faults.
 """
 
 from __future__ import annotations
@@ -38,15 +37,15 @@ AZURE_KEY = "c2VjcmV0LWtleS1vZi1henVyZQ=="
 
 @dataclass(frozen=True)
 class Request:
-    """A request that passed a relay, and what came back.
+    """A request that passed a relay, with its response.
 
     Attributes:
-        method: As `"GET"`.
-        path: With its query.
-        range: The header, if it has one.
-        authorization: The header, if it has one.
-        status: What the answer was.
-        sent: How many bytes of a body went back.
+        method: The method, such as `"GET"`.
+        path: The path, with its query.
+        range: The header, if present.
+        authorization: The header, if present.
+        status: The status of the response.
+        sent: The number of bytes in the response's body.
     """
 
     method: str
@@ -58,17 +57,17 @@ class Request:
 
 
 Fault = Callable[["_Handler"], bool]
-"""Answers instead of the server and returns True, or lets a request pass."""
+"""A function that answers instead of the server and returns True, or lets a request pass."""
 
 
 @dataclass
 class Relay:
-    """What stands before a server, at a port of its own.
+    """A relay in front of a server, on its own port.
 
     Attributes:
-        url: Where it is.
-        requests: What has passed.
-        faults: One for each of the next requests, in turn.
+        url: Its URL.
+        requests: The requests that passed.
+        faults: The faults of the next requests, one each.
     """
 
     url: str
@@ -76,13 +75,13 @@ class Relay:
     faults: list[Fault] = field(default_factory=list)
 
     def forget(self) -> None:
-        """Begin to count anew, without faults."""
+        """Reset the record and the faults."""
         self.requests.clear()
         self.faults.clear()
 
 
 def answer(status: int, body: bytes = b"", **headers: str) -> Fault:
-    """A fault that answers so."""
+    """Return a fault that answers with this response."""
 
     def fault(handler: _Handler) -> bool:
         handler.reply(status, {name.replace("_", "-"): headers[name] for name in headers}, body)
@@ -92,13 +91,13 @@ def answer(status: int, body: bytes = b"", **headers: str) -> Fault:
 
 
 def reset(handler: _Handler) -> bool:
-    """A fault that breaks the connection off."""
+    """Reset the connection."""
     handler.hang_up()
     return True
 
 
 def stay_silent(seconds: float) -> Fault:
-    """A fault that says nothing for some time, and then no more."""
+    """Return a fault that sends nothing for some time, and then resets the connection."""
 
     def fault(handler: _Handler) -> bool:
         time.sleep(seconds)
@@ -109,7 +108,7 @@ def stay_silent(seconds: float) -> Fault:
 
 
 def drip(seconds: float, size: int = 1000) -> Fault:
-    """A fault that sends a byte at a time, for so long, of a body that takes longer."""
+    """Return a fault that sends single bytes for some time, of a body that would take longer."""
 
     def fault(handler: _Handler) -> bool:
         handler.send_response(200)
@@ -131,7 +130,7 @@ def drip(seconds: float, size: int = 1000) -> Fault:
 
 
 def without_range(handler: _Handler) -> bool:
-    """A fault that gives all where a part was asked for."""
+    """Return the whole object for a request of a part."""
     del handler.headers["Range"]
     return False
 
@@ -147,11 +146,11 @@ class _Handler(BaseHTTPRequestHandler):
     def handle(self) -> None:
         try:
             super().handle()
-        except OSError:  # the client has left
+        except OSError:  # the client has disconnected
             self.close_connection = True
 
     def hang_up(self) -> None:
-        """Close the connection at once, with a reset."""
+        """Reset the connection."""
         linger = struct.pack("ii", 1, 0)
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
         self.rfile.close()
@@ -163,19 +162,21 @@ class _Handler(BaseHTTPRequestHandler):
         for name, value in headers.items():
             if name.lower() not in {"transfer-encoding", "connection", "content-length"}:
                 self.send_header(name, value)
-        told = {name.lower(): value for name, value in headers.items()}.get("content-length")
-        length = told if self.command == "HEAD" and told else str(len(body))
+        declared = {name.lower(): value for name, value in headers.items()}.get("content-length")
+        length = declared if self.command == "HEAD" and declared else str(len(body))
         self.send_header("Content-Length", length)
-        # Before the body is gone, after which the client may look.
+        # Noted before the body is sent, as the client may check it afterwards.
         self.note(status, 0 if self.command == "HEAD" else len(body))
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(body)
 
     def note(self, status: int, sent: int) -> None:
-        asked = self.headers.get("Range") or self.headers.get("x-ms-range")
-        who = self.headers.get("Authorization")
-        self.relay.requests.append(Request(self.command, self.path, asked, who, status, sent))
+        extent = self.headers.get("Range") or self.headers.get("x-ms-range")
+        authorization = self.headers.get("Authorization")
+        self.relay.requests.append(
+            Request(self.command, self.path, extent, authorization, status, sent)
+        )
 
     def pass_on(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
@@ -195,19 +196,19 @@ class _Handler(BaseHTTPRequestHandler):
 
 @contextmanager
 def relay(url: str, secure: ssl.SSLContext | None = None) -> Iterator[Relay]:
-    """Stand before a server, with TLS if told how."""
+    """Run a relay in front of a server, with TLS if a context is given."""
     host, _, port = url.removeprefix("http://").partition(":")
     target = (host, int(port))
     server = ThreadingHTTPServer((LOOPBACK, 0), _Handler)
     server.daemon_threads = True
-    stand = Relay(f"http{'s' if secure else ''}://{LOOPBACK}:{server.server_port}")
+    instance = Relay(f"http{'s' if secure else ''}://{LOOPBACK}:{server.server_port}")
     if secure:
         server.socket = secure.wrap_socket(server.socket, server_side=True)
-    server.RequestHandlerClass = type("Handler", (_Handler,), {"relay": stand, "target": target})
+    server.RequestHandlerClass = type("Handler", (_Handler,), {"relay": instance, "target": target})
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     thread.start()
     try:
-        yield stand
+        yield instance
     finally:
         server.shutdown()
         thread.join()

@@ -1,23 +1,23 @@
-"""Every exception that polars-imgmeta raises, and every foreign one that it maps.
+"""Every exception that polars-imgmeta raises, and the mapping of foreign ones.
 
     ImgmetaError
-    ├── PropertyError        (ValueError)  no or an unknown property, or bins that cannot be
-    ├── ColumnError          (ValueError)  the call names a column that cannot serve
+    ├── PropertyError        (ValueError)  no or unknown properties, or invalid bins
+    ├── ColumnError          (ValueError)  a missing, ambiguous or mistyped column
     └── ImageError                         one image could not be read
-        ├── NotFoundError                  nothing is where the locator points
-        ├── AccessDeniedError              it is there, and may not be read
-        ├── UnreachableError               reading failed on the way
+        ├── NotFoundError                  the image does not exist
+        ├── AccessDeniedError              the image may not be read
+        ├── UnreachableError               reading failed for an external reason
         ├── InvalidLocatorError            the locator does not denote a file
-        ├── UnsupportedError               it is no image, or of no known format
-        ├── CorruptError                   it is an image, and damaged
-        └── TooLargeError                  decoding it would exceed a limit
+        ├── UnsupportedError               not an image, or of an unknown format
+        ├── CorruptError                   a damaged image
+        └── TooLargeError                  reading it would exceed a limit
 
-The first two are mistakes in a call and are raised when the call is made. An
-`ImageError` belongs to a row: under `on_error="null"` it becomes the row's
-`error`, `"<kind>: <message>"`, and under `on_error="raise"` it is raised.
+The first two are argument errors, raised when the call is made. An `ImageError`
+belongs to a row: under `on_error="null"` it becomes the row's `error`,
+`"<kind>: <message>"`, and under `on_error="raise"` it is raised.
 
-The messages of an `ImageError` depend on the image alone. They hold no path, no
-address and no temporary name, so that equal failures can be counted.
+The message of an `ImageError` depends on the image alone. It contains no path, URL,
+memory address or temporary name, so that equal failures can be aggregated.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from polars_imgmeta.typing import ErrorKind
 
 
 class ImgmetaError(Exception):
-    """The base of all exceptions of this package."""
+    """The base class of all exceptions of this package."""
 
 
 class PropertyError(ImgmetaError, ValueError):
-    """A call names an unknown property, none, or bins that cannot be."""
+    """A call names no property or an unknown one, or invalid bins."""
 
 
 class ColumnError(ImgmetaError, ValueError):
@@ -47,29 +47,29 @@ class ImageError(ImgmetaError):
     """One image could not be read.
 
     Attributes:
-        kind: The word that classifies the failure, one of
+        kind: The category of the failure, one of
             [`ErrorKind`][polars_imgmeta.typing.ErrorKind].
     """
 
-    # Polars builds the exception anew from one string when it crosses a
-    # user-defined function: no subclass may ask for more in `__init__`.
+    # Polars recreates an exception that leaves a user-defined function from one
+    # string: `__init__` of a subclass must not require more.
     kind: ClassVar[ErrorKind]
 
 
 class NotFoundError(ImageError):
-    """Nothing is where the locator points."""
+    """The image does not exist."""
 
     kind = "not_found"
 
 
 class AccessDeniedError(ImageError):
-    """The file exists and may not be read."""
+    """The image may not be read."""
 
     kind = "access_denied"
 
 
 class UnreachableError(ImageError):
-    """Reading failed on the way, for a reason outside the file."""
+    """Reading failed for a reason outside the image."""
 
     kind = "unreachable"
 
@@ -81,7 +81,7 @@ class InvalidLocatorError(ImageError):
 
 
 class UnsupportedError(ImageError):
-    """The content is no image of a known format."""
+    """The content is not an image of a known format."""
 
     kind = "unsupported"
 
@@ -93,13 +93,13 @@ class CorruptError(ImageError):
 
 
 class TooLargeError(ImageError):
-    """Decoding the image would exceed a limit."""
+    """Reading or decoding the image would exceed a limit."""
 
     kind = "too_large"
 
 
 FAILURES = (ImageError, OSError, MemoryError)
-"""What an image, or its place, may do wrong."""
+"""The exceptions that become the error of a row."""
 
 _INVALID_LOCATOR_REASONS = {
     errno.ENXIO: "a device, pipe or socket, not an image file",
@@ -110,13 +110,13 @@ _INVALID_LOCATOR_REASONS = {
 
 
 def from_os_error(error: OSError) -> ImageError:
-    """Map a failure of the file system to the exception of a row.
+    """Map an error of the file system to the exception of a row.
 
     Args:
-        error: What `open` or `read` raised.
+        error: An exception of `open` or `read`.
 
     Returns:
-        The exception to record or raise; never the path, which the row has.
+        The exception to record or raise, whose message does not contain the path.
 
     Examples:
         >>> from_os_error(FileNotFoundError(2, "No such file", "a.jpg"))
@@ -140,17 +140,17 @@ _UNSUPPORTED = re.compile(
 
 
 def from_decoder_error(error: Exception, *, what: str) -> ImageError:
-    """Map whatever a decoder raised to the exception of a row.
+    """Map any exception of a decoder to the exception of a row.
 
-    Decoders raise almost anything on damaged data, so all of it is mapped.
+    Decoders raise exceptions of almost any type on damaged data.
 
     Args:
-        error: What the decoder raised.
-        what: The part that could not be read, as the subject of the message.
+        error: The exception of the decoder.
+        what: The part that could not be decoded, as the subject of the message.
 
     Returns:
-        `TooLargeError` where memory ran out or a hidden image would take it,
-        `UnsupportedError` where the decoder says so, otherwise `CorruptError`.
+        `TooLargeError` if memory ran out or an embedded image is too large,
+        `UnsupportedError` if the decoder reports that, otherwise `CorruptError`.
 
     Examples:
         >>> from_decoder_error(OSError("broken <_io.BytesIO object at 0x7f>"), what="the pixels")
@@ -175,29 +175,29 @@ def from_failure(failure: BaseException) -> ImageError:
     """
     if isinstance(failure, ImageError):
         return type(failure)(str(failure))
-    if isinstance(failure, OSError):  # from reading; opening maps its own
+    if isinstance(failure, OSError):
         return from_os_error(failure)
     return from_decoder_error(MemoryError(), what="the data")
 
 
-_LONGEST_REASON = 120
+_MAX_REASON_LENGTH = 120
 
 
 def _reason(error: Exception) -> str:
-    """What a foreign exception says, in one line and free of object addresses."""
-    if isinstance(error, KeyError):  # says nothing but the key
+    """Return the message of a foreign exception in one line, without memory addresses."""
+    if isinstance(error, KeyError):  # its message is the key alone
         return f"unknown value {error}"
     text = re.sub(r"\s*<[^<>]*\bat 0x[0-9a-fA-F]+>", "", str(error))
     line = " ".join(text.split()) or type(error).__name__
-    # Some quote the file, which may be long and may be anything.
-    return line if len(line) <= _LONGEST_REASON else f"{line[:_LONGEST_REASON]}..."
+    # Some messages quote arbitrary amounts of the file.
+    return line if len(line) <= _MAX_REASON_LENGTH else f"{line[:_MAX_REASON_LENGTH]}..."
 
 
 def require_positive(name: str, value: object) -> None:
-    """Check an argument that counts something.
+    """Check that an argument is a positive integer.
 
     Raises:
-        ValueError: If it is no positive whole number.
+        ValueError: If it is not.
 
     Examples:
         >>> require_positive("rows", 0)
@@ -211,7 +211,7 @@ def require_positive(name: str, value: object) -> None:
 
 
 def hint(word: object, choices: Iterable[str]) -> str:
-    r"""Say which of the choices is nearest to a word, or nothing.
+    r"""Return a hint with the choice that is closest to a word, or an empty string.
 
     Examples:
         >>> hint("widht", ["width", "height"])

@@ -107,7 +107,7 @@ def test_a_slow_disk_is_read_by_all_threads(
     inside = 0
     most = 0
     lock = threading.Lock()
-    genuine = locators.open_image
+    genuine = locators.open_local
 
     def open_slowly(locator: str, access: Access) -> object:
         nonlocal inside, most
@@ -119,7 +119,7 @@ def test_a_slow_disk_is_read_by_all_threads(
             inside -= 1
         return genuine(locator, access)
 
-    monkeypatch.setattr(locators, "open_image", open_slowly)
+    monkeypatch.setattr(locators, "open_local", open_slowly)
     requests: list[Request] = [(path, PropertySet([CATALOGUE["width"]]))] * 40
     for _ in scheduler.run(partial(measurement.measure_all, reading=Reading()), requests):
         pass

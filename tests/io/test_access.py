@@ -1,4 +1,4 @@
-"""What locators may name: every way around it ends in `access_denied`."""
+"""The access policy: every way around it ends in `access_denied`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ DENIED_FOLDER = "access_denied: not in the allowed folders"
 
 
 def outcome(locator: str, access: Access) -> str | None:
-    """The error of a row."""
+    """Return the error of a row."""
     frame = im.extract(pl.DataFrame({"path": [locator]}), "path", "width", access=access)
     (error,) = frame["path_imgmeta"].struct.field("error")
     return error  # type: ignore[no-any-return]
@@ -31,7 +31,7 @@ def outcome(locator: str, access: Access) -> str | None:
 
 @pytest.fixture
 def roots(sample_folder: Path, tmp_path: Path) -> Path:
-    """A folder with an image, and beside it others that it leads to."""
+    """Create a folder with an image, and siblings that it links to."""
     dusk = (sample_folder / "photos" / "dusk.png").read_bytes()
     for name in ("open", "open/below", "open-too", "secret"):
         (tmp_path / name).mkdir()
@@ -71,21 +71,21 @@ def roots(sample_folder: Path, tmp_path: Path) -> Path:
     ],
 )
 def test_roots(locator: str, error: str | None, roots: Path) -> None:
-    """Neither links nor dots lead out, in whichever spelling; and nothing else is open."""
+    """Neither links nor `..` lead out of a root, in any spelling, and no other file is opened."""
     with count_reads(roots / "secret") as opened:
         assert outcome(locator.format(roots), Access(roots=[roots / "open"])) == error
     assert not opened
 
 
 def test_a_root_may_be_a_link(roots: Path) -> None:
-    """Then what it leads to is open."""
+    """A root that is a link allows the files of its target."""
     access = Access(roots=[str(roots / "alias")])
     assert outcome(f"{roots}/open/dusk.png", access) is None
     assert outcome(f"{roots}/secret/dusk.png", access) == DENIED_FOLDER
 
 
 def test_the_root_of_all(roots: Path) -> None:
-    """Opens every file, and no server."""
+    """The root `/` allows every file and no server."""
     assert outcome(f"{roots}/secret/dusk.png", Access(roots=["/"])) is None
     assert outcome("https://localhost/a.png", Access(roots=["/"])) == DENIED_SCHEME
 
@@ -115,12 +115,12 @@ def test_the_root_of_all(roots: Path) -> None:
     ],
 )
 def test_schemes_and_hosts(access: Access, locator: str, error: str) -> None:
-    """What is not named is denied, however it is spelled."""
+    """Anything not listed is denied, in any spelling."""
     assert outcome(locator, access) == error
 
 
-def test_a_backslash_misleads_nobody() -> None:
-    """Readers of URLs differ in whether it ends the host: either way, nothing else is asked."""
+def test_a_backslash_does_not_end_the_host() -> None:
+    """Parsers differ on whether a backslash ends the host; no other host is contacted."""
     error = outcome("https://127.0.0.1\\@example.org/a.png", Access(hosts=["example.org"]))
     assert error is not None
     assert error.partition(":")[0] in {"access_denied", "invalid_locator"}
@@ -128,12 +128,12 @@ def test_a_backslash_misleads_nobody() -> None:
 
 @pytest.mark.parametrize("host", ["[::1]", "::1", "0:0::1"])
 def test_addresses_are_hosts(host: str) -> None:
-    """With brackets or not, in any spelling."""
+    """An address matches with or without brackets, in any spelling."""
     Access(hosts=[host]).require_host("http", "::1")
 
 
-def test_a_zone_is_no_name() -> None:
-    """What stands behind the address of a link is below no host."""
+def test_a_zone_is_not_part_of_a_name() -> None:
+    """The zone of a link-local address is not part of a host name."""
     with pytest.raises(im.AccessDeniedError):
         Access(hosts=["*.example.org"]).require_host("http", "fe80::1%a.example.org")
     error = outcome("http://[::1%25a.example.org]/", Access(hosts=["*.example.org"]))
@@ -141,7 +141,7 @@ def test_a_zone_is_no_name() -> None:
 
 
 def test_listings_do_not_leave_the_roots(roots: Path) -> None:
-    """No folder beyond is listed, and of no file beyond the size is told."""
+    """No folder outside the roots is listed, and no size of a file outside is returned."""
     access = Access(roots=[roots / "open"])
     for source in (roots / "open", f"{roots}/open/**/*.png"):
         rows = dict(im.scan_images(source, access=access).collect().iter_rows())
@@ -152,7 +152,7 @@ def test_listings_do_not_leave_the_roots(roots: Path) -> None:
 
 @given(host=st.from_regex(r"[a-z0-9]+(\.[a-z0-9]+){0,3}", fullmatch=True))
 def test_names_of_hosts(host: str) -> None:
-    """A name is itself in every spelling, and a pattern is what is below."""
+    """A name matches itself in every spelling, and a wildcard matches subdomains only."""
     for spelled in (host, host.upper(), f"{host}."):
         Access(hosts=[host.upper()]).require_host("https", spelled)
         Access(hosts=["gone", f"*.{host}"]).require_host("https", f"a.{spelled}")
@@ -162,8 +162,8 @@ def test_names_of_hosts(host: str) -> None:
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
-def test_a_scheme_is_allowed_with_its_likes(scheme: str) -> None:
-    """Whichever of those that mean the same is named."""
+def test_a_scheme_is_allowed_with_its_synonyms(scheme: str) -> None:
+    """A scheme is allowed together with its synonyms."""
     likes = [
         {"s3", "s3a"},
         {"gs", "gcs"},
@@ -185,7 +185,7 @@ def test_a_scheme_is_allowed_with_its_likes(scheme: str) -> None:
         ("2606:2800:220:1:248:1893:25c8:1946", True),
         ("127.0.0.1", False),
         ("127.8.8.8", False),
-        ("0.0.0.0", False),  # noqa: S104 - nobody binds to it
+        ("0.0.0.0", False),  # noqa: S104 - not bound
         ("10.0.0.1", False),
         ("172.16.0.1", False),
         ("192.168.1.1", False),
@@ -216,7 +216,7 @@ def test_a_scheme_is_allowed_with_its_likes(scheme: str) -> None:
     ],
 )
 def test_addresses(address: str, public: bool) -> None:  # noqa: FBT001
-    """This machine, its neighbours and the cloud's metadata are not public, however written."""
+    """Local, private and metadata addresses are not public, in any spelling."""
     Access().require_address(address)
     access = Access(public_addresses_only=True)
     if public:
@@ -261,14 +261,14 @@ MISTAKES = [
 
 @pytest.mark.parametrize(("options", "message"), MISTAKES)
 def test_mistakes(options: dict[str, object], message: str) -> None:
-    """Each says what was expected and what came."""
+    """The message contains what was expected and what was given."""
     with pytest.raises(ValueError, match="must be") as caught:
         Access(**options)  # type: ignore[arg-type]
     assert str(caught.value).endswith(message)
 
 
 def test_other_types_are_refused() -> None:
-    """When the call is made."""
+    """A wrong type raises when the call is made."""
     frame = pl.DataFrame({"path": ["a.png"]})
     with pytest.raises(TypeError, match=r"^`access` must be an `Access`, got dict$"):
         im.extract(frame, "path", access={"timeout": 1})  # type: ignore[arg-type]
@@ -276,8 +276,8 @@ def test_other_types_are_refused() -> None:
         im.extract(frame, "path", storage_options=[1])  # type: ignore[arg-type]
 
 
-def test_it_is_plain_data() -> None:
-    """Equal where it means the same, whatever the order and the spelling."""
+def test_equality() -> None:
+    """Policies are equal if they mean the same, regardless of order and spelling."""
     here = Path.cwd()
     one = Access(schemes=["https", "S3A"], hosts=["A", "b"], roots=["."])
     two = Access(schemes=("s3", "https"), hosts=iter_twice("b", "a"), roots=[os.fspath(here)])
@@ -286,7 +286,7 @@ def test_it_is_plain_data() -> None:
 
 
 def iter_twice(*names: str) -> set[str]:
-    """Some collection that is no list."""
+    """Return a collection that is not a list."""
     return set(names)
 
 
@@ -295,9 +295,9 @@ def iter_twice(*names: str) -> set[str]:
     [("shop.dfs.core.windows.net", True), ("*.core.windows.net", True), ("photos", False)],
 )
 def test_an_account_is_named_by_its_host(host: str, allowed: bool) -> None:  # noqa: FBT001
-    """Anybody may have a container of that name."""
+    """The account's host must be allowed, because container names are not unique."""
     client = StoreClient(None, Access(hosts=[host]))
     url = "abfss://photos@shop.dfs.core.windows.net/"
-    # What is allowed is found to be no object, before anything is asked.
+    # An allowed URL fails because it has no key, before any request.
     with pytest.raises(im.InvalidLocatorError if allowed else im.AccessDeniedError):
         client.read(url, Transfer(Access()), None)

@@ -1,4 +1,4 @@
-"""Cloud storage, against real servers on loopback."""
+"""Cloud storage, with real servers on loopback."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ from polars_imgmeta.io.cloud.errors import NO_CREDENTIALS, from_store_error
 from polars_imgmeta.io.listing import IMAGE_SUFFIXES
 from polars_imgmeta.io.transfers import Part, Transfer
 
-# Keys as they are in tables, all of which Polars reads.
+# Keys as they occur in tables, all of which Polars reads.
 KEYS = [
     "plain.png",
     "a b.png",
@@ -61,7 +61,7 @@ KEYS = [
     "back\\slash.png",
     "colon:at@equals=comma,.png",
 ]
-SECRET = "the-secret-of-the-test"  # noqa: S105 - it is none
+SECRET = "the-secret-of-the-test"  # noqa: S105 - not a real one
 KEY_ID = "the-key-of-the-test"
 CONTENT = bytes(range(32, 127)) * 100
 
@@ -86,7 +86,7 @@ def _quiet_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Non
 
 
 def closed_port() -> str:
-    """A URL of this machine where nobody listens."""
+    """Return a URL of this machine on which no server listens."""
     with socket.socket() as probe:
         probe.bind((servers.LOOPBACK, 0))
         return f"http://{servers.LOOPBACK}:{probe.getsockname()[1]}"
@@ -135,8 +135,8 @@ def _forget(request: pytest.FixtureRequest) -> None:
         request.getfixturevalue(name).forget()
 
 
-def s3_client(url: str) -> Any:  # noqa: ANN401 - made by boto3 as it runs
-    """A client of another's."""
+def s3_client(url: str) -> Any:  # noqa: ANN401 - boto3 creates the class at run time
+    """Return an independent client."""
     return boto3.client(
         "s3",
         endpoint_url=url,
@@ -148,7 +148,7 @@ def s3_client(url: str) -> Any:  # noqa: ANN401 - made by boto3 as it runs
 
 
 def put_azure(url: str, path: str, body: bytes | None, more: dict[str, str] | None = None) -> None:
-    """Make a container, or a blob in one, by a request signed here."""
+    """Create a container, or a blob in one, by a signed request."""
     query, kind = (
         ("?restype=container", {}) if body is None else ("", {"x-ms-blob-type": "BlockBlob"})
     )
@@ -176,12 +176,12 @@ def put_azure(url: str, path: str, body: bytes | None, more: dict[str, str] | No
 
 
 def content(key: str) -> bytes:
-    """What an object holds: something that no other does."""
+    """Return the content of an object, which is unique."""
     return key.encode() + b"\n" + CONTENT
 
 
 def aws(url: str, **more: str) -> dict[str, str]:
-    """Options for S3."""
+    """Return options for S3."""
     return {
         "aws_endpoint_url": url,
         "aws_access_key_id": KEY_ID,
@@ -192,7 +192,7 @@ def aws(url: str, **more: str) -> dict[str, str]:
 
 
 def az(url: str, **more: str) -> dict[str, str]:
-    """Options for Azure."""
+    """Return options for Azure."""
     return {
         "azure_storage_account_name": servers.AZURE_ACCOUNT,
         "azure_storage_account_key": servers.AZURE_KEY,
@@ -202,7 +202,7 @@ def az(url: str, **more: str) -> dict[str, str]:
 
 
 def gs(url: str, **more: str) -> dict[str, str]:
-    """Options for Google, whose storage has an XML API that is that of S3."""
+    """Return options for Google, whose storage has an XML API like that of S3."""
     return {"google_base_url": url, "google_bearer_token": SECRET, **more}
 
 
@@ -212,7 +212,7 @@ def read(
     extent: tuple[int, int] | None = None,
     **limits: Any,  # noqa: ANN401 - of Access
 ) -> Part:
-    """Read with a client made for the occasion."""
+    """Read with a new client."""
     access = Access(**limits)
     with Transfer(access) as transfer:
         return StoreClient(options, access).read(url, transfer, extent)
@@ -221,7 +221,7 @@ def read(
 def fails(
     url: str, options: dict[str, str] | None, extent: tuple[int, int] | None = None, **limits: float
 ) -> str:
-    """The kind and message of an image that cannot be read, free of secrets and places."""
+    """Return kind and message of a failing read, which must contain no secret and no URL."""
     with pytest.raises(exceptions.ImageError) as caught:
         read(url, options, extent, **limits)
     message = str(caught.value)
@@ -240,8 +240,8 @@ def fails(
 
 
 @pytest.mark.parametrize("key", KEYS)
-def test_a_key_is_read_as_it_is_and_as_polars_reads_it(key: str, moto: str, s3: Relay) -> None:
-    """What another client wrote under a name is found under it, by one request."""
+def test_keys_are_literal_as_in_polars(key: str, moto: str, s3: Relay) -> None:
+    """An object written by another client is read under the same key, by one request."""
     expected = content(key)
     assert read(f"s3://photos/{key}", aws(s3.url)) == Part(expected, 0, len(expected))
     assert [(request.method, request.sent) for request in s3.requests] == [("GET", len(expected))]
@@ -250,8 +250,8 @@ def test_a_key_is_read_as_it_is_and_as_polars_reads_it(key: str, moto: str, s3: 
 
 
 @pytest.mark.parametrize("key", KEYS)
-def test_a_key_of_azure_is_read_as_it_is(key: str, azure: Relay) -> None:
-    """The same in another cloud, whose server checks the signature."""
+def test_keys_of_azure_are_literal(key: str, azure: Relay) -> None:
+    """The same holds for Azure, whose server checks the signature."""
     assert read(f"az://photos/{key}", az(azure.url)).data == content(key)
     assert [request.method for request in azure.requests] == ["GET"]
     rows = pl.scan_lines(f"az://photos/{key}", storage_options=az(azure.url), glob=False)
@@ -259,12 +259,12 @@ def test_a_key_of_azure_is_read_as_it_is(key: str, azure: Relay) -> None:
 
 
 def everywhere(moto: str, azure: Relay) -> dict[str, str]:
-    """Options for all clouds at once."""
+    """Return options for all clouds at once."""
     return {**aws(moto), **gs(moto), **az(azure.url)}
 
 
-def test_one_column_names_all_clouds(moto: str, azure: Relay) -> None:
-    """One client reads them all, from many threads, each by its own options."""
+def test_one_column_contains_all_clouds(moto: str, azure: Relay) -> None:
+    """One client reads from all clouds, in many threads, each with its own options."""
     roots = [f"{scheme}://photos" for scheme in STORE_SCHEMES]
     roots += ["S3://photos", f"abfss://photos@{servers.AZURE_ACCOUNT}.dfs.core.windows.net"]
     keys = ["plain.png", "a b.png", "folder/deeper/still.png"]
@@ -284,28 +284,28 @@ def test_one_column_names_all_clouds(moto: str, azure: Relay) -> None:
 @pytest.mark.parametrize("cloud", ["s3", "az", "gs"])
 @given(position=st.integers(0, 12_000), length=st.integers(1, 12_000))
 def test_a_part_is_a_slice(cloud: str, moto: str, azure: Relay, position: int, length: int) -> None:
-    """A part tells where it begins and how long the whole is, also behind its end."""
+    """A part has the right position and total size, even beyond the end."""
     whole = content("plain.png")
     part = read(f"{cloud}://photos/plain.png", everywhere(moto, azure), (position, length))
     assert part == Part(whole[position : position + length], position, len(whole))
 
 
-def test_a_part_moves_nothing_else(s3: Relay) -> None:
-    """A part of a large object is one request, and no more bytes than asked for."""
+def test_a_part_transfers_nothing_else(s3: Relay) -> None:
+    """A part of a large object takes one request, and no more bytes than requested."""
     part = read("s3://photos/large.png", aws(s3.url), (1000, 32_768))
     assert part == Part((CONTENT * 400)[1000:33_768], 1000, len(CONTENT) * 400)
     (request,) = s3.requests
     assert (request.range, request.sent) == ("bytes=1000-33767", 32_768)
 
 
-def test_a_large_object_comes_whole(s3: Relay) -> None:
-    """It is put together from many pieces, by one request."""
+def test_a_large_object_takes_one_request(s3: Relay) -> None:
+    """A large object is assembled from many chunks of one request."""
     assert read("s3://photos/large.png", aws(s3.url)).data == CONTENT * 400
     assert len(s3.requests) == 1
 
 
-def test_a_server_without_ranges_gives_all(s3: Relay) -> None:
-    """What it gives is taken, and says that it is more."""
+def test_a_server_without_ranges_returns_the_whole(s3: Relay) -> None:
+    """The whole is accepted as a part that starts at zero."""
     s3.faults += [servers.without_range]
     whole = content("plain.png")
     assert read("s3://photos/plain.png", aws(s3.url), (5, 6)) == Part(whole, 0, len(whole))
@@ -314,15 +314,17 @@ def test_a_server_without_ranges_gives_all(s3: Relay) -> None:
 @pytest.mark.parametrize("cloud", ["s3", "az"])
 @pytest.mark.parametrize("extent", [None, (0, 10), (5, 10)])
 def test_empty_objects(cloud: str, extent: tuple[int, int] | None, moto: str, azure: Relay) -> None:
-    """Nothing comes of them, wherever it is looked for."""
+    """An empty object yields an empty part for every extent."""
     position = extent[0] if extent else 0
     part = read(f"{cloud}://photos/empty.png", everywhere(moto, azure), extent)
     assert part == Part(b"", position, 0)
 
 
 @pytest.mark.parametrize("extent", [None, (0, 10)])
-def test_what_is_not_there(extent: tuple[int, int] | None, moto: str, azure: Relay) -> None:
-    """An object and a bucket that do not exist are told apart."""
+def test_missing_objects_and_buckets(
+    extent: tuple[int, int] | None, moto: str, azure: Relay
+) -> None:
+    """A missing object and a missing bucket have different messages."""
     options = everywhere(moto, azure)
     for cloud in ("s3", "az", "gs"):
         missing = fails(f"{cloud}://photos/nowhere.png", options, extent)
@@ -344,10 +346,10 @@ TEMPORARY = [servers.answer(429), servers.answer(500), servers.answer(503), serv
 
 @pytest.mark.parametrize("fault", TEMPORARY, ids=["429", "500", "503", "reset"])
 @pytest.mark.parametrize("extent", [None, (0, 100)])
-def test_faults_that_pass_are_got_over(
+def test_transient_faults_are_retried(
     fault: servers.Fault, extent: tuple[int, int] | None, s3: Relay
 ) -> None:
-    """A few bad answers, or none, and then a good one."""
+    """A few transient faults before a success are retried."""
     s3.faults += [fault] * 3
     part = read("s3://photos/plain.png", aws(s3.url, **FAST), extent)
     assert part.data == content("plain.png")[: extent and extent[1]]
@@ -376,15 +378,15 @@ def test_faults_that_pass_are_got_over(
         (servers.reset, "unreachable: the connection to the store failed", 3),
     ],
 )
-def test_faults_that_stay(fault: servers.Fault, failure: str, tries: int, s3: Relay) -> None:
-    """Each is a failure of its kind, after as many tries as are due."""
+def test_permanent_faults(fault: servers.Fault, failure: str, tries: int, s3: Relay) -> None:
+    """Each permanent fault is a failure of its kind, after the right number of tries."""
     s3.faults += [fault] * 9
     assert fails("s3://photos/plain.png", aws(s3.url, max_retries="2", **FAST)) == failure
     assert len(s3.faults) == 9 - tries
 
 
-def test_an_answer_that_is_none(azure: Relay) -> None:
-    """What comes without what belongs to an object is none."""
+def test_an_invalid_response(azure: Relay) -> None:
+    """A response without the headers of an object is an error."""
     azure.faults += [servers.answer(200)]
     failure = fails("az://photos/plain.png", az(azure.url))
     assert failure == "unreachable: the store answered something that is no object"
@@ -399,16 +401,16 @@ def test_an_answer_that_is_none(azure: Relay) -> None:
     ],
     ids=["silence", "drip", "one after another"],
 )
-def test_what_takes_too_long_is_given_up(faults: list[servers.Fault], s3: Relay) -> None:
-    """Neither silence nor a drip lasts longer than the limit."""
+def test_slow_responses(faults: list[servers.Fault], s3: Relay) -> None:
+    """Neither silence nor a drip lasts longer than the timeout."""
     s3.faults += faults
     options = aws(s3.url, max_retries="99", **FAST)
     failure = fails("s3://photos/plain.png", options, timeout=0.3)
     assert failure == "unreachable: it took longer than `timeout`, which is 0.3 seconds"
 
 
-def test_nobody_is_there() -> None:
-    """A port where nobody listens, and a host that is none."""
+def test_unreachable_servers() -> None:
+    """A closed port and an unknown host are unreachable."""
     options = aws(closed_port(), max_retries="0")
     failure = fails("s3://photos/a.png", options)
     assert failure == "unreachable: the connection to the store failed"
@@ -417,7 +419,7 @@ def test_nobody_is_there() -> None:
 
 
 def test_certificates_are_checked(moto: str) -> None:
-    """A server whose certificate nobody vouches for is not read from, unless it may be."""
+    """A server with an untrusted certificate is not read from, unless options allow it."""
     secure = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     trustme.CA().issue_cert(servers.LOOPBACK).configure_cert(secure)
     with servers.relay(moto, secure) as relay:
@@ -431,14 +433,14 @@ def test_certificates_are_checked(moto: str) -> None:
 
 
 def test_too_large_an_object_is_not_fetched(s3: Relay) -> None:
-    """Its size is known before its bytes come."""
+    """The size is checked before the content is read."""
     failure = fails("s3://photos/large.png", aws(s3.url), max_bytes=1000)
     assert failure == "too_large: more bytes than `max_bytes`, which is 1000"
     assert read("s3://photos/large.png", aws(s3.url), (0, 900), max_bytes=1000).data
 
 
-def test_a_stopped_transfer_asks_nobody(s3: Relay) -> None:
-    """When nobody wants an image any more, no request is made for it."""
+def test_a_stopped_transfer_makes_no_request(s3: Relay) -> None:
+    """No request is made for a stopped transfer."""
     stopped = threading.Event()
     stopped.set()
     access = Access()
@@ -469,8 +471,8 @@ def test_a_stopped_transfer_asks_nobody(s3: Relay) -> None:
         ("photos/a.png", "not a URL of cloud storage"),
     ],
 )
-def test_urls_that_name_no_object(url: str, message: str, s3: Relay) -> None:
-    """What a store cannot be asked for is told without asking."""
+def test_invalid_store_urls(url: str, message: str, s3: Relay) -> None:
+    """An invalid URL is reported without a request."""
     failure = fails(url, aws(s3.url))
     assert failure.startswith("invalid_locator: ")
     assert message in failure
@@ -478,8 +480,8 @@ def test_urls_that_name_no_object(url: str, message: str, s3: Relay) -> None:
 
 
 @given(st.text())
-def test_any_text_is_a_url_or_is_none(text: str) -> None:
-    """Parsing ends in a place or in an error of its kind, and keeps the key."""
+def test_any_text_is_parsed_or_refused(text: str) -> None:
+    """Parsing returns a location with the same key, or raises the right kind of error."""
     try:
         place = parse_url(f"s3://bucket/{text}")
     except exceptions.InvalidLocatorError:
@@ -522,7 +524,7 @@ def test_any_text_is_a_url_or_is_none(text: str) -> None:
     ],
 )
 def test_wrong_options_are_named(options: dict[str, Any], message: str) -> None:
-    """A mistake in the options is told when they are given, and no value with it."""
+    """A wrong option is reported when it is passed, without its value."""
     with pytest.raises(ValueError, match="storage_options") as caught:
         check_options(options)
     assert message in str(caught.value)
@@ -530,9 +532,9 @@ def test_wrong_options_are_named(options: dict[str, Any], message: str) -> None:
 
 
 def test_all_options_are_known_to_obstore() -> None:
-    """What is taken here under a name obstore takes as well."""
+    """All option names of this package are accepted by obstore."""
     refused: list[str] = []
-    connection = store_options.OF_CONNECTIONS
+    connection = store_options.CONNECTION_NAMES
     for cloud, names in store_options.NAMES.items():
         for name in {*names, *connection} - {"profile"}:
             given = {name: "x"}
@@ -545,41 +547,41 @@ def test_all_options_are_known_to_obstore() -> None:
     assert not refused
 
 
-def test_options_of_polars_without_effect_are_taken() -> None:
-    """Options that Polars takes and that mean nothing here do not stand in the way."""
+def test_options_of_polars_without_effect_are_ignored() -> None:
+    """Options of Polars that do not apply here are accepted and ignored."""
     check_options({"file_cache_ttl": 60, "google_bucket": "b", "rate_read_init": 3})  # type: ignore[dict-item]
     check_options({"max_retries": 3, "retry_timeout_ms": 5000})  # type: ignore[dict-item]
     check_options({"AWS_ALLOW_HTTP": "true", "aws_region": "", "timeout": "2m"})
     check_options(None)
 
 
-def test_prefixed_options_count_for_their_cloud(s3: Relay) -> None:
-    """One cloud may have an option of its own where the others share one."""
+def test_prefixed_options_take_precedence(s3: Relay) -> None:
+    """A cloud's prefixed option takes precedence over a shared one."""
     options = aws(s3.url, token="shared", region="nowhere", aws_session_token="of-aws")  # noqa: S106
     check_options(options)
     parsed = store_options.parse_options(options)
     tokens = {parsed["gs"].config["bearer_token"], parsed["az"].config["token"]}
     assert tokens == {"shared"}
     assert read("s3://photos/plain.png", options).data
-    assert "/us-east-1/" in who(s3)
+    assert "/us-east-1/" in identity(s3)
 
 
-def who(relay: Relay) -> str:
-    """Who the last request said it came from."""
-    return relay.requests[-1].authorization or "nobody"
+def identity(relay: Relay) -> str:
+    """Return the identity in the last request."""
+    return relay.requests[-1].authorization or "anonymous"
 
 
 def test_environment(s3: Relay, azure: Relay, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the options do not tell the environment does."""
+    """The environment supplies what the options leave out."""
     monkeypatch.setenv("AWS_ENDPOINT_URL", s3.url)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "from-environment")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
     monkeypatch.setenv("AWS_REGION", "eu-central-1")
     assert read("s3://photos/plain.png", None).data
-    assert "Credential=from-environment/" in who(s3)
-    assert "/eu-central-1/" in who(s3)
+    assert "Credential=from-environment/" in identity(s3)
+    assert "/eu-central-1/" in identity(s3)
     assert read("s3://photos/plain.png", aws(s3.url)).data
-    assert f"Credential={KEY_ID}/" in who(s3)
+    assert f"Credential={KEY_ID}/" in identity(s3)
     monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_NAME", servers.AZURE_ACCOUNT)
     monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_KEY", servers.AZURE_KEY)
     monkeypatch.setenv("AZURE_ENDPOINT", f"{azure.url}/{servers.AZURE_ACCOUNT}")
@@ -612,21 +614,21 @@ def profiles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, s3: Relay) -> Path
 
 
 def test_profiles(profiles: Path, s3: Relay, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The files of AWS tell keys, region and endpoint, of the profile that is named."""
+    """Keys, region and endpoint come from the configured profile in the files of AWS."""
     url = "s3://photos/plain.png"
     assert read(url, None).data
-    assert "Credential=from-default/" in who(s3)
-    assert "/eu-north-1/" in who(s3)
+    assert "Credential=from-default/" in identity(s3)
+    assert "/eu-north-1/" in identity(s3)
     check_options({"aws_profile": "work"})
     assert read(url, {"aws_profile": "work"}).data
-    assert "Credential=from-work/" in who(s3)
-    assert "x-amz-security-token" in who(s3)
+    assert "Credential=from-work/" in identity(s3)
+    assert "x-amz-security-token" in identity(s3)
     monkeypatch.setenv("AWS_PROFILE", "work")
     assert read(url, {"aws_region": "us-west-1"}).data
-    assert "Credential=from-work/" in who(s3)
-    assert "/us-west-1/" in who(s3)
+    assert "Credential=from-work/" in identity(s3)
+    assert "/us-west-1/" in identity(s3)
     assert read(url, aws(s3.url)).data
-    assert f"Credential={KEY_ID}/" in who(s3)
+    assert f"Credential={KEY_ID}/" in identity(s3)
     config = (profiles / "config").read_text()
     (profiles / "config").write_text(config.replace("http://", ""))
     failure = fails(url, None)
@@ -637,14 +639,14 @@ def test_profiles(profiles: Path, s3: Relay, monkeypatch: pytest.MonkeyPatch) ->
     assert failure == f"access_denied: {NO_CREDENTIALS}"
 
 
-def test_profiles_that_take_a_package(
+def test_profiles_that_need_a_package(
     profiles: Path, s3: Relay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Other logins of AWS are left to boto3, which is asked for if it is not there."""
+    """Other logins of AWS use boto3, and the error names it if it is not installed."""
     options = {"aws_profile": "process", "aws_endpoint_url": s3.url}
     check_options(options)
     assert read("s3://photos/plain.png", options).data
-    assert "Credential=from-process/" in who(s3)
+    assert "Credential=from-process/" in identity(s3)
     (profiles / "answer.json").write_text(f"{{{SECRET}}}")
     failure = fails("s3://photos/plain.png", options)
     assert failure == "access_denied: asking for credentials failed"
@@ -655,10 +657,10 @@ def test_profiles_that_take_a_package(
     )
 
 
-def test_a_login_of_google_that_takes_a_package(
+def test_a_login_of_google_that_needs_a_package(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Other logins of Google are left to google-auth, in the same way."""
+    """Other logins of Google use google-auth, in the same way."""
     login = tmp_path / "login.json"
     login.write_text('{"type": "external_account"}')
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(login))
@@ -671,7 +673,7 @@ def test_a_login_of_google_that_takes_a_package(
 def test_the_command_of_azure(
     tmp_path: Path, azure: Relay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Who is logged in by `az` needs no options for that."""
+    """A login of the command `az` needs no options."""
     command = tmp_path / "az"
     token = {"accessToken": "from-command", "expires_on": 4_000_000_000, "tokenType": "Bearer"}
     token |= {"expiresOn": "2096-10-02 07:06:40.000000", "subscription": "x", "tenant": "x"}
@@ -682,27 +684,27 @@ def test_the_command_of_azure(
     del options["azure_storage_account_key"]
     azure.faults += [servers.answer(403)]
     assert fails("az://photos/plain.png", options) == "access_denied: the store answered 403"
-    assert who(azure) == "Bearer from-command"
+    assert identity(azure) == "Bearer from-command"
 
 
 def test_public_buckets(s3: Relay, azure: Relay) -> None:
-    """Without signature, nobody's credentials are asked for or sent."""
+    """Without a signature, no credentials are requested or sent."""
     options = {"aws_endpoint_url": s3.url, "aws_skip_signature": "true"}
     s3.faults += [servers.answer(200, b"public", Last_Modified=formatdate(usegmt=True))]
     assert read("s3://photos/plain.png", options).data == b"public"
-    assert who(s3) == "nobody"
+    assert identity(s3) == "anonymous"
     options = {
         "azure_storage_account_name": servers.AZURE_ACCOUNT,
         "azure_endpoint": f"{azure.url}/{servers.AZURE_ACCOUNT}",
         "azure_skip_signature": "true",
     }
     assert read("az://public/a.png", options).data == content("a.png")
-    assert who(azure) == "nobody"
+    assert identity(azure) == "anonymous"
     assert fails("az://photos/plain.png", options) == "access_denied: the store answered 403"
 
 
-def test_without_any_credentials_one_image_asks(s3: Relay) -> None:
-    """The instance is asked for credentials once, and not for each image again."""
+def test_missing_credentials_are_requested_once(s3: Relay) -> None:
+    """The instance is asked for credentials once, not for each image."""
     s3.faults += [servers.answer(404)] * 9
     options = {"aws_endpoint_url": s3.url, "aws_region": "x", "aws_metadata_endpoint": s3.url}
     access = Access()
@@ -718,37 +720,37 @@ def test_without_any_credentials_one_image_asks(s3: Relay) -> None:
     assert [request.path for request in s3.requests] == ["/latest/api/token"]
 
 
-def test_the_instance_tells_credentials(s3: Relay) -> None:
-    """Where nothing else does, the metadata of the instance tells them."""
-    told = {"AccessKeyId": "from-instance", "SecretAccessKey": "x", "Token": "t"}
-    told["Expiration"] = "2096-10-02T07:06:40Z"
+def test_credentials_of_the_instance(s3: Relay) -> None:
+    """The metadata of the instance supplies credentials if nothing else does."""
+    credentials = {"AccessKeyId": "from-instance", "SecretAccessKey": "x", "Token": "t"}
+    credentials["Expiration"] = "2096-10-02T07:06:40Z"
     s3.faults += [
         servers.answer(200, b"token"),
         servers.answer(200, b"role"),
-        servers.answer(200, json.dumps(told).encode()),
+        servers.answer(200, json.dumps(credentials).encode()),
     ]
     options = {"aws_endpoint_url": s3.url, "aws_region": "x", "aws_metadata_endpoint": s3.url}
     assert read("s3://photos/plain.png", options).data == content("plain.png")
-    assert "Credential=from-instance/" in who(s3)
+    assert "Credential=from-instance/" in identity(s3)
 
 
-def test_the_region_of_a_bucket_is_asked_for(s3: Relay, monkeypatch: pytest.MonkeyPatch) -> None:
-    """AWS tells it to everybody, once, where nobody has told it."""
-    monkeypatch.setattr(buckets, "REGIONS", f"{s3.url}/{{bucket}}")
+def test_the_region_of_a_bucket_is_requested(s3: Relay, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The region of an AWS bucket is requested once, unless it is configured."""
+    monkeypatch.setattr(buckets, "REGION_URL", f"{s3.url}/{{bucket}}")
     s3.faults += [servers.answer(403, x_amz_bucket_region="eu-west-3"), servers.reset]
-    assert [buckets.region_of("asked", {}, 5) for _ in range(2)] == ["eu-west-3", "eu-west-3"]
+    assert [buckets.region_of("bucket", {}, 5) for _ in range(2)] == ["eu-west-3", "eu-west-3"]
     assert buckets.region_of("other", {}, 5) is None
-    assert buckets.region_of("asked", {"region": "told"}, 5) is None
-    assert [(request.method, request.path) for request in s3.requests] == [("HEAD", "/asked")]
+    assert buckets.region_of("bucket", {"region": "configured"}, 5) is None
+    assert [(request.method, request.path) for request in s3.requests] == [("HEAD", "/bucket")]
 
 
 @given(st.text(), st.text())
-def test_no_message_shows_what_obstore_says(told: str, details: str) -> None:
-    """Whatever it says, ours say one of a few things."""
+def test_no_message_quotes_obstore(message: str, details: str) -> None:
+    """Every message of obstore maps to one of a few fixed messages."""
     raised = obstore.exceptions.GenericError(
-        f"{told} HTTP error {SECRET}\n\nDebug source:{details}"
+        f"{message} HTTP error {SECRET}\n\nDebug source:{details}"
     )
-    assert str(from_store_error(raised).error) in {
+    assert str(from_store_error(raised)) in {
         "the connection to the store failed",
         "unknown host",
         "the certificate of the store is not trusted",
@@ -779,7 +781,7 @@ for used in (False, True):
 
 
 def test_forked_processes(moto: str) -> None:
-    """A child reads where its parent has not, and otherwise is told why it cannot."""
+    """A child process reads if its parent has not; otherwise it gets an error."""
     done = run_python(FORK.format(options=aws(moto)), Path.cwd(), "-W", "ignore")
     size = len(content("plain.png"))
     assert done.stdout.splitlines() == [
@@ -790,19 +792,19 @@ def test_forked_processes(moto: str) -> None:
 
 
 def listed(source: str, options: dict[str, str]) -> list[tuple[str, int]]:
-    """What a source holds."""
+    """Return the listing of a source."""
     return list(list_objects(source, IMAGE_SUFFIXES, options, Access()))
 
 
 @pytest.mark.parametrize("cloud", ["s3", "az", "gs"])
-def test_what_is_listed_can_be_read(cloud: str, moto: str, azure: Relay) -> None:
-    """A bucket lists its images, each under a locator that leads to it, with its size."""
+def test_listed_objects_can_be_read(cloud: str, moto: str, azure: Relay) -> None:
+    """A bucket lists its images, each by a locator that can be read, with its size."""
     options = everywhere(moto, azure)
     rows = listed(f"{cloud}://photos", options)
     assert rows == listed(f"{cloud}://photos/", options)
     urls = [url for url, _ in rows]
     expected = {f"{cloud}://photos/{key}" for key in [*KEYS, "empty.png"]}
-    if cloud == "az":  # whose server takes \\ for /
+    if cloud == "az":  # its server treats \\ as /
         expected = {url.replace("\\", "/") for url in expected}
     assert expected <= set(urls)
     assert urls == sorted(urls)
@@ -823,7 +825,7 @@ def many(moto: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     names += ["2023.png", "2023/notes.txt", "2024-extra/a.jpg", "deep/er/and/deeper.png", "[x].png"]
     s3_client(moto).create_bucket(Bucket="many")
     store, _ = buckets.make_store(
-        parse_url("s3://many"), store_options.parse_options(aws(moto))["s3"], 30, retries=0
+        parse_url("s3://many"), store_options.parse_options(aws(moto))["s3"], 30, max_retries=0
     )
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda name: obstore.put(store, name, b"x"), names))
@@ -833,8 +835,8 @@ def many(moto: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_many_objects_come_page_by_page(many: Path, s3: Relay) -> None:
-    """More than one answer holds are all listed, in order, without what is no image."""
+def test_many_objects_take_several_pages(many: Path, s3: Relay) -> None:
+    """More objects than fit on one page are all listed, in order, images only."""
     urls = [url for url, _ in listed("s3://many", aws(s3.url))]
     files = [str(path.relative_to(many)) for path in many.rglob("*") if path.is_file()]
     assert urls == [f"s3://many/{name}" for name in sorted(files) if name != "2023/notes.txt"]
@@ -861,11 +863,11 @@ def test_many_objects_come_page_by_page(many: Path, s3: Relay) -> None:
         "none*",
     ],
 )
-def test_patterns_match_as_those_of_folders_do(pattern: str, many: Path, moto: str) -> None:
-    """Every match counts, whatever its suffix, in the order of names."""
+def test_patterns_match_as_in_folders(pattern: str, many: Path, moto: str) -> None:
+    """Every match is listed, whatever its suffix, in order of names."""
     found = sorted(
         name
-        for name in glob.glob(pattern, root_dir=many, recursive=True)  # noqa: PTH207 - which ours follow
+        for name in glob.glob(pattern, root_dir=many, recursive=True)  # noqa: PTH207 - the reference behaviour
         if (many / name).is_file()
     )
     assert [url for url, _ in listed(f"s3://many/{pattern}", aws(moto))] == [
@@ -874,8 +876,8 @@ def test_patterns_match_as_those_of_folders_do(pattern: str, many: Path, moto: s
 
 
 @pytest.mark.usefixtures("many")
-def test_single_objects_and_none(moto: str, azure: Relay) -> None:
-    """An object lists itself, also one whose name looks like a pattern; nothing is an error."""
+def test_listing_one_object_or_none(moto: str, azure: Relay) -> None:
+    """An object lists itself, even if its name looks like a pattern; no object is an error."""
     assert listed("s3://many/2023.png", aws(moto)) == [("s3://many/2023.png", 1)]
     assert listed("s3://many/[x].png", aws(moto)) == [("s3://many/[x].png", 1)]
     for source in ("s3://many/nowhere", "s3://many/nowhere/", "s3://nobucket", "s3://nobucket/*"):

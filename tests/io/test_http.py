@@ -1,4 +1,4 @@
-"""Images behind http and https: whatever a server does ends in bytes or in a fit error."""
+"""Images on web servers: every behaviour of a server ends in bytes or in a fitting error."""
 
 from __future__ import annotations
 
@@ -56,10 +56,11 @@ from polars_imgmeta.io.access import Access
 from polars_imgmeta.io.http import answers, deadlines
 from polars_imgmeta.io.http import client as web
 from polars_imgmeta.io.http.client import WebClient
+from polars_imgmeta.io.retries import RetryPolicy
 from polars_imgmeta.io.transfers import Part, Transfer
 
 DATA = bytes(number * 7 % 251 for number in range(100_000))
-SECRET = "X-Amz-Signature=c0ffee"  # noqa: S105 - of nothing
+SECRET = "X-Amz-Signature=c0ffee"  # noqa: S105 - not a real one
 OK = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
 
@@ -68,9 +69,9 @@ pytestmark = pytest.mark.server
 
 @pytest.fixture(autouse=True, scope="module")
 def _quick() -> Iterator[None]:
-    """Short pauses, no proxy, and no connection that is left open."""
+    """Use short pauses and no proxy, and close all connections at the end."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(web, "FIRST_PAUSE", 0.002)
+        patch.setattr(web, "RETRIES", RetryPolicy(first_pause=0.002))
         for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
             patch.delenv(name, raising=False)
             patch.delenv(name.lower(), raising=False)
@@ -80,20 +81,20 @@ def _quick() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    """Who signs the servers' certificates."""
+    """Return the authority that signs the servers' certificates."""
     return Authority(str(tmp_path_factory.mktemp("tls")))
 
 
 @pytest.fixture
 def trusted(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> Authority:
-    """The same, whom the client trusts."""
+    """Make the client trust the authority."""
     monkeypatch.setenv("SSL_CERT_FILE", authority.certificate)
     return authority
 
 
 @pytest.fixture(scope="module")
 def objects() -> Iterator[Server]:
-    """A good server: behind each number there are so many bytes."""
+    """Serve objects whose number in the path is their size in bytes."""
 
     def handle(request: Request) -> Answer:
         number = request.path[1:]
@@ -104,14 +105,14 @@ def objects() -> Iterator[Server]:
 
 
 class Reader:
-    """A client with what it reads for."""
+    """A client with its access policy."""
 
     def __init__(self, **options: Any) -> None:  # noqa: ANN401
         self.access = Access(**{"timeout": 10.0} | options)
         self._client = WebClient(self.access)
 
     def __call__(self, url: str, extent: tuple[int, int] | None = None) -> Part:
-        """Read with connections that it may have."""
+        """Read with the client's pooled connections."""
         with Transfer(self.access) as transfer:
             return self._client.read(url, transfer, extent)
 
@@ -122,7 +123,7 @@ def read(url: str, extent: tuple[int, int] | None = None, **options: Any) -> Par
 
 
 def failure(url: str, extent: tuple[int, int] | None = None, **options: Any) -> ImageError:  # noqa: ANN401
-    """How a read fails, having checked that nothing that is shown betrays the URL."""
+    """Return the error of a read, after checking that it reveals no part of the URL."""
     with pytest.raises(ImageError) as caught:
         read(url, extent, **options)
     require_discreet(url, caught.value)
@@ -130,7 +131,7 @@ def failure(url: str, extent: tuple[int, int] | None = None, **options: Any) -> 
 
 
 def require_discreet(url: str, error: ImageError) -> None:
-    """Check that neither the message nor what led to it names a part of the URL."""
+    """Check that neither the message nor its causes contain a part of the URL."""
     shown = "\n".join(
         line
         for line in "".join(traceback.format_exception(error)).splitlines()
@@ -143,7 +144,7 @@ def require_discreet(url: str, error: ImageError) -> None:
 
 
 def fails(answer: Any, extent: tuple[int, int] | None = None, **options: Any) -> ImageError:  # noqa: ANN401
-    """How a read of that answer fails."""
+    """Return the error of a read of that answer."""
     with serving({"/a.jpg": answer}) as server:
         return failure(server.url(f"/a.jpg?{SECRET}"), extent, **options)
 
@@ -155,7 +156,7 @@ def fails(answer: Any, extent: tuple[int, int] | None = None, **options: Any) ->
 @pytest.mark.parametrize("chunks", [False, True])
 @pytest.mark.parametrize("hangs_up", [False, True])
 def test_whole(data: bytes, chunks: bool, hangs_up: bool) -> None:  # noqa: FBT001
-    """All bytes of an object come, however its server frames them."""
+    """All bytes of an object are read, however the server frames them."""
     response = Response(data, chunks=chunks, hangs_up=hangs_up)
     with serving({"/a.jpg": response}) as server:
         assert read(server.url("/a.jpg")) == Part(data, 0, len(data))
@@ -163,13 +164,13 @@ def test_whole(data: bytes, chunks: bool, hangs_up: bool) -> None:  # noqa: FBT0
 
 
 def test_until_the_end_of_the_connection() -> None:
-    """A server of the oldest kind ends an object by closing the connection."""
+    """The end of the connection ends a body without a length."""
     with serving({"/a.jpg": raw(OK + b"\r\n" + DATA)}) as server:
         assert read(server.url("/a.jpg")) == Part(DATA, 0, len(DATA))
 
 
 def test_the_request() -> None:
-    """The server is told who asks, and for the bytes as they are."""
+    """The request identifies the client and asks for an unencoded body."""
     with serving({"/": b""}) as server:
         read(server.url())
     (request,) = server.requests
@@ -186,7 +187,7 @@ def test_the_request() -> None:
 @pytest.mark.parametrize("method", ["gzip", "x-gzip", "deflate", "GZIP"])
 @pytest.mark.parametrize("chunks", [False, True])
 def test_decoded(method: str, chunks: bool) -> None:  # noqa: FBT001
-    """What a server compresses unasked is decompressed, and never taken for a part."""
+    """An encoded body is decoded, and never accepted as a part."""
     body = (zlib if method == "deflate" else gzip).compress(DATA)
     response = Response(body, headers={"Content-Encoding": method}, chunks=chunks)
     headers = {"Content-Encoding": method, "Content-Range": f"bytes 0-9/{len(body)}"}
@@ -197,15 +198,15 @@ def test_decoded(method: str, chunks: bool) -> None:  # noqa: FBT001
     assert ["range" in request.headers for request in server.requests] == [False, True, False]
 
 
-def test_an_unknown_encoding_is_left_alone() -> None:
-    """Labels that mean nothing do not keep an image from being read."""
+def test_an_unknown_encoding_is_ignored() -> None:
+    """An unknown encoding is ignored."""
     with serving({"/a": Response(DATA, headers={"Content-Encoding": "aws-chunked"})}) as server:
         assert read(server.url("/a")).data == DATA
 
 
 @pytest.mark.parametrize("method", ["gzip", "deflate"])
 def test_a_wrong_encoding(method: str) -> None:
-    """What cannot be decompressed is an error, after another try."""
+    """A body that cannot be decoded is an error after one retry."""
     error = fails(Response(b"no such thing" * 9, headers={"Content-Encoding": method}))
     assert type(error) is UnreachableError
     assert str(error) == "the body is not encoded as the server says (2 tries)"
@@ -217,13 +218,13 @@ def test_a_wrong_encoding(method: str) -> None:
 @pytest.mark.parametrize("chunks", [False, True])
 @pytest.mark.parametrize("size", [0, 1, 999, 1000])
 def test_up_to_the_limit(size: int, chunks: bool) -> None:  # noqa: FBT001
-    """As many bytes as are allowed come, however their number is learnt."""
+    """A body of exactly the maximum size is read, whether its length is declared or not."""
     with serving({"/a": Response(DATA[:size], chunks=chunks)}) as server:
         assert read(server.url("/a"), max_bytes=1000).data == DATA[:size]
 
 
 def bomb() -> Response:
-    """Few bytes that become many."""
+    """Return a short body that decodes to a long one."""
     return Response(gzip.compress(bytes(1 << 25)), headers={"Content-Encoding": "gzip"})
 
 
@@ -243,21 +244,21 @@ def bomb() -> Response:
     ],
 )
 def test_beyond_the_limit(answer: Answer) -> None:
-    """No more bytes than allowed are kept, whatever the server tells or sends."""
+    """No more than the maximum is read, whatever the server declares or sends."""
     error = fails(answer, max_bytes=1000)
     assert type(error) is TooLargeError
     assert str(error) == "more bytes than `max_bytes`, which is 1000"
 
 
 def test_too_many_bytes_are_not_read() -> None:
-    """Where the server tells how many they are, its word is enough."""
+    """A declared length beyond the maximum is refused without reading the body."""
     with serving({"/a": bytes(1 << 26)}) as server:
         failure(server.url("/a"), max_bytes=1 << 20)
     assert server.bytes_sent < 1 << 25
 
 
-def test_room_is_made_before_bytes_come() -> None:
-    """The transfer is told of the bytes that the server told of, or of growing numbers."""
+def test_memory_is_reserved_before_reading() -> None:
+    """Memory is reserved for the declared length, or in growing steps if none is declared."""
 
     class Recorder(Transfer):
         def hold(self, size: int) -> None:
@@ -266,9 +267,9 @@ def test_room_is_made_before_bytes_come() -> None:
 
     body = bytes(3 << 20)
     access = Access(max_bytes=(7 << 20) // 2)
-    # Of what was told, a share until it has come.
-    expected = {"/told": [1 << 21, 3 << 20], "/untold": [1 << 20, 2 << 20, (7 << 20) // 2]}
-    with serving({"/told": body, "/untold": Response(body, chunks=True)}) as server:
+    # Of a declared length, a share is reserved first.
+    expected = {"/declared": [1 << 21, 3 << 20], "/undeclared": [1 << 20, 2 << 20, (7 << 20) // 2]}
+    with serving({"/declared": body, "/undeclared": Response(body, chunks=True)}) as server:
         for path, sizes in expected.items():
             held: list[int] = []
             with Recorder(access) as transfer:
@@ -281,20 +282,20 @@ def test_room_is_made_before_bytes_come() -> None:
 
 @given(size=st.integers(0, 300), position=st.integers(0, 310), length=st.integers(1, 310))
 def test_parts(size: int, position: int, length: int, objects: Server) -> None:
-    """A part is what a slice is."""
+    """A part equals a slice."""
     part = read(objects.url(f"/{size}"), (position, length))
     assert part == Part(DATA[:size][position : position + length], position, size)
 
 
 def test_a_part_costs_no_more() -> None:
-    """Bytes that nobody asked for are not sent."""
+    """No bytes outside the requested part are sent."""
     with serving({"/a": bytes(1 << 24)}) as server:
         assert len(read(server.url("/a"), (0, 32768)).data) == 32768
     assert server.bytes_sent < 33_000
 
 
 def partial(content_range: str | None, body: bytes = DATA[:100], **options: Any) -> Response:  # noqa: ANN401
-    """A part that claims to be any part."""
+    """Return a part that declares any range."""
     headers = {} if content_range is None else {"Content-Range": content_range}
     return Response(body, 206, headers, **options)
 
@@ -320,7 +321,7 @@ def partial(content_range: str | None, body: bytes = DATA[:100], **options: Any)
     ],
 )
 def test_useless_parts(answer: Response) -> None:
-    """Where the answer is no part that can be trusted, the whole is asked for."""
+    """If a part is not usable, the whole is requested."""
     with serving({"/a": [answer, DATA]}) as server:
         assert read(server.url("/a"), (0, 100)) == Part(DATA, 0, len(DATA))
     assert ["range" in request.headers for request in server.requests] == [True, False]
@@ -337,14 +338,14 @@ def test_useless_parts(answer: Response) -> None:
     ],
 )
 def test_usable_parts(answer: Response, size: int) -> None:
-    """A part may be all that there is, or more than was asked for."""
+    """A part may be the whole object, or longer than requested."""
     with serving({"/a": answer}) as server:
         assert read(server.url("/a"), (0, 100)) == Part(answer.body, 0, size)
     assert len(server.requests) == 1
 
 
-def test_a_part_unasked() -> None:
-    """Who asked for the whole does not take a part for it."""
+def test_an_unrequested_part() -> None:
+    """A part is refused if the whole was requested."""
     error = fails(partial("bytes 0-99/1000"))
     assert type(error) is UnreachableError
     assert str(error) == "the server answered 206 Partial Content"
@@ -360,17 +361,17 @@ LEGAL = st.lists(
 
 @given(text=TEXT)
 def test_any_text_reaches_the_server(text: str, objects: Server) -> None:
-    """What a path and a query say is what the server is asked for, in valid characters."""
+    """Path and query reach the server unchanged, escaped to valid characters."""
     read(objects.url(f"/:{text}"))
     target = objects.requests[-1].target
     assert re.fullmatch(r"/:([A-Za-z0-9._~!$&'()*+,;=:@/?\[\]-]|%[0-9A-Fa-f]{2})*", target)
     assert unquote_to_bytes(target) == unquote_to_bytes(f"/:{text}")
 
 
-@given(pieces=LEGAL)
-def test_valid_text_is_sent_as_it_is(pieces: list[str], objects: Server) -> None:
-    """What is valid may be signed, and stays as it is to the byte."""
-    target = f"/:{''.join(pieces)}"
+@given(fragments=LEGAL)
+def test_valid_text_is_sent_unchanged(fragments: list[str], objects: Server) -> None:
+    """Valid characters are sent unchanged, because they may be signed."""
+    target = f"/:{''.join(fragments)}"
     read(objects.url(target))
     assert objects.requests[-1].target == target
     read(objects.url(f"{target}#fragment?#"))
@@ -392,7 +393,7 @@ def test_valid_text_is_sent_as_it_is(pieces: list[str], objects: Server) -> None
     ],
 )
 def test_targets(path: str, target: str, objects: Server) -> None:
-    """What the server is asked for."""
+    """The request target is the escaped path and query."""
     read(objects.url(path))
     assert objects.requests[-1].target == target
 
@@ -434,14 +435,14 @@ def test_targets(path: str, target: str, objects: Server) -> None:
     ],
 )
 def test_invalid_urls(url: str) -> None:
-    """What names no server is an invalid locator, without a request."""
+    """A URL without a valid server is an invalid locator, without a request."""
     with pytest.raises(InvalidLocatorError):
         read(url)
 
 
 @pytest.mark.parametrize("host", ["localhost", "LOCALHOST", "127.0.0.1", "localhost."])
 def test_hosts(host: str, objects: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A server has many names."""
+    """Several names of one host work."""
     looked_up = resolve(monkeypatch)
     assert read(objects.url("/9", host=host)).data == DATA[:9]
     assert objects.requests[-1].headers["host"].removesuffix(f":{objects.port}") in {
@@ -453,7 +454,7 @@ def test_hosts(host: str, objects: Server, monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest.mark.parametrize("hosts", [["bücher.invalid"], ["xn--bcher-kva.invalid"], ["*.invalid"]])
 def test_international_hosts(hosts: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """A host is looked up in ASCII, and may be allowed as people write it."""
+    """A host is resolved in ASCII, and may be allowed in Unicode."""
     looked_up = resolve(monkeypatch)
     with serving({"/a": DATA}) as server:
         assert read(server.url("/a", host="Bücher.invalid"), hosts=hosts).data == DATA
@@ -461,18 +462,18 @@ def test_international_hosts(hosts: list[str], monkeypatch: pytest.MonkeyPatch) 
 
 
 def resolve(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> list[str]:
-    """Let every name stand for these addresses, or this machine; records the names."""
-    asked: list[str] = []
+    """Resolve every name to these addresses, by default loopback; returns the resolved names."""
+    resolved: list[str] = []
 
     def getaddrinfo(host: bytes, port: int, **_: object) -> list[tuple[Any, ...]]:
-        asked.append(host.decode())
+        resolved.append(host.decode())
         return [
             (socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port))
             for address in addresses or ("127.0.0.1",)
         ]
 
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
-    return asked
+    return resolved
 
 
 # Users
@@ -490,7 +491,7 @@ def resolve(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> list[str]:
     ],
 )
 def test_basic_authentication(user: str, pair: str) -> None:
-    """A user in a URL is sent as it is meant, not as it is escaped."""
+    """The user of a URL is unescaped before it is sent."""
     with serving({"/a": DATA}) as server:
         read(server.url("/a", user=user))
     (request,) = server.requests
@@ -498,10 +499,10 @@ def test_basic_authentication(user: str, pair: str) -> None:
 
 
 def test_a_user_stays_with_its_server(objects: Server) -> None:
-    """Another server, or the same on another port, is not told who asks."""
+    """Another server, or another port of the same host, gets no credentials."""
     routes: dict[str, Answer] = {
-        "/near": redirect("/end"),
-        "/far": redirect(objects.url("/9")),
+        "/same": redirect("/end"),
+        "/other": redirect(objects.url("/9")),
         "/posing": redirect(objects.url("/9", user="some:body")),
         "/end": DATA,
     }
@@ -540,7 +541,7 @@ def test_a_user_stays_with_its_server(objects: Server) -> None:
     ],
 )
 def test_statuses(status: int, kind: type[ImageError], message: str, tries: int) -> None:
-    """Each status becomes an error of its kind, after as many tries as make sense."""
+    """Each status becomes an error of its kind, after the right number of tries."""
     with serving({"/a": Response(status=status)}) as server:
         error = failure(server.url(f"/a?{SECRET}"))
     assert type(error) is kind
@@ -552,7 +553,7 @@ def test_statuses(status: int, kind: type[ImageError], message: str, tries: int)
 @pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
 @pytest.mark.parametrize("failures", [1, 5])
 def test_retries(status: int, failures: int) -> None:
-    """A server that is busy for a while is asked again, and again for the same part."""
+    """A busy server is retried with the same range."""
     busy: list[Answer] = [Response(b"busy", status)] * failures
     with serving({"/a": [*busy, DATA]}) as server:
         assert read(server.url("/a"), (5, 10)) == Part(DATA[5:15], 5, len(DATA))
@@ -561,20 +562,20 @@ def test_retries(status: int, failures: int) -> None:
 
 
 class Unhurried(Transfer):
-    """A transfer that remembers its pauses and makes none."""
+    """A transfer that records its pauses instead of waiting."""
 
     def __init__(self, access: Access) -> None:
         super().__init__(access)
         self.pauses: list[float] = []
 
     def pause(self, seconds: float) -> bool:
-        """Remember."""
+        """Record the pause."""
         self.pauses.append(seconds)
         return True
 
 
 @pytest.mark.parametrize(
-    ("told", "seconds"),
+    ("header", "seconds"),
     [
         (lambda: "7", 7),
         (lambda: " 120 ", 120),
@@ -586,9 +587,9 @@ class Unhurried(Transfer):
         (lambda: "9" * 400, 0),
     ],
 )
-def test_retry_after(told: Callable[[], str], seconds: float) -> None:
-    """A server says when to come back, in seconds or as a date."""
-    busy = Response(status=503, headers={"Retry-After": told()})
+def test_retry_after(header: Callable[[], str], seconds: float) -> None:
+    """`Retry-After` is honoured, in seconds or as a date."""
+    busy = Response(status=503, headers={"Retry-After": header()})
     access = Access()
     with serving({"/a": [busy, DATA]}) as server, Unhurried(access) as transfer:
         assert WebClient(access).read(server.url("/a"), transfer, None).data == DATA
@@ -597,27 +598,11 @@ def test_retry_after(told: Callable[[], str], seconds: float) -> None:
 
 
 def test_retry_after_the_time_is_over() -> None:
-    """Who is to come back too late gives up at once, and says why."""
+    """A `Retry-After` beyond the time left ends the read at once, with the status as reason."""
     with serving({"/a": Response(status=503, headers={"Retry-After": "3600"})}) as server:
         error = failure(server.url("/a"))
     assert str(error) == "the server answered 503 Service Unavailable"
     assert len(server.requests) == 1
-
-
-def test_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pauses are random, and their bounds double up to the longest."""
-    monkeypatch.setattr(web, "FIRST_PAUSE", 1.0)
-    monkeypatch.setattr(web, "LONGEST_PAUSE", 5.0)
-    access = Access()
-    runs = []
-    with serving({"/a": Response(status=500)}) as server:
-        for _ in range(20):
-            with Unhurried(access) as transfer, pytest.raises(UnreachableError):
-                WebClient(access).read(server.url("/a"), transfer, None)
-            runs.append(transfer.pauses)
-    for bound, pauses in zip([1, 2, 4, 5, 5], zip(*runs, strict=True), strict=True):
-        assert 0 <= min(pauses) < bound / 2 < max(pauses) <= bound
-        assert len(set(pauses)) == 20
 
 
 # Faults
@@ -654,7 +639,7 @@ NO_HTTP = "the answer is not valid HTTP (2 tries)"
     ],
 )
 def test_broken_answers(answer: Answer, message: str) -> None:
-    """What is no answer, or not all of it, is an error after some tries."""
+    """An invalid or incomplete response is an error after some tries."""
     error = fails(answer)
     assert type(error) is UnreachableError
     assert str(error) == message
@@ -664,7 +649,7 @@ def test_broken_answers(answer: Answer, message: str) -> None:
     "answer", [reset(), reset(HEAD), raw(b""), raw(HEAD + DATA[:5000]), raw(b"what?\r\n\r\n")]
 )
 def test_broken_once(answer: Answer) -> None:
-    """What goes wrong once costs nothing but another try."""
+    """A single broken response costs one retry."""
     with serving({"/a": [answer, DATA]}) as server:
         assert read(server.url("/a")).data == DATA
     assert len(server.requests) == 2
@@ -687,7 +672,7 @@ SLOW = [
 
 @pytest.mark.parametrize("answer", SLOW)
 def test_slow_answers(answer: Answer) -> None:
-    """A server that says nothing, or a byte now and then, is not waited for longer."""
+    """A server that sends nothing, or single bytes, is not waited for beyond the timeout."""
     error = fails(answer, timeout=0.3)
     assert type(error) is UnreachableError
     slow = {"it took longer than `timeout`, which is 0.3 seconds", "the server was silent"}
@@ -696,21 +681,21 @@ def test_slow_answers(answer: Answer) -> None:
 
 @pytest.mark.parametrize("answer", [silence(), drip(OK)])
 def test_slow_servers_within_tls(answer: Answer, trusted: Authority) -> None:
-    """TLS hides nothing of the time."""
+    """The timeout holds within TLS too."""
     tls = trusted.context("127.0.0.1")
     with serving({"/a": answer}, tls=tls) as server:
         assert type(failure(server.url("/a"), timeout=0.3)) is UnreachableError
 
 
 def test_slow_handshake() -> None:
-    """A server that never answers the greeting of TLS is not waited for longer."""
+    """A TLS handshake without an answer ends at the timeout."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = f"https://127.0.0.1:{listener.getsockname()[1]}/"
         assert type(failure(url, timeout=0.3)) is UnreachableError
 
 
 def test_a_server_that_does_not_accept() -> None:
-    """A connection that is never made is not waited for longer."""
+    """A connection that is never accepted ends at the timeout."""
     with socket.create_server(("127.0.0.1", 0), backlog=0) as listener:
         address = listener.getsockname()
         crowd = [socket.socket() for _ in range(4)]
@@ -722,8 +707,8 @@ def test_a_server_that_does_not_accept() -> None:
             member.close()
 
 
-def test_a_slow_start_is_no_fault() -> None:
-    """A pause that leaves time is waited for, over several looks at the clock."""
+def test_a_slow_start_is_not_a_fault() -> None:
+    """A pause within the timeout, longer than a poll, is waited for."""
 
     def act(wire: Wire) -> None:
         wire.wait(0.6)
@@ -735,11 +720,11 @@ def test_a_slow_start_is_no_fault() -> None:
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
-def test_nobody_wants_it_any_more(
+def test_a_stopped_transfer_ends_any_wait(
     scheme: str, trusted: Authority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A transfer that is stopped ends, whatever it waits for, and hangs up."""
-    monkeypatch.setattr(deadlines, "LONGEST_SILENCE", 1000.0)
+    """A stopped transfer ends during any wait, and closes the connection."""
+    monkeypatch.setattr(deadlines, "READ_TIMEOUT", 1000.0)
     access = Access(timeout=1000)
     stopped = threading.Event()
     waited: list[bool] = []
@@ -787,7 +772,7 @@ FAULTS: dict[str, Answer] = {
     extent=st.sampled_from([None, (0, 10), (49, 10), (70, 5)]),
 )
 def test_any_faults(names: list[str], extent: tuple[int, int] | None) -> None:
-    """Whatever goes wrong in whichever order, it ends in bytes or in a discreet error."""
+    """Any sequence of faults ends in bytes or in an error without secrets."""
     with serving({"/a": [FAULTS[name] for name in names]}) as server:
         url = server.url(f"/a?{SECRET}", user="me:c0ffee")
         try:
@@ -826,7 +811,7 @@ LINES = [
     extent=st.sampled_from([None, (0, 5)]),
 )
 def test_any_answer(lines: list[bytes], extent: tuple[int, int] | None) -> None:
-    """Whatever bytes come instead of an answer, it ends in bytes or in a discreet error."""
+    """Any response bytes end in a part or in an error without secrets."""
     with serving({"/a": raw(b"".join(lines))}) as server:
         url = server.url(f"/a?{SECRET}", user="me:c0ffee")
         try:
@@ -839,7 +824,7 @@ def test_any_answer(lines: list[bytes], extent: tuple[int, int] | None) -> None:
 
 
 def test_connections_are_kept() -> None:
-    """One connection serves many requests, those that fail among them."""
+    """One connection serves many requests, failing ones included."""
     reader = Reader()
     with serving({"/a": DATA, "/b": Response(DATA, chunks=True), "/c": b""}) as server:
         for path in ["/a", "/gone", "/b", "/c", "/a"]:
@@ -857,12 +842,12 @@ def test_connections_are_kept() -> None:
 def test_connections_that_the_server_closed(
     scheme: str, monkeypatch: pytest.MonkeyPatch, trusted: Authority
 ) -> None:
-    """A kept connection that does not stand any more is no failure of the object."""
-    monkeypatch.setattr(web, "MOST_TRIES", 1)
+    """A pooled connection that the server has closed is not a failure of the object."""
+    monkeypatch.setattr(web, "RETRIES", RetryPolicy(max_retries=0))
     reader = Reader()
 
     def act(wire: Wire) -> None:
-        # Closed, but only once it has been asked again.
+        # Closed only after the next request.
         wire.send(HEAD + DATA)
         wire.wait(5)
         wire.close()
@@ -875,14 +860,14 @@ def test_connections_that_the_server_closed(
 
 
 def test_an_error_page_is_not_waited_for() -> None:
-    """What the server says besides its status cannot keep a read from its end."""
+    """The body of an error response does not delay the result."""
     routes: dict[str, Answer] = {
         "/a": drip(DATA, b"HTTP/1.1 404 Not Found\r\nContent-Length: 9000\r\n\r\n"),
         "/b": b"",
     }
     reader = Reader()
     with serving(routes) as server, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(answers, "_DRAIN_SECONDS", 0.05)
+        patch.setattr(answers, "_MAX_DRAIN_SECONDS", 0.05)
         with pytest.raises(NotFoundError):
             reader(server.url("/a"))
         reader(server.url("/b"))
@@ -890,9 +875,9 @@ def test_an_error_page_is_not_waited_for() -> None:
     assert server.bytes_sent < 250
 
 
-def test_what_was_not_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a server sends behind its answer is not taken for the next one."""
-    monkeypatch.setattr(web, "MOST_TRIES", 1)
+def test_bytes_after_a_response_are_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bytes after a response are not taken for the next one."""
+    monkeypatch.setattr(web, "RETRIES", RetryPolicy(max_retries=0))
 
     def act(wire: Wire) -> None:
         wire.send(HEAD + DATA + (OK + b"Content-Length: 4\r\n\r\nevil") * 1000)
@@ -905,7 +890,7 @@ def test_what_was_not_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_many_threads(objects: Server) -> None:
-    """Threads share connections and get what they asked for each."""
+    """Threads share connections, and each gets its own response."""
     reader = Reader(concurrency=32)
     before = objects.connections
     with ThreadPoolExecutor(32) as threads:
@@ -915,7 +900,7 @@ def test_many_threads(objects: Server) -> None:
 
 
 def test_few_connections_are_kept() -> None:
-    """However many servers there are, no more connections stay open than may be in use."""
+    """The number of idle connections, over all servers, is at most the concurrency."""
     reader = Reader(concurrency=2)
     with serving({"/": b"a"}) as a, serving({"/": b"b"}) as b, serving({"/": b"c"}) as c:
         for server in (a, b, c, a, c, a):
@@ -924,7 +909,7 @@ def test_few_connections_are_kept() -> None:
 
 
 def test_forked_processes_have_their_own_connections(tmp_path: Path) -> None:
-    """A child neither uses nor breaks the connections of its parent."""
+    """A forked child neither uses nor breaks the connections of its parent."""
     code = """
 import json, os, sys, warnings
 warnings.simplefilter("ignore", DeprecationWarning)
@@ -963,7 +948,7 @@ print(json.dumps(sizes))
     ["/b/c?x=%2f", "c?x=%2f", "//HOST/b/c?x=%2f", "http://HOST/b/c?x=%2f#here", "./c?x=%2f"],
 )
 def test_redirects(status: int, location: str) -> None:
-    """A redirect is followed, wherever it says that the object is."""
+    """Relative and absolute redirects are followed."""
     routes: dict[str, Answer] = {"/b/c": DATA}
     with serving(lambda request: routes[request.path]) as server:
         host = f"127.0.0.1:{server.port}"
@@ -974,14 +959,14 @@ def test_redirects(status: int, location: str) -> None:
 
 
 def test_redirects_to_other_characters() -> None:
-    """A location may hold what no URL can: it is escaped as in a locator."""
+    """Invalid characters in a location are escaped, as in a locator."""
     location = "/é文 b".encode().decode("latin-1")
     with serving({"/a": redirect(location), "/%C3%A9%E6%96%87%20b": DATA}) as server:
         assert read(server.url("/a")).data == DATA
 
 
 def test_ten_redirects() -> None:
-    """As many are followed, and no more."""
+    """Ten redirects are followed, and no more."""
     routes: dict[str, Answer] = {f"/{n}": redirect(f"/{n + 1}") for n in range(11)}
     with serving({**routes, "/11": DATA}) as server:
         assert read(server.url("/1")).data == DATA
@@ -1002,15 +987,15 @@ def test_ten_redirects() -> None:
         ("/a\x00b", UnreachableError),
     ],
 )
-def test_redirects_to_nowhere(location: str, kind: type[ImageError]) -> None:
-    """A redirect that names no object of the web is an error."""
+def test_redirects_to_invalid_urls(location: str, kind: type[ImageError]) -> None:
+    """A redirect to an invalid URL or another scheme is an error."""
     error = fails(redirect(location))
     assert type(error) is kind
     assert str(error).startswith("a redirect to ")
 
 
 def test_redirects_out_of_tls(trusted: Authority, objects: Server) -> None:
-    """Who asked under the protection of TLS is not sent elsewhere without."""
+    """A redirect from https to http is refused."""
     before = len(objects.requests)
     with serving({"/a": redirect(objects.url("/9"))}, tls=trusted.context("127.0.0.1")) as server:
         error = failure(server.url("/a"))
@@ -1020,7 +1005,7 @@ def test_redirects_out_of_tls(trusted: Authority, objects: Server) -> None:
 
 
 def test_redirects_into_tls(trusted: Authority) -> None:
-    """The other way is common."""
+    """A redirect from http to https is followed."""
     with (
         serving({"/a": DATA}, tls=trusted.context("127.0.0.1")) as safe,
         serving({"/a": redirect(safe.url("/a"))}) as server,
@@ -1037,7 +1022,7 @@ def test_redirects_into_tls(trusted: Authority) -> None:
 def test_redirects_stay_within_the_policy(
     options: dict[str, Any], objects: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No server is asked that the policy does not name, wherever it is named."""
+    """No host outside the policy is contacted, from a locator or a redirect."""
     resolve(monkeypatch)
     before = objects.connections
     with serving({"/a": redirect(objects.url("/9", host="127.0.0.1")), "/b": DATA}) as server:
@@ -1082,7 +1067,7 @@ def test_redirects_stay_within_the_policy(
     ],
 )
 def test_addresses_that_are_not_public(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No spelling of this machine or its neighbours gets as much as a connection."""
+    """No spelling of a local or private address is connected to."""
     monkeypatch.setattr(socket.socket, "connect_ex", lambda *_: pytest.fail("connected"))
     with serving({"/": DATA}) as server:
         error = failure(server.url(host=host), public_addresses_only=True)
@@ -1095,7 +1080,7 @@ def test_addresses_that_are_not_public(host: str, monkeypatch: pytest.MonkeyPatc
 def test_names_of_addresses_that_are_not_public(
     address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What a name stands for matters, and not how it looks."""
+    """The address that a name resolves to is checked, not the name."""
     monkeypatch.setattr(socket.socket, "connect_ex", lambda *_: pytest.fail("connected"))
     resolve(monkeypatch, address)
     for host in ("images.invalid", "localhost.", "8.8.8.8.invalid"):
@@ -1104,7 +1089,7 @@ def test_names_of_addresses_that_are_not_public(
 
 
 def test_redirects_to_addresses_that_are_not_public(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nor does one by way of a server of the public internet."""
+    """A public server cannot redirect to an address that is not public."""
     monkeypatch.setattr(policy, "_is_public", lambda address: address == "127.0.0.1")
     with serving({"/a": redirect("http://127.0.0.2/"), "/b": DATA}) as server:
         assert read(server.url("/b"), public_addresses_only=True).data == DATA
@@ -1113,7 +1098,7 @@ def test_redirects_to_addresses_that_are_not_public(monkeypatch: pytest.MonkeyPa
 
 
 def test_names_are_looked_up_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The connection goes to the address that was checked, and to no other of the name."""
+    """The connection uses the address that was checked, and no other of the name."""
     monkeypatch.setattr(policy, "_is_public", lambda address: address == "127.0.0.1")
     looked_up = resolve(monkeypatch, "127.0.0.2", "127.0.0.1", "127.0.0.3")
     connected = []
@@ -1133,7 +1118,7 @@ def test_names_are_looked_up_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_one_of_several_addresses_answers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A host that is not at its first address is looked for at the next."""
+    """If the first address of a host does not answer, the next is tried."""
     resolve(monkeypatch, "127.0.0.2", "127.0.0.1")
     with serving({"/": DATA}) as server:
         assert read(server.url(host="images.invalid")).data == DATA
@@ -1143,14 +1128,14 @@ def test_one_of_several_addresses_answers(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_an_unknown_host() -> None:
-    """A name that nobody knows is unreachable."""
+    """An unknown name is unreachable."""
     error = failure("http://nowhere.invalid/a.jpg")
     assert type(error) is UnreachableError
     assert str(error) == "the name of the host is not known (2 tries)"
 
 
 def test_a_refused_port() -> None:
-    """A server that does not run is unreachable."""
+    """A closed port is unreachable."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     error = failure(f"http://127.0.0.1:{port}/a.jpg")
@@ -1163,7 +1148,7 @@ def test_a_refused_port() -> None:
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
 def test_tls(host: str, trusted: Authority) -> None:
-    """A server whom the system trusts is read from."""
+    """A server with a trusted certificate is read from."""
     with serving({"/a": DATA}, tls=trusted.context(host)) as server:
         reader = Reader()
         assert reader(server.url("/a", host=host)).data == DATA
@@ -1172,7 +1157,7 @@ def test_tls(host: str, trusted: Authority) -> None:
 
 
 def test_tls_verifies_the_name(trusted: Authority, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The name of the URL is verified, though the connection goes to an address."""
+    """The certificate is verified against the name in the URL, not the address."""
     monkeypatch.setattr(policy, "_is_public", lambda _: True)
     resolve(monkeypatch)
     with serving({"/a": DATA}, tls=trusted.context("images.invalid")) as server:
@@ -1187,7 +1172,7 @@ def test_tls_verifies_the_name(trusted: Authority, monkeypatch: pytest.MonkeyPat
 
 
 def test_an_untrusted_certificate(authority: Authority) -> None:
-    """A server that nobody vouches for is unreachable, at once."""
+    """A server with an untrusted certificate is unreachable, without a retry."""
     with serving({"/a": DATA}, tls=authority.context("127.0.0.1")) as server:
         error = failure(server.url("/a"))
     assert type(error) is UnreachableError
@@ -1204,7 +1189,7 @@ def test_no_tls_at_all(objects: Server) -> None:
 
 
 def test_a_handshake_that_is_cut() -> None:
-    """A connection that breaks within the handshake is tried again."""
+    """A connection that is closed during the handshake is retried."""
     with serving(lambda _: b"") as server:
         url = server.url().replace("http:", "https:")
         server._receive = lambda *_: None  # type: ignore[method-assign] # noqa: SLF001
@@ -1216,12 +1201,12 @@ def test_a_handshake_that_is_cut() -> None:
 
 
 def proxy(request: Request) -> Answer:
-    """A proxy that answers for every server, and relays for TLS."""
+    """Answer for every server, and relay for TLS."""
     return Wire.tunnel if request.method == "CONNECT" else ranged(DATA, request)
 
 
 def test_a_proxy_for_http(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A proxy of the environment is asked for the whole URL, as the user of its own."""
+    """A proxy of the environment gets the whole URL, and its own credentials."""
     with serving(proxy) as server:
         monkeypatch.setenv("HTTP_PROXY", server.url(user="pro:xy"))
         monkeypatch.setenv("NO_PROXY", "127.0.0.1")
@@ -1246,7 +1231,7 @@ def test_a_proxy_for_https(
     trusted: Authority,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A proxy relays TLS, and is told the name of the server and nothing else."""
+    """A proxy relays TLS, and gets nothing but the name of the server."""
     tls = trusted.context("127.0.0.1") if safe else None
     with (
         serving({"/a": DATA}, tls=trusted.context("images.invalid")) as server,
@@ -1279,7 +1264,7 @@ def test_a_proxy_for_https(
 def test_a_proxy_that_refuses(
     status: int, kind: type[ImageError], tries: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A proxy that does not relay says so by its status."""
+    """The error of a proxy that refuses contains its status."""
     with serving(lambda _: Response(status=status, hangs_up=True)) as relay:
         monkeypatch.setenv("HTTPS_PROXY", relay.url())
         error = failure("https://images.invalid/a")
@@ -1289,7 +1274,7 @@ def test_a_proxy_that_refuses(
 
 
 def test_a_proxy_of_another_kind(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A proxy that cannot be used is named as the reason."""
+    """The error names an unusable proxy as the reason."""
     monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:1080")
     error = failure("http://images.invalid/a")
     assert type(error) is UnreachableError
@@ -1297,7 +1282,7 @@ def test_a_proxy_of_another_kind(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_no_proxy_where_addresses_matter(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A proxy could reach what the policy forbids, so it is not asked."""
+    """A proxy is not used, because it could reach addresses that the policy forbids."""
     monkeypatch.setattr(policy, "_is_public", lambda address: address == "127.0.0.1")
     with serving(proxy) as server:
         monkeypatch.setenv("HTTP_PROXY", server.url())
@@ -1312,7 +1297,7 @@ def test_no_proxy_where_addresses_matter(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_nothing_secret_is_logged(
     caplog: pytest.LogCaptureFixture, trusted: Authority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """At no level does a log of anybody hold a query or a password."""
+    """No log record of any level contains a query or a password."""
     caplog.set_level(logging.DEBUG)
     routes: dict[str, Any] = {
         "/good": [Response(DATA, hangs_up=True), DATA],

@@ -1,4 +1,4 @@
-"""Images on servers: parts of them, whatever the server makes of ranges."""
+"""Remote images: reads of parts, with and without support for ranges."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ KILOBYTE = 1 << 10
 
 @dataclass
 class Memory:
-    """A client whose one object is in memory, and that counts what it gives."""
+    """A client of one object in memory, which records its reads."""
 
     data: bytes
     ranges: bool = True
@@ -37,7 +37,7 @@ class Memory:
     tries: int = 0
 
     def read(self, url: str, transfer: Transfer, extent: tuple[int, int] | None) -> Part:
-        """Give what is asked for, or all of it."""
+        """Return the part, or all of the object."""
         assert url == "memory"
         self.tries += 1
         position, length = extent if extent and self.ranges else (0, len(self.data))
@@ -48,11 +48,11 @@ class Memory:
 
     @property
     def sent(self) -> int:
-        """How many bytes it gave."""
+        """The number of bytes returned."""
         return sum(length for _, length in self.asked)
 
     def open(self) -> RangeSource:
-        """Begin to read the object."""
+        """Open the object."""
         return RangeSource(self, "memory", Transfer(Access()))
 
 
@@ -62,7 +62,7 @@ class Memory:
     ranges=st.booleans(),
 )
 def test_parts_are_slices(size: int, reads: list[tuple[int, int]], ranges: bool) -> None:  # noqa: FBT001
-    """Every part is what a slice is, in whichever order parts are read."""
+    """Every part equals a slice, in any order of reads."""
     data = np.random.default_rng(size).bytes(size)
     client = Memory(data, ranges)
     with client.open() as source:
@@ -82,7 +82,7 @@ def test_parts_are_slices(size: int, reads: list[tuple[int, int]], ranges: bool)
 
 
 def header_of(source: Source) -> Header | tuple[str, str]:
-    """A header, or why there is none."""
+    """Return a header, or the kind and message of its error."""
     try:
         with source:
             return read_header(source)
@@ -92,24 +92,24 @@ def header_of(source: Source) -> Header | tuple[str, str]:
 
 @given(encoded=encodings(), ranges=st.booleans())
 def test_headers_are_the_same(encoded: Encoded, ranges: bool) -> None:  # noqa: FBT001
-    """Of every format, whether an image is here or far away."""
+    """Headers of every format are the same for local and remote images."""
     assert header_of(Memory(encoded.data, ranges).open()) == header_of(BytesSource(encoded.data))
 
 
 @given(damaged=damaged_encodings())
-def test_headers_of_damaged_images_tell_the_same_size(damaged: tuple[Encoded, bytes]) -> None:
-    """What is damaged far behind may turn a picture, but nothing else differs."""
+def test_headers_of_damaged_images_have_the_same_size(damaged: tuple[Encoded, bytes]) -> None:
+    """Damage far behind the header may change the orientation, but nothing else."""
     data = damaged[1]
-    far, near = header_of(Memory(data).open()), header_of(BytesSource(data))
-    if isinstance(far, Header) and isinstance(near, Header):
-        assert sorted(far.shape) == sorted(near.shape)
+    remote, local = header_of(Memory(data).open()), header_of(BytesSource(data))
+    if isinstance(remote, Header) and isinstance(local, Header):
+        assert sorted(remote.shape) == sorted(local.shape)
     else:
-        assert far == near
+        assert remote == local
 
 
 @pytest.mark.parametrize("name", TYPICAL)
 def test_a_header_takes_little(name: str) -> None:
-    """Of the usual formats at most 64 KiB in a few requests, whatever is behind the pixels."""
+    """A header of a common format takes at most 64 KiB in a few requests."""
     data = TYPICAL[name]()
     assert len(data) > 300 * KILOBYTE
     client = Memory(data)
@@ -120,8 +120,8 @@ def test_a_header_takes_little(name: str) -> None:
     assert len(client.asked) <= 6
 
 
-def test_a_header_behind_much_takes_more() -> None:
-    """Where the header needs it: in ever larger parts."""
+def test_a_header_behind_large_metadata() -> None:
+    """A header behind large metadata is read in growing parts."""
     profile = b"p" * 600_000
     data = encode("JPEG", icc_profile=profile)
     client = Memory(data)
@@ -133,7 +133,7 @@ def test_a_header_behind_much_takes_more() -> None:
 
 
 def test_an_image_that_changes_is_not_mixed() -> None:
-    """Two parts of two versions are none of one."""
+    """An object whose size changes between two reads is an error."""
     client = Memory(bytes(100_000))
     with client.open() as source:
         client.data = bytes(99_999)
@@ -141,14 +141,14 @@ def test_an_image_that_changes_is_not_mixed() -> None:
             source.read(90_000, 10)
 
 
-def test_a_header_in_a_thousand_places_is_fetched_whole() -> None:
-    """A trap costs a bounded number of requests, and a few times its size."""
-    count, far = 1000, 30 << 20
+def test_a_scattered_header_is_fetched_whole() -> None:
+    """A malicious header costs a bounded number of requests, and a few times the object's size."""
+    count, padding = 1000, 30 << 20
     places = [12 * count + 14 + number * 7919 % 3947 * 7000 for number in range(count)]
     tags = [(256, 3, 1, 10), (257, 3, 1, 10), (258, 3, 1, 8)]
     tags += [(300 + number, 2, 100, place) for number, place in enumerate(places[3:])]
     directory = b"".join(struct.pack("<HHII", *tag) for tag in tags)
-    data = b"II*\0" + struct.pack("<IH", 8, count) + directory + bytes(far)
+    data = b"II*\0" + struct.pack("<IH", 8, count) + directory + bytes(padding)
     client = Memory(data)
     with client.open() as source:
         assert read_header(source).shape == (10, 10)
@@ -162,10 +162,10 @@ def test_a_header_in_a_thousand_places_is_fetched_whole() -> None:
 
 
 @given(encoded=damaged_encodings())
-def test_a_header_of_whatever_is_damaged_takes_a_bounded_number_of_requests(
+def test_a_damaged_header_takes_a_bounded_number_of_requests(
     encoded: tuple[Encoded, bytes],
 ) -> None:
-    """And no more than a few times the bytes that there are."""
+    """The header of a damaged image costs a few times its bytes at most."""
     client = Memory(encoded[1] + bytes(1 << 18))
     with client.open() as source:
         header_of(source)
@@ -175,14 +175,14 @@ def test_a_header_of_whatever_is_damaged_takes_a_bounded_number_of_requests(
 
 @pytest.fixture
 def budget(monkeypatch: pytest.MonkeyPatch) -> Budget:
-    """Room for 100 bytes."""
+    """Replace the budget by one of 100 bytes."""
     small = Budget(100)
     monkeypatch.setattr(DEFAULT, "transfer_bytes", small)
     return small
 
 
 def waits(transfer: Transfer, size: int) -> threading.Thread:
-    """A thread that waits for room."""
+    """Start a thread that blocks in `hold`."""
     thread = threading.Thread(target=transfer.hold, args=[size], daemon=True)
     thread.start()
     thread.join(0.05)
@@ -191,8 +191,8 @@ def waits(transfer: Transfer, size: int) -> threading.Thread:
 
 
 @pytest.mark.usefixtures("budget")
-def test_what_does_not_fit_waits() -> None:
-    """Until others are done, however large it is; and that time does not count."""
+def test_a_transfer_beyond_the_budget_waits() -> None:
+    """A transfer that does not fit waits for others, and its timeout is paused meanwhile."""
     first, second = Transfer(Access(timeout=1000)), Transfer(Access(timeout=0.05))
     first.hold(60)
     thread = waits(second, 1000)
@@ -204,8 +204,8 @@ def test_what_does_not_fit_waits() -> None:
 
 
 @pytest.mark.usefixtures("budget")
-def test_those_that_grow_do_not_wait_for_each_other() -> None:
-    """One at a time grows beyond the budget, the others go on when it is done."""
+def test_growing_transfers_do_not_deadlock() -> None:
+    """One transfer at a time grows beyond the budget; the others continue when it is done."""
     first, second = Transfer(Access()), Transfer(Access())
     first.hold(50)
     second.hold(50)
@@ -217,8 +217,8 @@ def test_those_that_grow_do_not_wait_for_each_other() -> None:
     second.release()
 
 
-def test_growing_within_the_budget_stops_nobody(budget: Budget) -> None:
-    """As long as there is room for all."""
+def test_growing_within_the_budget_does_not_wait(budget: Budget) -> None:
+    """Transfers that grow within the budget do not wait."""
     first, second = Transfer(Access()), Transfer(Access())
     for size in (10, 20, 30):
         first.hold(size)
@@ -229,7 +229,7 @@ def test_growing_within_the_budget_stops_nobody(budget: Budget) -> None:
 
 
 def test_too_many_bytes_are_refused(budget: Budget) -> None:
-    """Before any is read, and nothing stays held."""
+    """A size above the maximum is refused, and nothing stays held."""
     transfer = Transfer(Access(max_bytes=10))
     transfer.hold(10)
     with pytest.raises(
@@ -242,7 +242,7 @@ def test_too_many_bytes_are_refused(budget: Budget) -> None:
 
 
 def test_time_runs_out() -> None:
-    """Also between two tries."""
+    """The time limit includes pauses."""
     transfer = Transfer(Access(timeout=0.05))
     assert not transfer.pause(1)
     assert transfer.pause(0.01)
@@ -251,8 +251,8 @@ def test_time_runs_out() -> None:
         transfer.seconds_left()
 
 
-def test_what_nobody_wants_stops() -> None:
-    """Even while it waits for another try."""
+def test_a_stop_ends_a_pause() -> None:
+    """A stop ends a pause."""
     stopped = threading.Event()
     transfer = Transfer(Access(), stopped)
     threading.Timer(0.05, stopped.set).start()

@@ -1,4 +1,4 @@
-"""Columns of URLs, from end to end: what is asked of a server, and what rows become."""
+"""Columns of URLs, end to end: the requests that are made, and the rows that result."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from polars_imgmeta.execution.budget import Budget
 from polars_imgmeta.execution.runtime import DEFAULT
 from polars_imgmeta.typing import PropertyName
 
-SECRET = "5ecret"  # noqa: S105 - of nobody
+SECRET = "5ecret"  # noqa: S105 - not a real one
 GONE = "not_found: the server answered 404 Not Found"
 
 pytestmark = pytest.mark.server
@@ -44,33 +44,33 @@ pytestmark = pytest.mark.server
 
 @pytest.fixture(scope="module")
 def pictures(sample_folder: Path) -> dict[str, bytes]:
-    """The sample images, by the paths under which a server has them."""
+    """Return the sample images by the paths under which a server has them."""
     files = sorted((sample_folder / "photos").iterdir())
     return {f"/{file.name}": file.read_bytes() for file in files}
 
 
 @pytest.fixture
 def server(pictures: dict[str, bytes]) -> Iterator[Server]:
-    """A server of the sample images."""
+    """Serve the sample images."""
     with serving(pictures) as running:
         yield running
 
 
 def errors_of(frame: pl.DataFrame) -> list[str | None]:
-    """The errors of the rows."""
+    """Return the errors of the rows."""
     return frame["path_imgmeta"].struct.field("error").to_list()
 
 
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("properties", ["standard", "geometry"])
-def test_where_an_image_is_does_not_matter(
+def test_local_and_remote_images_have_the_same_values(
     engine: str, properties: PropertyName, sample_folder: Path, server: Server
 ) -> None:
-    """On a server or on the disk, the values and the errors are the same."""
+    """Values and errors are the same for local and remote images."""
     names = [file.name for file in sorted((sample_folder / "photos").iterdir())]
-    near = [str(sample_folder / "photos" / name) for name in names]
-    far = [server.url(f"/{name}") for name in names]
-    mixed = [path for pair in zip(near, far, strict=True) for path in pair]
+    local = [str(sample_folder / "photos" / name) for name in names]
+    remote = [server.url(f"/{name}") for name in names]
+    mixed = [path for pair in zip(local, remote, strict=True) for path in pair]
     done = run(
         engine,
         pl.DataFrame({"path": [*mixed, None]}),
@@ -83,7 +83,7 @@ def test_where_an_image_is_does_not_matter(
 
 @pytest.mark.parametrize("name", TYPICAL)
 def test_geometry_reads_ranges(name: str) -> None:
-    """Of an image of a megabyte or more, a few kilobytes."""
+    """The header of an image of a megabyte or more takes a few kilobytes."""
     data = TYPICAL[name]()
     with serving({"/a": data}) as server:
         frame = im.extract(pl.DataFrame({"path": [server.url("/a")]}), "path", "geometry")
@@ -98,7 +98,7 @@ def test_geometry_reads_ranges(name: str) -> None:
 
 
 def test_a_server_without_ranges_sends_the_whole_once() -> None:
-    """And nothing else is asked of it."""
+    """A server that ignores ranges gets a single request."""
     data = TYPICAL["PNG with metadata"]()
     with serving({"/a": Response(data)}) as server:
         frame = im.extract(pl.DataFrame({"path": [server.url("/a")]}), "path", "geometry")
@@ -107,7 +107,7 @@ def test_a_server_without_ranges_sends_the_whole_once() -> None:
 
 
 def test_all_properties_take_one_request(server: Server) -> None:
-    """For an image in however many rows, and none for a second extraction."""
+    """All properties of an image take one request, for any number of rows."""
     urls = [server.url(path) for path in ("/dusk.png", "/noise.png", "/dusk.png")] * 20
     frame = im.extract(pl.DataFrame({"path": urls}), "path")
     assert sorted(server.targets) == ["/dusk.png", "/noise.png"]
@@ -118,17 +118,19 @@ def test_all_properties_take_one_request(server: Server) -> None:
 
 
 @pytest.mark.parametrize("concurrency", [1, 3, 16])
-def test_so_many_are_on_their_way_at_once(concurrency: int, pictures: dict[str, bytes]) -> None:
-    """As many as are asked for, and never more."""
+def test_concurrent_requests_reach_their_limit(
+    concurrency: int, pictures: dict[str, bytes]
+) -> None:
+    """The number of concurrent requests reaches the limit, and never exceeds it."""
     together = threading.Barrier(concurrency)
     lock = threading.Lock()
-    inside = most = 0
+    inside = maximum = 0
 
     def answer(_: Request) -> bytes:
-        nonlocal inside, most
+        nonlocal inside, maximum
         with lock:
             inside += 1
-            most = max(most, inside)
+            maximum = max(maximum, inside)
         together.wait(20)
         with lock:
             inside -= 1
@@ -140,15 +142,15 @@ def test_so_many_are_on_their_way_at_once(concurrency: int, pictures: dict[str, 
             pl.DataFrame({"path": urls}), "path", access=im.Access(concurrency=concurrency)
         )
     assert errors_of(frame) == [None] * len(urls)
-    assert most == concurrency
+    assert maximum == concurrency
     assert server.connections <= concurrency
 
 
 @pytest.mark.slow
-def test_a_claim_keeps_no_room_from_others(
+def test_declared_sizes_do_not_exhaust_the_budget(
     pictures: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Servers that promise more than all memory and are silent delay nobody else."""
+    """Servers that declare huge sizes and send nothing delay no other image."""
     monkeypatch.setattr(DEFAULT, "transfer_bytes", Budget(1 << 20))
     head = b"HTTP/1.1 200 OK\r\nContent-Length: 300000000\r\n\r\n"
     all_served = threading.Event()
@@ -156,7 +158,7 @@ def test_a_claim_keeps_no_room_from_others(
 
     def promise(wire: Wire) -> None:
         wire.send(head)
-        # Until everything else has been served.
+        # Until all other images have been served.
         if not all_served.wait(20):
             served.append("too late")
         wire.reset()
@@ -183,10 +185,10 @@ def test_a_claim_keeps_no_room_from_others(
 
 
 @pytest.mark.parametrize("properties", ["geometry", "standard"])
-def test_what_nobody_foresaw_keeps_no_memory(
+def test_an_unexpected_exception_releases_memory(
     properties: PropertyName, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An exception that is none of an image is raised, and what was fetched is let go."""
+    """An unexpected exception is raised, and the memory of fetched images is released."""
 
     def fail(_: object) -> None:
         raise ZeroDivisionError
@@ -198,10 +200,10 @@ def test_what_nobody_foresaw_keeps_no_memory(
     assert DEFAULT.transfer_bytes.held == 0
 
 
-def test_little_memory_is_enough(
+def test_a_small_budget_is_enough(
     pictures: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Images that do not fit beside each other come one after the other, of unknown size too."""
+    """Images that do not fit into the budget together are fetched in turn, of unknown size too."""
     monkeypatch.setattr(DEFAULT, "transfer_bytes", Budget(10_000))
     data = pictures["/noise.png"]
     assert len(data) > 10_000
@@ -243,8 +245,8 @@ KINDS = {
 
 
 @pytest.mark.parametrize("properties", ["width", "brightness"])
-def test_a_fault_is_of_its_row_alone(properties: PropertyName, pictures: dict[str, bytes]) -> None:
-    """Each has its kind, in time, and sound images among them are complete."""
+def test_a_fault_affects_its_row_only(properties: PropertyName, pictures: dict[str, bytes]) -> None:
+    """Each fault has its kind, within the timeout, and intact images are complete."""
     access = im.Access(timeout=1.5, max_bytes=1 << 20)
     routes: dict[str, Answers] = {f"/{name}": fault for name, fault in FAULTS.items()}
     routes |= pictures
@@ -268,7 +270,7 @@ def test_a_fault_is_of_its_row_alone(properties: PropertyName, pictures: dict[st
 def test_the_first_failing_row_is_raised(
     engine: str, server: Server, pictures: dict[str, bytes], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """By its URL without secrets, which nothing else has either."""
+    """The message contains the URL without secrets, and no log contains them."""
     caplog.set_level(logging.DEBUG)
     failing = {"/empty.jpg", "/notes.jpg", "/truncated.png"}
     good = [server.url(path) for path in pictures if path not in failing]
@@ -284,7 +286,7 @@ def test_the_first_failing_row_is_raised(
 
 @pytest.mark.parametrize("scheme", ["http", "s3"])
 def test_a_failing_row_is_raised_at_once(scheme: str) -> None:
-    """Without the images behind it, which are on their way; and with those before it."""
+    """An error is raised without waiting for the images behind it."""
     with serving({"/a": [silence(), b""]}) as server:
         url = server.url("/a") if scheme == "http" else "s3://bucket/a"
         options = {"aws_endpoint_url": server.url(""), "aws_region": "eu-central-1"}
@@ -302,8 +304,8 @@ def test_a_failing_row_is_raised_at_once(scheme: str) -> None:
         im.extract(pl.DataFrame({"path": [server.url("/a"), "gone.png"]}), "path", on_error="raise")
 
 
-def test_what_was_gone_is_retried(pictures: dict[str, bytes]) -> None:
-    """And nothing else."""
+def test_failed_rows_are_retried(pictures: dict[str, bytes]) -> None:
+    """A retry reads the failed rows only."""
     with serving(
         {**pictures, "/late.png": [Response(status=404), pictures["/dusk.png"]]}
     ) as server:
@@ -316,7 +318,7 @@ def test_what_was_gone_is_retried(pictures: dict[str, bytes]) -> None:
 
 
 def test_a_redirect_cannot_leave_what_is_allowed(pictures: dict[str, bytes]) -> None:
-    """Nothing is sent to where it leads."""
+    """No request is sent to the target of a forbidden redirect."""
     with serving(pictures) as inside, serving({"/a": redirect(inside.url("/dusk.png"))}) as outside:
         frame = pl.DataFrame({"path": [outside.url("/a", host="localhost")]})
         access = im.Access(schemes=["http"], hosts=["localhost"])
@@ -327,8 +329,8 @@ def test_a_redirect_cannot_leave_what_is_allowed(pictures: dict[str, bytes]) -> 
         assert errors_of(im.extract(frame, "path", "width")) == [None]
 
 
-def test_this_machine_can_be_out_of_bounds(server: Server) -> None:
-    """By whatever name, and for looking as well as for measuring."""
+def test_local_addresses_can_be_denied(server: Server) -> None:
+    """Local addresses can be denied by any name, for thumbnails as well as for properties."""
     hosts = ["127.0.0.1", "localhost", "127.1", "0x7f000001", "2130706433", "[::ffff:127.0.0.1]"]
     frame = pl.DataFrame({"path": [server.url("/dusk.png", host=host) for host in hosts]})
     access = im.Access(public_addresses_only=True)
@@ -345,8 +347,8 @@ def test_this_machine_can_be_out_of_bounds(server: Server) -> None:
 
 
 @pytest.mark.parametrize("place", ["{}", "s3://bucket"])
-def test_an_interrupt_comes_through(place: str, tmp_path: Path) -> None:
-    """While a server is silent; and neither the next call nor the process waits for it."""
+def test_an_interrupt_ends_a_call(place: str, tmp_path: Path) -> None:
+    """An interrupt ends a call to a silent server, and neither the next call nor the exit waits."""
     code = """if True:
         import _thread, threading, time
         import polars as pl, polars_imgmeta as im
@@ -371,8 +373,8 @@ def test_an_interrupt_comes_through(place: str, tmp_path: Path) -> None:
     assert (done.stdout, done.stderr) == ("corrupt: the file is empty\nTrue\n", "")
 
 
-def test_an_interrupt_comes_through_a_stream(tmp_path: Path) -> None:
-    """Where Polars calls from its own threads, which Python does not interrupt."""
+def test_an_interrupt_ends_a_streaming_query(tmp_path: Path) -> None:
+    """The streaming engine calls from its own threads, which Python does not interrupt."""
     code = (
         "import os, signal, threading, time\n"
         "import polars as pl, polars_imgmeta as im\n"
@@ -383,7 +385,7 @@ def test_an_interrupt_comes_through_a_stream(tmp_path: Path) -> None:
         "    try:\n"
         "        im.extract(frame, 'path').collect(engine='streaming')\n"
         "    finally:\n"
-        "        time.sleep(0.1)\n"  # where Polars has raised, Python does so once more
+        "        time.sleep(0.1)\n"  # Python raises again after Polars has
         "except KeyboardInterrupt:\n"
         "    print(time.monotonic() - started < 8)\n"
         "print(im.extract(pl.DataFrame({'path': ['GOOD']}), 'path', 'width').height)\n"
@@ -395,7 +397,7 @@ def test_an_interrupt_comes_through_a_stream(tmp_path: Path) -> None:
 
 
 @given(status=st.sampled_from([200, 404, 500]))
-def test_lazy_frames_ask_nothing_before_they_are_computed(status: int) -> None:
+def test_lazy_frames_make_no_request_before_collect(status: int) -> None:
     """Building a plan opens no connection."""
     with serving({"/a": Response(status=status)}) as server:
         lazy = pl.LazyFrame({"path": [server.url("/a")]})
@@ -423,7 +425,7 @@ for call in (
 
 
 def test_without_the_extra(sample_folder: Path) -> None:
-    """What needs it says so, in its row or at once, and all else works."""
+    """What needs the extra reports it, in its row or at once; all else works."""
     done = run_python(WITHOUT_EXTRA, sample_folder)
     assert done.stderr == ""
     install = "needs an extra: pip install 'polars-imgmeta[remote]'"
@@ -437,7 +439,7 @@ def test_without_the_extra(sample_folder: Path) -> None:
 
 
 def test_the_extra_is_loaded_when_it_is_needed(sample_folder: Path) -> None:
-    """Not by the import, nor by files."""
+    """Neither the import nor local files load the extra."""
     code = (
         "import sys, polars_imgmeta as im\n"
         "im.scan_images('photos').imgmeta.extract('path').collect()\n"

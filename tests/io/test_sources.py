@@ -1,4 +1,4 @@
-"""Sources: the same bytes, from wherever they come."""
+"""Sources: the same bytes from memory and from files."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from polars_imgmeta.io.sources import BytesSource, FileSource, Source
 
 @pytest.fixture(scope="module")
 def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file to write to."""
+    """Return the path of a temporary file."""
     return tmp_path_factory.mktemp("sources") / "file"
 
 
@@ -31,11 +31,11 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     at_once=st.sampled_from([7_000, 1 << 30]),
 )
 def test_parts(file: Path, size: int, position: int, length: int, at_once: int) -> None:
-    """Every part of a file and of bytes in memory is what a slice is."""
+    """Every part of a file and of bytes in memory equals a slice."""
     data = bytes(number * 7 % 251 for number in range(size))
     file.write_bytes(data)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sources, "_MOST_BYTES_AT_ONCE", at_once)
+        patch.setattr(sources, "_MAX_READ_BYTES", at_once)
         for source in (FileSource(str(file)), BytesSource(data)):
             with source:
                 check(source, data)
@@ -44,7 +44,7 @@ def test_parts(file: Path, size: int, position: int, length: int, at_once: int) 
 
 
 def check(source: Source, data: bytes) -> None:
-    """Compare what does not depend on a position."""
+    """Check everything that does not depend on a position."""
     assert source.size == len(data)
     assert source.start == data[:4096]
     assert source.whole() == data
@@ -56,7 +56,7 @@ def check(source: Source, data: bytes) -> None:
 
 
 def test_without_pread(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Systems that cannot read at a position seek first."""
+    """Systems without `pread` seek first."""
     file.write_bytes(b"0123456789" * 1000)
     monkeypatch.setattr(sources, "_read_at", sources._seek_and_read)  # noqa: SLF001
     with FileSource(str(file)) as source:
@@ -66,7 +66,7 @@ def test_without_pread(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def without_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file system that tells no sizes."""
+    """Simulate a file system that declares a size of zero."""
     genuine = os.fstat
 
     def fstat(descriptor: int) -> os.stat_result:
@@ -79,8 +79,8 @@ def without_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("without_sizes")
 @pytest.mark.parametrize("size", [1, 4000, 4096, 9000, 3_000_000])
-def test_a_size_that_the_system_does_not_know(file: Path, size: int) -> None:
-    """Where a file claims to be empty, what is there counts."""
+def test_an_undeclared_size(file: Path, size: int) -> None:
+    """The content counts if the declared size is zero."""
     file.write_bytes(b"x" * size)
     with FileSource(str(file)) as source:
         assert source.size == size or (size >= 4096 and source.size > 1 << 40)
@@ -89,9 +89,11 @@ def test_a_size_that_the_system_does_not_know(file: Path, size: int) -> None:
 
 
 @pytest.mark.usefixtures("without_sizes")
-def test_a_file_of_unknown_size_is_no_trap(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its header is judged before it is read, and there is a limit to that."""
-    monkeypatch.setattr(sources, "_MOST_UNKNOWN_BYTES", 2_000_000)
+def test_a_file_of_unknown_size_has_a_read_limit(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file of unknown size is decoded only with a valid header, and read up to a limit."""
+    monkeypatch.setattr(sources, "_MAX_UNKNOWN_SIZE", 2_000_000)
     file.write_bytes(b"x" * 3_000_000)
     with FileSource(str(file)) as source, pytest.raises(exceptions.TooLargeError):
         source.whole()
@@ -102,13 +104,13 @@ def test_a_file_of_unknown_size_is_no_trap(file: Path, monkeypatch: pytest.Monke
 
 
 def test_an_endless_file_is_not_read() -> None:
-    """The kernel's map of a process claims to be empty, and is enormous."""
+    """A file of the kernel that declares a size of zero and is huge is not read."""
     frame = pl.DataFrame({"path": ["/proc/self/pagemap"]})
     assert im.errors(im.extract(frame, "path"))["kind"].to_list() == ["unsupported"]
 
 
-def test_a_file_that_becomes_shorter(file: Path) -> None:
-    """What is gone is not waited for."""
+def test_a_truncated_file(file: Path) -> None:
+    """A truncated file yields the bytes that are left."""
     file.write_bytes(b"x" * 9000)
     with FileSource(str(file)) as source:
         file.write_bytes(b"x" * 5000)
@@ -117,7 +119,7 @@ def test_a_file_that_becomes_shorter(file: Path) -> None:
 
 
 def test_a_failure_closes_the_file(tmp_path: Path) -> None:
-    """A directory is opened, found out, and closed."""
+    """A failure after opening, as of a directory, closes the file."""
     before = os.dup(0)
     os.close(before)
     with pytest.raises(IsADirectoryError):

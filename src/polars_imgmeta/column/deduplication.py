@@ -12,7 +12,7 @@ from typing import Final
 import polars as pl
 
 from polars_imgmeta.exceptions import ColumnError
-from polars_imgmeta.io.locators import Locator, is_far
+from polars_imgmeta.io.locators import Locator, is_remote
 
 _BYTES: Final = "bytes"
 _PATH: Final = "path"
@@ -111,7 +111,9 @@ class Images:
             ]
             self.numbers = pl.Series(_NUMBER, rows, pl.UInt32)
             self._paths = list(place)
-        self.remote = [number for number, path in enumerate(self._paths) if path and is_far(path)]
+        self.remote = [
+            number for number, path in enumerate(self._paths) if path and is_remote(path)
+        ]
 
     def __len__(self) -> int:
         """The number of images."""

@@ -1,7 +1,7 @@
-"""What locators may name, and how much reading what they name may cost.
+"""The access policy: what locators may denote, and the limits of reading it.
 
-A table is data, not code, but its locators decide which files are opened and which
-servers are asked. Whoever did not write the table narrows that down.
+The locators of a table decide which files are opened and which servers are contacted.
+For an untrusted table, a policy restricts them.
 """
 
 from __future__ import annotations
@@ -29,47 +29,47 @@ STORE_SCHEMES: Final = {
     "abfss": "az",
     "adl": "az",
 }
-"""The schemes of cloud storage, each with the plainest of the same meaning."""
+"""The schemes of cloud storage, each with its canonical synonym."""
 SCHEMES: Final = (FILE, *WEB_SCHEMES, *STORE_SCHEMES)
 
-_MOST_SECONDS = 86_400
+_MAX_SECONDS = 86_400
 _HOST = re.compile(r"(?:\*\.)?[\w$-][\w.-]*")
-# In which a translator hides an address of the old kind.
+# Its addresses embed IPv4 addresses.
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
-# All that is in use of the public internet. What is reserved, or old, or local under
-# another name is outside, whatever each version of Python knows of it.
+# All that is allocated of IPv6. `is_global` of some Python versions includes more, such
+# as deprecated site-local addresses.
 _GLOBAL_UNICAST = ipaddress.ip_network("2000::/3")
-# Special ones, and those at which Azure and Oracle answer to their machines.
+# The metadata services of Azure and Oracle, and special-purpose networks.
 _SPECIAL = tuple(map(ipaddress.IPv4Network, ("168.63.129.16/32", "192.0.0.0/24", "192.88.99.0/24")))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
-    """What the locators of a table may name, and what reading an image may cost.
+    """What locators may denote, and the limits of reading an image.
 
-    Where a table comes from strangers, name what you expect of it: whatever else a
-    locator names becomes `access_denied`, and neither is a file opened for it nor a
-    server asked. Images that are in the table itself, as bytes, are always read.
+    For an untrusted table, allow what you expect of it: any other locator becomes
+    `access_denied`, and no file is opened and no server contacted for it. Images that
+    the table itself contains, as bytes, are always read.
 
     Attributes:
-        schemes: The schemes that are allowed, such as `"https"` or `"s3"`; those of
-            the same meaning are too, such as `"s3a"`. `"file"` is for paths. Unless
-            told, all are; or, where hosts or roots are named, those that these are
-            about: `hosts` alone allows no file, and `roots` alone no server.
-        hosts: The names of hosts and, of cloud storage, buckets or containers:
-            whatever stands behind `://`. `"*.example.org"` is every host below
-            example.org. A redirect must stay within. None for: all.
-        roots: Folders; a file must lie in one of them or below, once symbolic links
-            and `..` are resolved. None for: the whole file system.
-        public_addresses_only: Whether http and https may reach only addresses of the
-            public internet, so neither this machine nor its neighbours, whatever
-            their names. Proxies are not used then.
-        concurrency: How many images may be on their way at once.
-        timeout: Within how many seconds an image must be fetched, with all retries.
-        max_bytes: Images of more bytes are not fetched, and become `too_large`.
+        schemes: The allowed schemes, such as `"https"` or `"s3"`, with their synonyms,
+            such as `"s3a"`; `"file"` stands for paths. By default all schemes; or, if
+            only `hosts` or `roots` is given, those that it applies to: `hosts` alone
+            allows no file, and `roots` alone no server.
+        hosts: The allowed hosts and, for cloud storage, buckets or containers: the part
+            after `://`. `"*.example.org"` matches every subdomain of example.org.
+            Redirects must stay within them. None allows all.
+        roots: Folders that must contain a file, at any depth, after symbolic links and
+            `..` are resolved. None allows the whole file system.
+        public_addresses_only: Whether http and https may connect only to addresses of
+            the public internet, and so neither to this machine nor to its local
+            network, by any name. It disables proxies.
+        concurrency: The maximum number of images that are fetched at the same time.
+        timeout: The time limit for fetching an image, retries included, in seconds.
+        max_bytes: The maximum size of a fetched image; a larger one is `too_large`.
 
     Raises:
-        ValueError: If an attribute cannot be.
+        ValueError: If an attribute has an invalid value.
 
     Examples:
         >>> access = Access(schemes=["https"], hosts=["*.example.org"])
@@ -88,10 +88,10 @@ class Access:
     concurrency: int = 32
     timeout: float = 60.0
     max_bytes: int = 1 << 30
-    _anywhere: bool = field(init=False, repr=False, compare=False)
+    _unrestricted: bool = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Check the attributes, and bring them into one form."""
+        """Validate and normalize the attributes."""
         require_positive("concurrency", self.concurrency)
         require_positive("max_bytes", self.max_bytes)
         _require_seconds(self.timeout)
@@ -103,19 +103,16 @@ class Access:
         object.__setattr__(self, "schemes", _schemes(self.schemes))
         object.__setattr__(self, "hosts", _hosts(self.hosts))
         object.__setattr__(self, "roots", _paths(self.roots))
-        named = (self.schemes, self.hosts, self.roots)
-        object.__setattr__(self, "_anywhere", all(names is None for names in named))
+        restrictions = (self.schemes, self.hosts, self.roots)
+        object.__setattr__(self, "_unrestricted", all(names is None for names in restrictions))
 
     def require_scheme(self, scheme: str) -> None:
-        """Check that a locator may have a scheme, known or not.
-
-        Args:
-            scheme: In lower case.
+        """Check that a scheme, in lower case, is allowed.
 
         Raises:
-            AccessDeniedError: If it may not.
+            AccessDeniedError: If it is not.
         """
-        if self._anywhere:
+        if self._unrestricted:
             return
         if self.schemes is not None:
             allowed = canonical_scheme(scheme) in self.schemes
@@ -128,14 +125,14 @@ class Access:
             raise AccessDeniedError(msg)
 
     def require_host(self, scheme: str, *spellings: str) -> None:
-        """Check that a locator, or a redirect, may name a server.
+        """Check that the host of a locator or a redirect is allowed.
 
         Args:
             scheme: In lower case.
-            spellings: What stands behind `://`, without user and port.
+            spellings: The equivalent spellings of the host, without user and port.
 
         Raises:
-            AccessDeniedError: If it may not.
+            AccessDeniedError: If scheme or host is not allowed.
         """
         self.require_scheme(scheme)
         if self.hosts is not None and not any(
@@ -145,26 +142,23 @@ class Access:
             raise AccessDeniedError(msg)
 
     def require_address(self, address: str) -> None:
-        """Check that an address, of whichever host, may be connected to.
-
-        Args:
-            address: An IP address.
+        """Check that a connection to an IP address is allowed.
 
         Raises:
-            AccessDeniedError: If it may not.
+            AccessDeniedError: If it is not.
         """
         if self.public_addresses_only and not _is_public(address):
             msg = "not an address of the public internet"
             raise AccessDeniedError(msg)
 
     def resolve_path(self, path: str) -> str:
-        """Return what a path leads to, if it may be read.
+        """Resolve a path as far as needed to check that it may be read.
 
         Raises:
             AccessDeniedError: If it may not.
-            ValueError: If no path can be like this.
+            ValueError: If it is not a valid path.
         """
-        if self._anywhere:
+        if self._unrestricted:
             return path
         self.require_scheme(FILE)
         if self.roots is None:
@@ -177,7 +171,7 @@ class Access:
 
 
 def canonical_scheme(scheme: str) -> str:
-    """Return the plainest scheme of the same meaning.
+    """Return the canonical synonym of a scheme.
 
     Examples:
         >>> canonical_scheme("abfss"), canonical_scheme("https")
@@ -201,7 +195,7 @@ def _names(option: str, names: object) -> frozenset[str] | None:
 
 def _require_seconds(timeout: object) -> None:
     number = isinstance(timeout, int | float) and not isinstance(timeout, bool)
-    if not (number and 0 < timeout <= _MOST_SECONDS):  # type: ignore[operator] # it is one
+    if not (number and 0 < timeout <= _MAX_SECONDS):  # type: ignore[operator] # a number
         msg = f"`timeout` must be a positive number of seconds, at most a day, got {timeout!r}"
         raise ValueError(msg)
 
@@ -222,7 +216,7 @@ def _hosts(hosts: object) -> frozenset[str] | None:
 
 
 def _host(name: str) -> str:
-    """Refuse what no host is called: it would deny all, and nobody would know why."""
+    """Normalize a host; an invalid one would silently match nothing."""
     if _HOST.fullmatch(name):
         return name.removesuffix(".")
     try:
@@ -246,7 +240,7 @@ def _paths(roots: object) -> frozenset[str] | None:
 
 
 def _is_path(root: object) -> bool:
-    # An empty one would be the working directory.
+    # An empty path would denote the working directory.
     path = os.fspath(root) if isinstance(root, str | os.PathLike) else None
     return isinstance(path, str) and path != ""
 
@@ -254,7 +248,7 @@ def _is_path(root: object) -> bool:
 def _matches(host: str, pattern: str) -> bool:
     host = host.lower().removesuffix(".")
     if pattern.startswith("*."):
-        return host.endswith(pattern[1:]) and ":" not in host  # the zone of an address
+        return host.endswith(pattern[1:]) and ":" not in host  # not the zone of an address
     return host == pattern
 
 
@@ -262,15 +256,15 @@ def _lies_in(path: str, folder: str) -> bool:
     return path == folder or path.startswith(os.path.join(folder, ""))
 
 
-@lru_cache(maxsize=1024)  # a table may name any number
+@lru_cache(maxsize=1024)
 def _is_public(address: str) -> bool:
     ip: ipaddress.IPv4Address | ipaddress.IPv6Address
     ip = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(ip, ipaddress.IPv6Address):
-        hidden = ip.ipv4_mapped or ip.sixtofour
+        embedded = ip.ipv4_mapped or ip.sixtofour
         if ip in _NAT64:
-            hidden = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
-        ip = hidden or ip
+            embedded = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
+        ip = embedded or ip
     if isinstance(ip, ipaddress.IPv6Address):
         return ip.is_global and ip in _GLOBAL_UNICAST
     return ip.is_global and not ip.is_multicast and not any(ip in net for net in _SPECIAL)

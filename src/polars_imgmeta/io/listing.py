@@ -23,20 +23,20 @@ IMAGE_SUFFIXES = frozenset({
     ".sun", ".tga", ".tif", ".tiff", ".vda", ".vst", ".webp", ".xbm", ".xpm",
 })
 # fmt: on
-"""The suffixes, in lower case, by which an image in a folder is known."""
+"""The suffixes of image files, in lower case."""
 
 
 def list_images(source: str, storage: Storage = _LOCAL) -> Iterator[tuple[str, int | None]]:
-    """List the image files of a folder, or the files that a glob matches.
+    """List the image files of a folder, or the files that a pattern matches.
 
     Args:
-        source: A folder, whose image files are known by their suffix, in all
-            folders below it; or a file; or a pattern with `*`, `?`, `[...]` or
-            `**`, which alone decides. Of cloud storage: a prefix, an object, a pattern.
-        storage: How it is reached.
+        source: A folder, listed recursively and filtered by suffix; or a file; or a
+            pattern with `*`, `?`, `[...]` or `**`, which selects files of any suffix.
+            For cloud storage: a prefix, an object or a pattern.
+        storage: How to access it.
 
     Yields:
-        The locator of each file, and its size in bytes where it can be told.
+        The locator of each file, and its size in bytes if it is available.
 
     Raises:
         ImageError: If the folder, or one below it, cannot be listed.
@@ -48,9 +48,9 @@ def list_images(source: str, storage: Storage = _LOCAL) -> Iterator[tuple[str, i
             raise redaction.locate(error, source) from None
         return
     path = storage.access.resolve_path(local_path(source))
-    # What is there first: its name may look like a pattern.
+    # An existing path comes first: its name may look like a pattern.
     if os.path.isdir(path):
-        yield from _walk(path, storage.access, above=frozenset())
+        yield from _walk(path, storage.access, parents=frozenset())
         return
     matches = [path] if os.path.lexists(path) else sorted(glob.iglob(path, recursive=True))
     for match in matches:
@@ -60,13 +60,11 @@ def list_images(source: str, storage: Storage = _LOCAL) -> Iterator[tuple[str, i
 
 
 def require_listable(source: str, storage: Storage = _LOCAL) -> None:
-    """Raise for what nobody can list: a folder or file that is not there.
-
-    A pattern may match nothing.
+    """Check that a source can be listed; a pattern may match nothing.
 
     Raises:
         ImageError: Of the kind `not_found`, `access_denied` or `invalid_locator`.
-        ImportError: If an extra is needed that is not installed.
+        ImportError: If the source needs an extra that is not installed.
     """
     try:
         scheme = scheme_of(source)
@@ -86,7 +84,7 @@ def require_listable(source: str, storage: Storage = _LOCAL) -> None:
 
 
 def _walk(
-    folder: str, access: Access, above: frozenset[tuple[int, int]]
+    folder: str, access: Access, parents: frozenset[tuple[int, int]]
 ) -> Iterator[tuple[str, int | None]]:
     try:
         status = os.stat(folder)
@@ -94,13 +92,13 @@ def _walk(
             listing = sorted(entries, key=lambda entry: entry.name)
     except OSError as error:
         raise redaction.locate(exceptions.from_os_error(error), folder) from None
-    here = (status.st_dev, status.st_ino)
-    if here in above:  # a symbolic link back up
+    identity = (status.st_dev, status.st_ino)
+    if identity in parents:  # a symbolic link to a parent
         return
     for entry in listing:
         if _is_folder(entry):
             if _is_allowed(entry.path, access):
-                yield from _walk(entry.path, access, above | {here})
+                yield from _walk(entry.path, access, parents | {identity})
         elif os.path.splitext(entry.name)[1].lower() in IMAGE_SUFFIXES:
             yield spell_path(entry.path), _size(entry.path, access)
 
@@ -108,12 +106,12 @@ def _walk(
 def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
-    except OSError:  # a link to itself: its row will tell
+    except OSError:  # such as a link to itself: its row gets the error
         return False
 
 
 def _is_allowed(path: str, access: Access) -> bool:
-    """Whether no link leads out of what is allowed; where one does, its row will tell."""
+    """Return whether a path may be read; if not, its row gets the error."""
     try:
         access.resolve_path(path)
     except exceptions.AccessDeniedError:
@@ -126,5 +124,5 @@ def _size(path: str, access: Access) -> int | None:
         return None
     try:
         return os.stat(path).st_size
-    except OSError:  # a dangling link, say: its row will tell
+    except OSError:  # such as a dangling link: its row gets the error
         return None

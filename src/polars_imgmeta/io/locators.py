@@ -1,9 +1,8 @@
-"""What a locator denotes.
+"""The interpretation of locators.
 
-A locator is a path (absolute, relative to the working directory, or below a
-home, `~`), a URI of a known scheme, or the encoded image itself. A path is taken
-literally: spaces, `%`, `#` and every letter stand for themselves. A `file://` URI
-is percent-decoded.
+A locator is a path (absolute, relative to the working directory or to a home, `~`), a
+URI of a known scheme, or the encoded image itself. A path is taken literally, so `%`
+and `#` have no special meaning; a `file://` URI is percent-decoded.
 """
 
 from __future__ import annotations
@@ -18,26 +17,26 @@ from polars_imgmeta.io.access import SCHEMES, STORE_SCHEMES, WEB_SCHEMES, Access
 from polars_imgmeta.io.sources import BytesSource, FileSource, Source
 
 Locator: TypeAlias = str | bytes
-"""Where an image is, or the image itself."""
+"""The path or URI of an image, or the image itself."""
 
-_ANY: Final = Access()
-_FAR_SCHEMES: Final = frozenset({*WEB_SCHEMES, *STORE_SCHEMES})
-# Two letters at least, so that the drive of a Windows path is not taken for one.
+_UNRESTRICTED: Final = Access()
+_REMOTE_SCHEMES: Final = frozenset({*WEB_SCHEMES, *STORE_SCHEMES})
+# At least two letters, so that the drive of a Windows path does not match.
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
 _FILE_URI = re.compile(
     r"file:(?://(?P<host>[^/]*)(?=/)|(?!//))(?P<path>/.*)", re.IGNORECASE | re.DOTALL
 )
 
 
-def open_image(locator: Locator, access: Access) -> Source:
-    """Open what a locator denotes on this machine, for one reading.
+def open_local(locator: Locator, access: Access) -> Source:
+    """Open a local image.
 
     Args:
         locator: A path, a `file://` URI, or an encoded image.
         access: Which paths may be opened.
 
     Returns:
-        The encoded image, to be read in part; the caller closes it.
+        The encoded image, which the caller closes.
 
     Raises:
         ImageError: Of the kind `not_found`, `access_denied`, `unreachable` or
@@ -57,14 +56,14 @@ def open_image(locator: Locator, access: Access) -> Source:
         raise exceptions.from_os_error(error) from None
 
 
-def is_far(locator: str) -> bool:
-    """Tell whether a locator denotes something on a server.
+def is_remote(locator: str) -> bool:
+    """Return whether a locator denotes an object on a server.
 
     Examples:
-        >>> is_far("S3://photos/a.jpg"), is_far("file:///photos/a.jpg")
+        >>> is_remote("S3://photos/a.jpg"), is_remote("file:///photos/a.jpg")
         (True, False)
     """
-    return "://" in locator and scheme_of(locator) in _FAR_SCHEMES
+    return "://" in locator and scheme_of(locator) in _REMOTE_SCHEMES
 
 
 def scheme_of(locator: str) -> str | None:
@@ -78,16 +77,16 @@ def scheme_of(locator: str) -> str | None:
     return scheme[1].lower() if scheme else None
 
 
-def local_path(locator: str, access: Access = _ANY) -> str:
+def local_path(locator: str, access: Access = _UNRESTRICTED) -> str:
     """Return the path in the file system that a locator denotes.
 
     Args:
         locator: A path or a `file://` URI.
-        access: Tells whether another scheme is forbidden or merely unknown.
+        access: The policy by which another scheme is either forbidden or unknown.
 
     Raises:
         AccessDeniedError: If its scheme is forbidden.
-        InvalidLocatorError: If it denotes none.
+        InvalidLocatorError: If it does not denote a local path.
 
     Examples:
         >>> local_path("file:///photos/a%20b.jpg")
@@ -116,7 +115,7 @@ def local_path(locator: str, access: Access = _ANY) -> str:
 
 
 def spell_path(path: str) -> str:
-    """Spell a path as a locator: as it is, or as a URI where it is no valid text.
+    """Return the locator of a path: the path, or a `file://` URI if it is not valid text.
 
     Examples:
         >>> spell_path("~.png")
@@ -126,6 +125,6 @@ def spell_path(path: str) -> str:
         path.encode()
     except UnicodeEncodeError:
         return "file://" + quote(os.fsencode(os.path.abspath(path)))
-    # A relative path could be taken for a URI or for somebody's home.
+    # A relative path can look like a URI or a home.
     special = path.startswith("~") or path.lower().startswith("file:") or _SCHEME.match(path)
     return f"./{path}" if special else path

@@ -1,33 +1,31 @@
-"""Locators in messages: named, and without the secrets that URLs may carry."""
+"""Locators in messages, without the secrets that URLs may contain."""
 
 from __future__ import annotations
 
 import re
 
-from polars_imgmeta.exceptions import (
-    ImageError,
-)
+from polars_imgmeta.exceptions import ImageError
 
-# Also where it is not spelled rightly, so that nothing reads it.
+# Lenient, because a malformed URL can contain secrets too.
 _URL = re.compile(
     r"(?P<scheme>.*?https?:[/\\]+)(?:[^/\\?#]*@|[^/\\?#:\[]*:[^0-9/\\?#][^?#]*@)?"
     r"(?P<rest>[^?#]*)(?P<query>[?#].*)?",
     re.IGNORECASE | re.DOTALL,
 )
-# In which a lone question mark belongs to the name.
+# A question mark that no parameter follows belongs to the key.
 _OTHER_URL = re.compile(
     r"(?P<scheme>\s*[A-Z][A-Z0-9+.-]*://)(?:[^/:]*:[^/]*@)?(?P<rest>[^?]*(?:\?[^=]*\Z)?)"
     r"(?P<query>.+)?",
     re.IGNORECASE | re.DOTALL,
 )
-_LONGEST_LOCATOR = 1024
+_MAX_LENGTH = 1024
 
 
 def redact(locator: str) -> str:
-    """Return a URL without user, password and query, and anything else as it is.
+    """Return a URL without user, password and query; other locators unchanged.
 
-    Of cloud storage, what stands before an `@` is the name of a container, unless there
-    is a colon in it; and a question mark belongs to the key, unless a signature follows.
+    In a URL of cloud storage, the part before `@` is the name of a container, unless it
+    contains a colon, and a question mark belongs to the key, unless parameters follow.
 
     Examples:
         >>> redact("https://me:word@example.org/a.jpg?token=1")
@@ -43,9 +41,7 @@ def redact(locator: str) -> str:
 
 
 def locate(error: ImageError, locator: str | bytes) -> ImageError:
-    """Return the same exception with a message that names its locator.
-
-    Without what may be secret in a URL: user and password, and the query.
+    """Return the same exception with the redacted locator in its message.
 
     Examples:
         >>> locate(im.NotFoundError("no such file"), "a.jpg")
@@ -58,11 +54,11 @@ def locate(error: ImageError, locator: str | bytes) -> ImageError:
     if isinstance(locator, bytes):
         return type(error)(f"an image of {len(locator)} bytes: {error}")
     shown = redact(locator)
-    if len(shown) > _LONGEST_LOCATOR:  # perhaps an image itself, as text
-        shown = f"{shown[:_LONGEST_LOCATOR]}..."
+    if len(shown) > _MAX_LENGTH:
+        shown = f"{shown[:_MAX_LENGTH]}..."
     return type(error)(f"{shown!r}: {error}")
 
 
 def parse_url(locator: str) -> re.Match[str] | None:
-    """Return the groups `scheme`, `rest` and `query` of a URL; None if the locator is a path."""
+    """Return the groups `scheme`, `rest` and `query` of a URL, or None for a path."""
     return _URL.fullmatch(locator) or _OTHER_URL.fullmatch(locator)

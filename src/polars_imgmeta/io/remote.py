@@ -112,7 +112,7 @@ class FetchedSource(BytesSource):
 class RangeSource(Source):
     """An image of which parts are fetched when they are read."""
 
-    far = True
+    remote = True
     __slots__ = ("_client", "_error", "_fetched", "_requests", "_transfer", "_url", "_windows")
 
     def __init__(self, client: Client, url: str, transfer: Transfer) -> None:

@@ -1,7 +1,7 @@
-"""Encoded images, wherever they are, to be read in part.
+"""Encoded images in memory, in files or on servers, with random access.
 
-What a header needs is nearly always in the first few kilobytes, which are read at
-once, by one system call: opening a Python stream takes longer than that.
+A header is nearly always within the first few kilobytes, which are read by one system
+call when the source is opened: opening a Python stream would take longer.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from polars_imgmeta import exceptions
 
 _START_BYTES = 4096
 
-# Without waiting, where a named pipe would wait for its writer; and no text.
+# Non-blocking, because opening a named pipe would wait for its writer.
 _FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-_MOST_BYTES_AT_ONCE = 1 << 30
-# Files that claim to be empty and are not: how much is read of them.
-_UNKNOWN_BYTES = 1 << 62
-_PIECE_BYTES = 1 << 20
-_MOST_UNKNOWN_BYTES = 1 << 30
+_MAX_READ_BYTES = 1 << 30
+# Some file systems declare a size of zero for files with content.
+_UNKNOWN_SIZE = 1 << 62
+_UNKNOWN_SIZE_READ_BYTES = 1 << 20
+_MAX_UNKNOWN_SIZE = 1 << 30
 
 
 def _seek_and_read(descriptor: int, length: int, position: int) -> bytes:
@@ -37,29 +37,29 @@ class Source(ABC):
     """An encoded image; a context that closes it.
 
     Attributes:
-        start: The first bytes: at least 4,096, or all that there are.
-        size: The number of all bytes; a huge one where nobody knows it.
-        far: Whether each reading takes a while, however little is read.
+        start: The first bytes, at least 4,096 unless the image is shorter.
+        size: The number of bytes; a huge number if it is unknown.
+        remote: Whether the source is remote, so that each read has a high latency.
     """
 
     __slots__ = ("size", "start")
 
-    far: ClassVar[bool] = False
+    remote: ClassVar[bool] = False
 
     start: bytes
     size: int
 
     @abstractmethod
     def read(self, position: int, length: int) -> bytes:
-        """Return so many bytes from a position on, or as many as there are."""
+        """Return `length` bytes from `position`, or fewer at the end of the source."""
 
     @abstractmethod
     def stream(self) -> BinaryIO:
-        """Return a seekable stream at the start, for the time that this is open."""
+        """Return a seekable stream from the start, valid while the source is open."""
 
     @abstractmethod
     def close(self) -> None:
-        """Close it; nothing can be read any more."""
+        """Release the source, which can no longer be read."""
 
     def whole(self) -> bytes:
         """Return all bytes."""
@@ -91,16 +91,16 @@ class BytesSource(Source):
         return io.BytesIO(self._data)
 
     def close(self) -> None:
-        """Do nothing: memory is not closed."""
+        """Do nothing: memory needs no release."""
 
 
 class FileSource(Source):
     """An image in a file.
 
     Raises:
-        InvalidLocatorError: If it is no regular file.
+        InvalidLocatorError: If it is a device, pipe or socket.
         OSError: If it cannot be opened or read.
-        ValueError: If no path can be like this.
+        ValueError: If the path contains NUL.
     """
 
     __slots__ = ("_descriptor",)
@@ -117,30 +117,30 @@ class FileSource(Source):
             raise
 
     def _guess_size(self) -> int:
-        """The size where the file system does not tell it, as some over a network."""
-        told = len(self.start)
-        return _UNKNOWN_BYTES if _read_at(self._descriptor, _START_BYTES, told) else told
+        """Return the size of a file whose declared size is zero."""
+        known = len(self.start)
+        return _UNKNOWN_SIZE if _read_at(self._descriptor, _START_BYTES, known) else known
 
     def read(self, position: int, length: int) -> bytes:
         """Read that part of the file."""
-        known = self.size < _UNKNOWN_BYTES
-        piece = _MOST_BYTES_AT_ONCE if known else _PIECE_BYTES
-        data = _read_at(self._descriptor, min(length, piece), position)
+        known = self.size < _UNKNOWN_SIZE
+        step = _MAX_READ_BYTES if known else _UNKNOWN_SIZE_READ_BYTES
+        data = _read_at(self._descriptor, min(length, step), position)
         if len(data) == length or not data:
             return data
-        parts = [data]  # it is more than one call gives, or the file has become shorter
+        parts = [data]  # one call returns less, or the file was truncated
         done = len(data)
         while data and done < length:
-            data = _read_at(self._descriptor, min(length - done, piece), position + done)
+            data = _read_at(self._descriptor, min(length - done, step), position + done)
             parts.append(data)
             done += len(data)
-            if not known and done > _MOST_UNKNOWN_BYTES:
+            if not known and done > _MAX_UNKNOWN_SIZE:
                 msg = "a file of unknown size that does not end"
                 raise exceptions.TooLargeError(msg)
         return b"".join(parts)
 
     def stream(self) -> BinaryIO:
-        """Open the file for Python, from its start."""
+        """Open a Python stream on the descriptor."""
         os.lseek(self._descriptor, 0, os.SEEK_SET)
         return open(self._descriptor, "rb", closefd=False)
 
@@ -150,7 +150,7 @@ class FileSource(Source):
 
 
 def _require_file(mode: int) -> None:
-    """Refuse what cannot be read from any place; a directory has an error of its own."""
+    """Refuse files without random access; reading a directory raises its own error."""
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
         msg = "a device, pipe or socket, not an image file"
         raise exceptions.InvalidLocatorError(msg)

@@ -83,7 +83,7 @@ def open_source(image: ImageLike, storage: Storage) -> Source:
     """
     if isinstance(image, Prefetched):
         return image.open()
-    return locators.open_image(image, storage.access)
+    return locators.open_local(image, storage.access)
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,7 +40,7 @@ def read_chunks(source: Source, stream: BinaryIO) -> Iterator[Chunk]:
         stream.seek(position)
         previous, head = name, stream.read(8)
         length, name = struct.unpack(">I4s", head)
-        if source.far and name == b"IDAT" and previous != b"IDAT":
+        if source.remote and name == b"IDAT" and previous != b"IDAT":
             position, head = find_last_pixels(source, position, head) or (position, head)
             length = int.from_bytes(head[:4])
         if position + _FRAME_BYTES + length > size:

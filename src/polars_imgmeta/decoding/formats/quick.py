@@ -145,7 +145,7 @@ def _read_png(source: Source) -> StoredHeader:
         if name == b"IDAT":
             has_pixels = True
             # Encoders write many IDAT chunks, all but the last of one length.
-            if source.far and (last := find_last_pixels(source, position, head)):
+            if source.remote and (last := find_last_pixels(source, position, head)):
                 position, head = last
                 length = int.from_bytes(head[:4])
                 end = position + 12 + length

@@ -1,1 +1,1 @@
-"""Images in cloud storage: the only place that knows obstore; its entrance is `client`."""
+"""Images in cloud storage, the only package that uses obstore; start at `client`."""

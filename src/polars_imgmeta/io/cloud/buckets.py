@@ -1,4 +1,4 @@
-"""Buckets in cloud storage: what names one, and what asks it."""
+"""Buckets in cloud storage: their URLs, and the stores that access them."""
 
 from __future__ import annotations
 
@@ -27,32 +27,32 @@ _ACCOUNT_HOST = re.compile(
     r"(?P<account>[A-Za-z0-9-]+)\.(?:dfs|blob)\.(?:core\.windows\.net|fabric\.microsoft\.com)"
 )
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-# Where the region of any bucket is told, to everybody.
-REGIONS: Final = "https://{bucket}.s3.amazonaws.com"
-_SERVER_VARIABLES: Final = {
+# Declares the region of any bucket, without credentials.
+REGION_URL: Final = "https://{bucket}.s3.amazonaws.com"
+_ENDPOINT_VARIABLES: Final = {
     "s3": ("AWS_ENDPOINT", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"),
     "az": ("AZURE_ENDPOINT", "AZURE_STORAGE_ENDPOINT"),
     "gs": ("GOOGLE_BASE_URL",),
 }
-# With which a single option can be tried.
-_COMPANIONS: Final[dict[str, dict[str, str]]] = {
+# Required beside a single option that is checked.
+_REQUIRED_CONFIG: Final[dict[str, dict[str, str]]] = {
     "s3": {"access_key_id": "x", "secret_access_key": "x"},
     "az": {"account_name": "x"},
     "gs": {},
 }
 
 
-class Place(NamedTuple):
-    """Where an object is.
+class Location(NamedTuple):
+    """The parts of a URL of cloud storage.
 
     Attributes:
         cloud: `s3`, `az` or `gs`.
         bucket: The bucket or container.
-        account: Of Azure, where the URL tells it.
-        fabric: Whether the account is one of Microsoft Fabric.
+        account: The account of Azure, if the URL contains it.
+        fabric: Whether the account belongs to Microsoft Fabric.
         key: The name of the object; empty for the bucket.
-        host: What a policy calls it: the bucket or, where the URL tells the account,
-            the host of that, as anybody may have a container of the same name.
+        host: The host that an access policy checks: the bucket or, if the URL contains
+            the account, the account's host, as names of containers are not unique.
     """
 
     cloud: str
@@ -63,15 +63,15 @@ class Place(NamedTuple):
     host: str
 
 
-def parse_url(url: str) -> Place:
-    """Return what a URL names, an object or what begins the names of several.
+def parse_url(url: str) -> Location:
+    """Parse the URL of an object or a prefix.
 
     Raises:
-        InvalidLocatorError: If it names nothing that can be in cloud storage.
+        InvalidLocatorError: If it is not a valid URL of cloud storage.
 
     Examples:
         >>> parse_url("abfss://photos@shop.dfs.core.windows.net/a b.png")
-        Place(cloud='az', bucket='photos', account='shop', fabric=False, key='a b.png', host=...)
+        Location(cloud='az', bucket='photos', account='shop', fabric=False, key='a b.png', host=...)
     """
     match = _URL.fullmatch(url)
     scheme = match[1].lower() if match else ""
@@ -96,18 +96,18 @@ def parse_url(url: str) -> Place:
     if any(part in {"", ".", ".."} for part in key.removesuffix("/").split("/")) and key:
         msg = "a key with an empty part, . or .. between two / cannot be read"
         raise InvalidLocatorError(msg)
-    return Place(cloud, bucket, account, fabric, key, host)
+    return Location(cloud, bucket, account, fabric, key, host)
 
 
 def check_options(storage_options: Mapping[str, str] | None) -> None:
-    """Refuse options with which nothing can be read; asks no server.
+    """Check options, without a request to any server.
 
     Args:
-        storage_options: As Polars takes them.
+        storage_options: As in Polars.
 
     Raises:
-        ValueError: If one is unknown or cannot have its value, or if they contradict
-            each other; its message names them and shows no value.
+        ValueError: If an option is unknown or its value invalid, or options conflict;
+            the message names them and shows no value.
 
     Examples:
         >>> check_options({"aws_acess_key_id": "secret"})
@@ -130,9 +130,9 @@ def check_options(storage_options: Mapping[str, str] | None) -> None:
                 msg = f"`storage_options[{spellings['profile']!r}]`: {error}"
                 raise ValueError(msg) from None
         for name, value in config.items():
-            _try(cloud, _COMPANIONS[cloud] | {name: value}, {}, spellings[name])
+            _check(cloud, _REQUIRED_CONFIG[cloud] | {name: value}, {}, spellings[name])
         for name, value in options.connection.items():
-            _try(cloud, _COMPANIONS[cloud], {name: value}, spellings[name])
+            _check(cloud, _REQUIRED_CONFIG[cloud], {name: value}, spellings[name])
         if lone := config.keys() & {"access_key_id", "secret_access_key"}:
             variables = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"} & os.environ.keys()
             if len(lone) == 1 and not variables:
@@ -141,18 +141,15 @@ def check_options(storage_options: Mapping[str, str] | None) -> None:
                 raise ValueError(msg)
 
 
-def _try(cloud: str, config: dict[str, str], connection: dict[str, str], spelling: str) -> None:
-    if "service_account" in config or "service_account_key" in config:
-        # The environment may have the other one, and both are too many.
-        config = {name: value for name, value in config.items() if name != "skip_signature"}
+def _check(cloud: str, config: dict[str, str], connection: dict[str, str], spelling: str) -> None:
     try:
         build_store(cloud, "bucket", config, {"client_options": connection})
     except (BaseError, ValueError, TypeError) as error:
-        told = str(error)
-        if "environment" in told or "Duplicate" in told:
+        message = str(error)
+        if "environment" in message or "Duplicate" in message:
             return
         expected = "something that can be used"
-        for sign, kind in (
+        for fragment, kind in (
             ("as boolean", "'true' or 'false'"),
             ("as Duration", "a duration, such as '30s'"),
             ("as usize", "a whole number"),
@@ -160,57 +157,60 @@ def _try(cloud: str, config: dict[str, str], connection: dict[str, str], spellin
             ("Unable to open", "a file that can be read"),
             ("Invalid Access Key", "a key in base64"),
         ):
-            expected = kind if sign in told else expected
+            expected = kind if fragment in message else expected
         msg = f"the value of `storage_options[{spelling!r}]` must be {expected}"
         raise ValueError(msg) from None
 
 
-def make_store(place: Place, options: Options, limit: float, *, retries: int) -> tuple[Store, bool]:
-    """Make what asks one bucket.
+def make_store(
+    location: Location, options: Options, timeout: float, *, max_retries: int
+) -> tuple[Store, bool]:
+    """Create the store of a bucket.
 
     Args:
-        place: Tells the bucket.
-        options: For its cloud.
-        limit: How many seconds a request may take.
-        retries: How often obstore itself is to try again.
+        location: The bucket.
+        options: The options of its cloud.
+        timeout: The time limit of a request, in seconds.
+        max_retries: The number of retries that obstore itself makes.
 
     Returns:
-        It, and whether its credentials are told and not to be asked of the instance.
+        The store, and whether its credentials are explicit, so that obstore does not
+        request them from the instance.
 
     Raises:
-        ImageError: If options, environment and URL together name no store.
-        CredentialsError: If credentials cannot be had.
+        ImageError: If options, environment and URL do not configure a store.
+        CredentialsError: If credentials are not available.
     """
-    config, provider, told = credentials.complete(place.cloud, options.config)
-    connection: dict[str, Any] = {"allow_http": "true"} | options.connection  # as Polars does
-    connection["timeout"] = options.duration("timeout", limit)
-    connection["connect_timeout"] = options.duration("connect_timeout", min(limit, 10))
+    config, provider, explicit = credentials.complete(location.cloud, options.config)
+    connection: dict[str, Any] = {"allow_http": "true"} | options.connection  # as in Polars
+    connection["timeout"] = options.duration("timeout", timeout)
+    connection["connect_timeout"] = options.duration("connect_timeout", min(timeout, 10))
     common: dict[str, Any] = {
         "client_options": connection,
-        "retry_config": {"max_retries": retries, "retry_timeout": timedelta(seconds=limit)},
+        "retry_config": {"max_retries": max_retries, "retry_timeout": timedelta(seconds=timeout)},
         "credential_provider": provider,
     }
-    _require_server(place.cloud, config)
-    if place.cloud == "s3" and (region := region_of(place.bucket, config, limit)):
+    _require_valid_endpoint(location.cloud, config)
+    if location.cloud == "s3" and (region := region_of(location.bucket, config, timeout)):
         config["region"] = region
-    if place.account:
-        config["account_name"] = place.account
-    if place.fabric:
+    if location.account:
+        config["account_name"] = location.account
+    if location.fabric:
         config["use_fabric_endpoint"] = "true"
     try:
-        return build_store(place.cloud, place.bucket, config, common), told
+        return build_store(location.cloud, location.bucket, config, common), explicit
     except (BaseError, ValueError, TypeError) as error:
-        raise AccessDeniedError(_blame(str(error))) from None
+        raise AccessDeniedError(_setup_message(str(error))) from None
 
 
 def build_store(cloud: str, bucket: str, config: dict[str, str], common: dict[str, Any]) -> Store:
-    """Make the store of a cloud.
+    """Create the store of a cloud.
 
     Args:
         cloud: `s3`, `az` or `gs`.
         bucket: The bucket or container.
         config: Options by names without prefix.
-        common: What the stores of all clouds take.
+        common: The arguments that are the same for all clouds.
     """
     kinds = {"s3": (S3Store, "aws_"), "az": (AzureStore, ""), "gs": (GCSStore, "google_")}
     kind, prefix = kinds[cloud]
@@ -218,8 +218,8 @@ def build_store(cloud: str, bucket: str, config: dict[str, str], common: dict[st
     return store
 
 
-def _blame(message: str) -> str:
-    """Say why there is no store, as far as that shows no value of an option."""
+def _setup_message(message: str) -> str:
+    """Return why a store cannot be created, without the values of options."""
     if "Account must be specified" in message:
         return "no storage account: name it by `azure_storage_account_name` or in the URL"
     if missing := re.search(r"error: (Missing \w+)", message):
@@ -227,36 +227,36 @@ def _blame(message: str) -> str:
     return "the store cannot be set up with these options and environment variables"
 
 
-def _require_server(cloud: str, config: Mapping[str, str]) -> None:
-    """Refuse a server, told by a profile or the environment, at which obstore would panic."""
-    told = config.get("endpoint") or config.get("base_url")
-    places = {"the endpoint of the profile": told}
-    if not told:
-        places = {f"the variable {name}": os.environ.get(name) for name in _SERVER_VARIABLES[cloud]}
-    for place, url in places.items():
+def _require_valid_endpoint(cloud: str, config: Mapping[str, str]) -> None:
+    """Check an endpoint of a profile or the environment, on which obstore could panic."""
+    endpoint = config.get("endpoint") or config.get("base_url")
+    urls = {"the endpoint of the profile": endpoint}
+    if not endpoint:
+        urls = {f"the variable {name}": os.environ.get(name) for name in _ENDPOINT_VARIABLES[cloud]}
+    for origin, url in urls.items():
         if url and not is_server(url):
-            msg = f"{place} must be a URL of http:// or https://"
+            msg = f"{origin} must be a URL of http:// or https://"
             raise AccessDeniedError(msg)
 
 
-def region_of(bucket: str, config: Mapping[str, str], limit: float) -> str | None:
-    """Return the region of a bucket of AWS, asked for, or None where somebody has told it.
+def region_of(bucket: str, config: Mapping[str, str], timeout: float) -> str | None:
+    """Request the region of a bucket of AWS; None if configured already, or on failure.
 
     Args:
-        bucket: Its name.
-        config: What has been told, by names without prefix.
-        limit: How many seconds it may take.
+        bucket: The name of the bucket.
+        config: Options by names without prefix.
+        timeout: The time limit, in seconds.
     """
-    told = config.keys() & {"region", "default_region", "endpoint"}
-    variables = ("AWS_REGION", "AWS_DEFAULT_REGION", *_SERVER_VARIABLES["s3"])
-    if told or any(map(os.environ.get, variables)):
+    configured = config.keys() & {"region", "default_region", "endpoint"}
+    variables = ("AWS_REGION", "AWS_DEFAULT_REGION", *_ENDPOINT_VARIABLES["s3"])
+    if configured or any(map(os.environ.get, variables)):
         return None
     with suppress(urllib3.exceptions.HTTPError):
-        return _ask_region(REGIONS.format(bucket=bucket), min(limit, 5))
+        return _request_region(REGION_URL.format(bucket=bucket), min(timeout, 5))
     return None
 
 
 @lru_cache(maxsize=256)
-def _ask_region(url: str, limit: float) -> str | None:
-    answer = urllib3.request("HEAD", url, timeout=limit, retries=False, redirect=False)
-    return answer.headers.get("x-amz-bucket-region")
+def _request_region(url: str, timeout: float) -> str | None:
+    response = urllib3.request("HEAD", url, timeout=timeout, retries=False, redirect=False)
+    return response.headers.get("x-amz-bucket-region")

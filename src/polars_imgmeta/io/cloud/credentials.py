@@ -1,9 +1,9 @@
-"""Where the credentials of cloud storage come from, in the order that Polars has.
+"""The credentials of cloud storage, with the precedence that Polars uses.
 
 Options come first, then the environment, then profiles, then the metadata of the
-instance. obstore knows the environment and the metadata, and the application default
-credentials of gcloud. What is here is the rest: the profiles of AWS, the logins that
-take the packages of the clouds, with which Polars has ways to ask, and the command `az`.
+instance. obstore supports the environment, the metadata and the application default
+credentials of gcloud. This module adds the rest: profiles of AWS, logins that need a
+provider's package, through the credential providers of Polars, and the command `az`.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from typing import Any, Final, NamedTuple, TypeAlias
 import polars as pl
 
 Provider: TypeAlias = Callable[[], dict[str, Any]]
-"""What obstore calls for credentials, again when they have expired."""
+"""A function that obstore calls for credentials, again when they have expired."""
 
-# Any of which, in the options or the environment, is the beginning of credentials.
-_GIVEN: Final = {
+# Any of these, in the options or the environment, makes credentials explicit.
+_EXPLICIT: Final = {
     "s3": frozenset(
         {"access_key_id", "container_credentials_full_uri", "container_credentials_relative_uri"}
         | {"secret_access_key", "skip_signature", "web_identity_token_file"}
@@ -38,68 +38,69 @@ _GIVEN: Final = {
     "gs": frozenset({"bearer_token", "service_account", "service_account_key", "skip_signature"}),
 }
 _VARIABLES: Final = {
-    "s3": [f"AWS_{name.upper()}" for name in _GIVEN["s3"]],
+    "s3": [f"AWS_{name.upper()}" for name in _EXPLICIT["s3"]],
     "az": [
         f"AZURE_{middle}{name}"
         for middle in ("", "STORAGE_")
         for name in (
-            *(name.upper() for name in _GIVEN["az"]),
+            *(name.upper() for name in _EXPLICIT["az"]),
             *("ACCESS_KEY", "MASTER_KEY", "SAS_TOKEN", "IDENTITY_ENDPOINT"),
         )
     ],
     "gs": [
         f"GOOGLE_{name}"
         for name in (
-            *(name.upper() for name in _GIVEN["gs"]),
+            *(name.upper() for name in _EXPLICIT["gs"]),
             "SERVICE_ACCOUNT_PATH",
         )
     ],
 }
-# Of application default credentials, those that obstore reads.
-_PLAIN_TYPES: Final = {"authorized_user", "service_account"}
+# The types of application default credentials that obstore reads.
+_SUPPORTED_TYPES: Final = {"authorized_user", "service_account"}
 
 
 class Credentials(NamedTuple):
-    """What the credentials of a store take.
+    """The configuration of a store, with its credentials.
 
     Attributes:
         config: The options for obstore, by names without prefix.
-        provider: What obstore is to ask, if not its own.
-        told: Whether somebody tells them: if not, obstore asks the instance.
+        provider: The credential provider, or None for obstore's own.
+        explicit: Whether credentials are configured; if not, obstore requests them from
+            the instance.
     """
 
     config: dict[str, str]
     provider: Provider | None = None
-    told: bool = True
+    explicit: bool = True
 
 
 class CredentialsError(Exception):
-    """Credentials that the options ask for cannot be had; says why, and nothing secret."""
+    """Configured credentials are not available; the message contains no secret."""
 
 
 def complete(cloud: str, config: Mapping[str, str]) -> Credentials:
-    """Add to the options of a store what its credentials take.
+    """Add credentials to the options of a store.
 
     Args:
         cloud: `s3`, `az` or `gs`.
         config: The options, by names without prefix.
 
     Raises:
-        CredentialsError: If a profile that is named is not there, or takes a package
-            that is not.
+        CredentialsError: If a configured profile does not exist, or needs a package that
+            is not installed.
     """
     completed = dict(config)
-    given = not _GIVEN[cloud].isdisjoint(config) or any(map(os.environ.get, _VARIABLES[cloud]))
+    explicit = not _EXPLICIT[cloud].isdisjoint(config) or any(
+        map(os.environ.get, _VARIABLES[cloud])
+    )
     if cloud == "s3":
-        return _complete_aws(completed, given=given)
-    if given:
+        return _complete_aws(completed, explicit=explicit)
+    if explicit:
         return Credentials(completed)
-    if cloud == "gs":
-        return _complete_google(completed)
-    return _complete_azure(completed)
+    return _complete_google(completed) if cloud == "gs" else _complete_azure(completed)
 
 
-def _complete_aws(config: dict[str, str], *, given: bool) -> Credentials:
+def _complete_aws(config: dict[str, str], *, explicit: bool) -> Credentials:
     named = config.pop("profile", None)
     name = named or os.environ.get("AWS_PROFILE") or "default"
     profile = _read_aws_profile(name)
@@ -107,7 +108,7 @@ def _complete_aws(config: dict[str, str], *, given: bool) -> Credentials:
         if named:
             msg = "no such profile, as `aws_profile` names, in the files of AWS"
             raise CredentialsError(msg)
-        return Credentials(config, told=given)
+        return Credentials(config, explicit=explicit)
     if not (config.keys() & {"region", "default_region"}) and not (
         os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
     ):
@@ -116,7 +117,7 @@ def _complete_aws(config: dict[str, str], *, given: bool) -> Credentials:
         map(os.environ.get, ("AWS_ENDPOINT", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"))
     ):
         config |= {"endpoint": profile["endpoint_url"]} if "endpoint_url" in profile else {}
-    if given and not named:
+    if explicit and not named:
         return Credentials(config)
     keys = {
         ours: profile[theirs]
@@ -129,16 +130,16 @@ def _complete_aws(config: dict[str, str], *, given: bool) -> Credentials:
     }
     if {"access_key_id", "secret_access_key"} <= keys.keys():
         return Credentials(config | keys)
-    asks = ("role_arn", "sso_session", "sso_start_url", "credential_process", "login_session")
-    if not any(key in profile for key in asks):
-        return Credentials(config, told=False)
+    logins = {"role_arn", "sso_session", "sso_start_url", "credential_process", "login_session"}
+    if logins.isdisjoint(profile):
+        return Credentials(config, explicit=False)
     if importlib.util.find_spec("boto3") is None:
         msg = "this profile of AWS needs the package boto3: pip install boto3"
         raise CredentialsError(msg)
-    ask = pl.CredentialProviderAWS(profile_name=name)
+    fetch = pl.CredentialProviderAWS(profile_name=name)
 
     def provide() -> dict[str, Any]:
-        credentials, expiry = ask()
+        credentials, expiry = fetch()
         return {
             "access_key_id": credentials["aws_access_key_id"],
             "secret_access_key": credentials["aws_secret_access_key"],
@@ -150,7 +151,7 @@ def _complete_aws(config: dict[str, str], *, given: bool) -> Credentials:
 
 
 def _read_aws_profile(name: str) -> dict[str, str] | None:
-    """What the files of AWS say of a profile, the credentials before the rest."""
+    """Read a profile from the files of AWS; the credentials file takes precedence."""
     found: dict[str, str] | None = None
     for variable, default, section in (
         ("AWS_CONFIG_FILE", "~/.aws/config", name if name == "default" else f"profile {name}"),
@@ -168,45 +169,43 @@ def _read_aws_profile(name: str) -> dict[str, str] | None:
 
 def _complete_azure(config: dict[str, str]) -> Credentials:
     try:
-        ask = pl.CredentialProviderAzure(tenant_id=config.get("tenant_id"))
-    except ImportError:  # it takes azure-identity
+        fetch = pl.CredentialProviderAzure(tenant_id=config.get("tenant_id"))
+    except ImportError:  # azure-identity is not installed
         if not shutil.which("az"):
-            return Credentials(config, told=False)
+            return Credentials(config, explicit=False)
         return Credentials(config | {"use_azure_cli": "true"})
-
-    def provide() -> dict[str, Any]:
-        credentials, expiry = ask()
-        return {"token": credentials["bearer_token"], "expires_at": _time(expiry)}
-
-    return Credentials(config, provide)
+    return Credentials(config, _bearer_provider(fetch))
 
 
 def _complete_google(config: dict[str, str]) -> Credentials:
-    """Ask google-auth, where the login is of a kind that takes it."""
-    places = (
+    """Use google-auth for logins of types that obstore does not read."""
+    paths = (
         config.get("application_credentials"),
         os.environ.get("GOOGLE_APPLICATION_CREDENTIALS"),
         "~/.config/gcloud/application_default_credentials.json",
     )
-    place = next(filter(None, places), "")
+    path = next(filter(None, paths), "")
     try:
-        login = json.loads(Path(place).expanduser().read_bytes())
-        plain = login["type"] in _PLAIN_TYPES
+        login = json.loads(Path(path).expanduser().read_bytes())
+        supported = login["type"] in _SUPPORTED_TYPES
     except (OSError, ValueError, LookupError, TypeError):
-        return Credentials(config, told=False)
-    if plain or config.get("application_credentials"):
+        return Credentials(config, explicit=False)
+    if supported or config.get("application_credentials"):
         return Credentials(config)
     try:
-        ask = pl.CredentialProviderGCP()
+        fetch = pl.CredentialProviderGCP()
     except ImportError as error:
         msg = "this login of Google needs the package google-auth: pip install google-auth"
         raise CredentialsError(msg) from error
+    return Credentials(config, _bearer_provider(fetch))
 
+
+def _bearer_provider(fetch: pl.CredentialProvider) -> Provider:
     def provide() -> dict[str, Any]:
-        credentials, expiry = ask()
+        credentials, expiry = fetch()
         return {"token": credentials["bearer_token"], "expires_at": _time(expiry)}
 
-    return Credentials(config, provide)
+    return provide
 
 
 def _time(expiry: int | None) -> datetime | None:

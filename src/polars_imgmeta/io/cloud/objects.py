@@ -1,4 +1,4 @@
-"""Objects in a bucket: one read, whole or in part, or its size asked for."""
+"""Single requests for an object: all of it, a part, or its size."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from polars_imgmeta.exceptions import UnreachableError
 from polars_imgmeta.io.cloud.buckets import Store
 from polars_imgmeta.io.transfers import Part, Transfer
 
-_PIECE_BYTES: Final = 1 << 20
+_READ_BYTES: Final = 1 << 20
 
 
 def get_object(store: Store, key: str, transfer: Transfer, extent: tuple[int, int] | None) -> Part:
@@ -22,48 +22,48 @@ def get_object(store: Store, key: str, transfer: Transfer, extent: tuple[int, in
     Args:
         store: The bucket.
         key: The name of the object.
-        transfer: Told how many bytes come before they do.
+        transfer: Holds the memory for the content before it is read.
         extent: Position and length of the part, or None for all.
 
     Raises:
-        TooLargeError: If they are too many.
-        BaseError: Whatever obstore raises, and `OSError` or `ValueError`.
+        TooLargeError: If it is larger than `max_bytes`.
+        BaseError: Any exception of obstore; also `OSError` or `ValueError`.
     """
     if extent is None:
-        return _take(obstore.get(store, key), transfer)
+        return _receive(obstore.get(store, key), transfer)
     position, length = extent
     try:
         options: Any = {"range": (position, position + length)}
-        return _take(obstore.get(store, key, options=options), transfer)
+        return _receive(obstore.get(store, key, options=options), transfer)
     except BaseError as error:
-        told = str(error).partition("\n\nDebug source:")[0]
-        if "non-partial response" in told:
-            return _take(obstore.get(store, key), transfer)
-        # It ends before the position; how long it is, nothing but its head tells.
-        if "status code: 416" in told or "start is after the end" in told.lower():
+        message = str(error).partition("\n\nDebug source:")[0]
+        if "non-partial response" in message:
+            return _receive(obstore.get(store, key), transfer)
+        # The object ends before the position; its size takes another request.
+        if "status code: 416" in message or "start is after the end" in message.lower():
             return Part(b"", position, obstore.head(store, key)["size"])
         raise
 
 
-def _take(result: obstore.GetResult, transfer: Transfer) -> Part:
+def _receive(result: obstore.GetResult, transfer: Transfer) -> Part:
     start, end = result.range
     transfer.hold(end - start)
-    # A stream in memory gives its bytes without a copy once it has all of them, and
-    # makes room for them once if the last is written first.
+    # `BytesIO.getvalue` does not copy a buffer that is full, and writing its last byte
+    # first allocates the buffer once.
     data = BytesIO()
-    for piece in result.stream(min_chunk_size=_PIECE_BYTES):
-        if len(piece) == end - start:
-            return Part(bytes(piece), start, result.meta["size"])
+    for chunk in result.stream(min_chunk_size=_READ_BYTES):
+        if len(chunk) == end - start:
+            return Part(bytes(chunk), start, result.meta["size"])
         if not data.tell():
             data.seek(end - start - 1)
             data.write(b"\0")
             data.seek(0)
-        data.write(piece)
+        data.write(chunk)
     return Part(data.getvalue(), start, result.meta["size"])
 
 
 def size_of(store: Store, key: str) -> int | None:
-    """Return the size of an object, or None if there is none."""
+    """Return the size of an object, or None if it does not exist or may not be read."""
     if not key or key.endswith("/"):
         return None
     try:
@@ -72,13 +72,13 @@ def size_of(store: Store, key: str) -> int | None:
         return None
 
 
-_asked = False
-_forked = False
+_used = False
+_forked_after_use = False
 
 
 def _note_fork() -> None:
-    global _forked  # noqa: PLW0603 - of the process, as the fork is
-    _forked = _asked
+    global _forked_after_use  # noqa: PLW0603 - state of the process
+    _forked_after_use = _used
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows
@@ -86,13 +86,13 @@ if hasattr(os, "register_at_fork"):  # not on Windows
 
 
 def require_no_fork() -> None:
-    """Refuse to wait for ever: the threads of obstore do not survive a fork.
+    """Prevent a deadlock: the threads of obstore do not survive a fork.
 
     Raises:
-        UnreachableError: In a forked process whose parent has passed here.
+        UnreachableError: In a process forked after its parent called this function.
     """
-    global _asked  # noqa: PLW0603 - of the process
-    if _forked:
+    global _used  # noqa: PLW0603 - state of the process
+    if _forked_after_use:
         msg = "a forked process cannot read cloud storage once its parent has; spawn it instead"
         raise UnreachableError(msg)
-    _asked = True
+    _used = True

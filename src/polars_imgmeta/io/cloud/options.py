@@ -1,8 +1,8 @@
-"""The options of cloud storage, `storage_options`, as Polars names them.
+"""The options of cloud storage, `storage_options`, by their names in Polars.
 
-Each cloud takes the options that it knows, and those of the connection; the others
-are for other clouds, which the same column may name too. A mistake is named by its
-option, and never shows the option's value, which may be a secret.
+Each cloud takes the options that it knows and those of connections, and ignores those
+of other clouds, which the same column may use too. Messages name the option at fault
+and never show its value, which may be a secret.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from polars_imgmeta.exceptions import hint
+from polars_imgmeta.io.retries import RetryPolicy
 
 _PREFIXES: Final = {
     "s3": ("", "aws_"),
@@ -47,7 +48,7 @@ NAMES: Final = {
         "service_account_key", "skip_signature",
     ],
 }
-_OTHER_NAMES: Final = {
+_ALIASES: Final = {
     "s3": {"endpoint_url": "endpoint", "endpoint_url_s3": "endpoint", "token": "session_token"},
     "az": {
         "access_key": "account_key", "authority_id": "tenant_id", "bearer_token": "token",
@@ -55,20 +56,22 @@ _OTHER_NAMES: Final = {
     },
     "gs": {"service_account_path": "service_account", "token": "bearer_token"},
 }
-OF_CONNECTIONS: Final = [
+CONNECTION_NAMES: Final = [
     "allow_http", "allow_invalid_certificates", "connect_timeout", "default_content_type",
     "http1_only", "http2_keep_alive_interval", "http2_keep_alive_timeout",
     "http2_keep_alive_while_idle", "http2_max_frame_size", "http2_only", "pool_idle_timeout",
     "pool_max_idle_per_host", "proxy_ca_certificate", "proxy_excludes", "proxy_url",
     "randomize_addresses", "timeout", "user_agent",
 ]
-_OF_RETRIES: Final = [
-    "max_retries", "retry_timeout_ms", "retry_init_backoff_ms", "retry_max_backoff_ms",
-    "retry_base_multiplier",
-]
-# Which do not concern what is read here: the URL tells the bucket, nothing is cached in
-# files or written, and how much is fetched at once is said elsewhere.
-_WITHOUT_EFFECT: Final = [
+# The fields of `RetryPolicy`, and the options' unit in theirs.
+_RETRY_FIELDS: Final = {
+    "max_retries": ("max_retries", 1.0), "retry_timeout_ms": ("timeout", 0.001),
+    "retry_init_backoff_ms": ("first_pause", 0.001),
+    "retry_max_backoff_ms": ("longest_pause", 0.001), "retry_base_multiplier": ("multiplier", 1.0),
+}
+# Not applicable: the URL contains the bucket, nothing is written or cached in files, and
+# `Access` limits the concurrency.
+_IGNORED: Final = [
     "bucket", "bucket_name", "container_name", "disable_bulk_delete", "file_cache_ttl",
     "rate_read_ceiling", "rate_read_floor", "rate_read_init", "rate_write_ceiling",
     "rate_write_floor", "rate_write_init",
@@ -79,8 +82,8 @@ _URLS: Final = frozenset(
     {"authority_host", "base_url", "container_credentials_full_uri", "endpoint"}
     | {"endpoint_url_sts", "fabric_token_service_url", "metadata_endpoint", "msi_endpoint"}
 )
-# Of several lines, the one as JSON, the other as PEM.
-_TEXTS: Final = frozenset({"service_account_key", "proxy_ca_certificate"})
+# JSON and PEM, which have line breaks.
+_MULTILINE: Final = frozenset({"service_account_key", "proxy_ca_certificate"})
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 _DURATION: Final = re.compile(r"(\d{1,9})\s*(ms|msec|s|sec|seconds?|m|min|minutes?|h|hours?)")
 _UNITS: Final = {"ms": "milliseconds", "s": "seconds", "m": "minutes", "h": "hours"}
@@ -88,13 +91,13 @@ _UNITS: Final = {"ms": "milliseconds", "s": "seconds", "m": "minutes", "h": "hou
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the options say to one cloud.
+    """The options of one cloud.
 
     Attributes:
-        config: Of the store, by names without prefix.
-        connection: Of its connections.
-        retries: How often, and with which pauses, to try again.
-        spellings: How each was spelled in the call.
+        config: Those of the store, by names without prefix.
+        connection: Those of its connections.
+        retries: The fields of the `RetryPolicy`.
+        spellings: The name of each option as spelled in the call.
     """
 
     config: dict[str, str] = field(default_factory=dict)
@@ -102,22 +105,27 @@ class Options:
     retries: dict[str, float] = field(default_factory=dict)
     spellings: dict[str, str] = field(default_factory=dict)
 
-    def duration(self, name: str, most: float) -> timedelta:
-        """Return a duration among the options of the connection, at most so many seconds."""
-        limit = timedelta(seconds=most)
-        told = self.connection.get(name)
-        return limit if told is None else min(limit, _duration(told) or limit)
+    @property
+    def retry_policy(self) -> RetryPolicy:
+        """The policy that the options configure."""
+        return RetryPolicy(**self.retries)
+
+    def duration(self, name: str, maximum: float) -> timedelta:
+        """Return a duration among the options of connections, clipped to `maximum` seconds."""
+        limit = timedelta(seconds=maximum)
+        text = self.connection.get(name)
+        return limit if text is None else min(limit, _duration(text) or limit)
 
 
 def parse_options(storage_options: Mapping[str, str] | None) -> dict[str, Options]:
-    """Sort options by the clouds that they are for, `s3`, `az` and `gs`.
+    """Split options by cloud: `s3`, `az` and `gs`.
 
     Args:
-        storage_options: As Polars takes them, in either case, prefixed or not; for a
-            cloud that both are for, the prefixed counts.
+        storage_options: As in Polars, in upper or lower case, with the cloud's prefix or
+            without; the prefixed spelling takes precedence.
 
     Raises:
-        ValueError: If one is unknown, given twice, or has a value that it cannot have.
+        ValueError: If an option is unknown, duplicated or of an invalid value.
     """
     options = {cloud: Options() for cloud in NAMES}
     given = (storage_options or {}).items()
@@ -128,32 +136,32 @@ def parse_options(storage_options: Mapping[str, str] | None) -> dict[str, Option
             msg = f"`storage_options` must be named as in Polars, got {key!r}{nearest}"
             raise ValueError(msg)
         for cloud, name in meanings:
-            _take(options[cloud], str(key), name, value)
+            _add(options[cloud], str(key), name, value)
     return options
 
 
-def _take(options: Options, key: str, name: str, value: object) -> None:
-    if name in _WITHOUT_EFFECT:
+def _add(options: Options, key: str, name: str, value: object) -> None:
+    if name in _IGNORED:
         return
-    before = options.spellings.get(name)
-    if before is not None and _is_prefixed(before) == _is_prefixed(key):
-        twice = f"{before!r} and {key!r}"
-        msg = f"`storage_options` must say each thing once, got {twice}"
+    previous = options.spellings.get(name)
+    if previous is not None and _is_prefixed(previous) == _is_prefixed(key):
+        msg = f"`storage_options` must not repeat an option, got {previous!r} and {key!r}"
         raise ValueError(msg)
     options.spellings[name] = key
-    if name in _OF_RETRIES:
-        options.retries[name] = _number(key, value)
+    if name in _RETRY_FIELDS:
+        attribute, unit = _RETRY_FIELDS[name]
+        options.retries[attribute] = unit * _number(key, value)
         return
     if not isinstance(value, str):
         msg = "a string, such as 'true'"
-        raise _wrong(key, f"{msg}, got one of type {type(value).__name__}")
-    if name not in _TEXTS and _CONTROL.search(value):
-        raise _wrong(key, "without line breaks and other control characters")
+        raise _invalid(key, f"{msg}, got one of type {type(value).__name__}")
+    if name not in _MULTILINE and _CONTROL.search(value):
+        raise _invalid(key, "without line breaks and other control characters")
     if name in _URLS and not is_server(value):
-        raise _wrong(key, "a URL that begins with http:// or https:// and names a host")
+        raise _invalid(key, "a URL that begins with http:// or https:// and names a host")
     if name in {"timeout", "connect_timeout"} and not _duration(value):
-        raise _wrong(key, "a duration, such as '500ms', '30s' or '2m'")
-    group = options.connection if name in OF_CONNECTIONS else options.config
+        raise _invalid(key, "a duration, such as '500ms', '30s' or '2m'")
+    group = options.connection if name in CONNECTION_NAMES else options.config
     group[name] = value
 
 
@@ -161,17 +169,17 @@ def _is_prefixed(key: str) -> bool:
     return key.lower().startswith(("aws_", "azure_", "google_"))
 
 
-def _wrong(key: str, expected: str) -> ValueError:
+def _invalid(key: str, expected: str) -> ValueError:
     return ValueError(f"the value of `storage_options[{key!r}]` must be {expected}")
 
 
 def _number(key: str, value: object) -> float:
     try:
-        number = float(value)  # type: ignore[arg-type] # whatever cannot be is refused
+        number = float(value)  # type: ignore[arg-type] # other types raise
     except (TypeError, ValueError):
         number = -1
     if not 0 <= number < 1 << 40 or isinstance(value, bool):
-        raise _wrong(key, "a number, 0 or more")
+        raise _invalid(key, "a number, 0 or more")
     return number
 
 
@@ -185,7 +193,7 @@ def _duration(text: str) -> timedelta | None:
 
 
 def is_server(url: str) -> bool:
-    """Whether a URL names a server of the web in a way that obstore does not panic at.
+    """Return whether a URL of http or https is one on which obstore does not panic.
 
     Examples:
         >>> is_server("http://127.0.0.1:9000"), is_server("127.0.0.1:9000")
@@ -199,17 +207,17 @@ def is_server(url: str) -> bool:
             and parts.port != 0
             and not re.search(r"\s|[\x00-\x1f\x7f]", url)
         )
-    except ValueError:  # a port that is none
+    except ValueError:  # an invalid port
         return False
 
 
 def _meanings() -> Iterator[tuple[str, str, str]]:
     for cloud, prefixes in _PREFIXES.items():
-        ours = {name: name for name in [*NAMES[cloud], *OF_CONNECTIONS, *_WITHOUT_EFFECT]}
-        ours |= _OTHER_NAMES[cloud]
+        names = {name: name for name in [*NAMES[cloud], *CONNECTION_NAMES, *_IGNORED]}
+        names |= _ALIASES[cloud]
         for prefix in prefixes:
-            yield from ((prefix + spelling, cloud, name) for spelling, name in ours.items())
-        yield from ((name, cloud, name) for name in _OF_RETRIES)
+            yield from ((prefix + spelling, cloud, name) for spelling, name in names.items())
+        yield from ((name, cloud, name) for name in _RETRY_FIELDS)
 
 
 _MEANINGS: Final[dict[str, list[tuple[str, str]]]] = {}

@@ -1,1 +1,1 @@
-"""Images on web servers: the only place that knows http; its entrance is `client`."""
+"""Images on web servers, the only package that uses urllib3; start at `client`."""

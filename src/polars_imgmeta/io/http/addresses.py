@@ -1,4 +1,4 @@
-"""URLs of http and https: what they say, and how they are spelled to a server."""
+"""URLs of http and https, parsed and normalized for requests."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from urllib.parse import quote, unquote_to_bytes, urljoin
 from polars_imgmeta.exceptions import AccessDeniedError, InvalidLocatorError, UnreachableError
 
 Origin: TypeAlias = tuple[str, str, int]
-"""Scheme, host and port: what a connection is to, and what may know a user."""
+"""Scheme, host and port, the scope of a connection and of credentials."""
 DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
 _URL = re.compile(r"(https?)://([^/?#]*)([^#]*)", re.IGNORECASE | re.DOTALL)
@@ -21,24 +21,23 @@ _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 _HOST_AND_PORT = re.compile(r"(?P<host>\[[^\]]*\]|[^:]*)(?::(?P<port>[0-9]*))?")
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f]")
 _NAME = re.compile(r"(?:[a-z0-9_-]{1,63}\.)*[a-z0-9_-]{1,63}\.?", re.IGNORECASE)
-_ZONE = re.compile(r"[A-Za-z0-9_-]+")  # of a link, of this machine
-_MOST_HOST_CHARACTERS = 253
-_MOST_PORT = 65_535
-# What a target consists of. Square brackets may not stand there, but whoever signed a
-# URL that has them signed them.
+_ZONE = re.compile(r"[A-Za-z0-9_-]+")
+_MAX_HOST_LENGTH = 253
+_MAX_PORT = 65_535
+# Square brackets are invalid, but escaping them would break the signature of a URL.
 _TARGET_CHARACTERS = "-._~!$&'()*+,;=:@/?%[]"
 _LONE_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 
 @dataclass(frozen=True)
 class Address:
-    """Where an object is, and how its server is asked for it.
+    """The parts of a URL that a request needs.
 
     Attributes:
         scheme: `"http"` or `"https"`.
         host: A name, in ASCII, or an IP address, without brackets.
-        port: Of the server.
-        target: Path and query, as the server gets them.
+        port: The port of the server.
+        target: Path and query, escaped for the request line.
         authorization: The header of basic authentication, if the URL has a user.
     """
 
@@ -55,7 +54,7 @@ class Address:
 
     @cached_property
     def netloc(self) -> str:
-        """Host and port as in a URL."""
+        """Host and port, as in a URL."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == DEFAULT_PORTS[self.scheme] else f"{host}:{self.port}"
 
@@ -66,7 +65,7 @@ class Address:
 
     @property
     def spellings(self) -> tuple[str, ...]:
-        """How a policy may name the host: in ASCII, and as people write it."""
+        """The spellings of the host that a policy may contain: in ASCII and in Unicode."""
         if "xn--" not in self.host:
             return (self.host,)
         try:
@@ -75,17 +74,17 @@ class Address:
             return (self.host,)
 
     def follow(self, location: str) -> Address:
-        """Return where a redirect leads.
+        """Return the target of a redirect.
 
-        A user goes along within the origin; one that the redirect itself names is
-        ignored, because nobody who wrote the table chose it.
+        Credentials are kept within the origin; those in the redirect itself are ignored,
+        as the user did not choose them.
 
         Args:
-            location: The header, as `http.client` decodes it.
+            location: The header, as decoded by `http.client`.
 
         Raises:
-            AccessDeniedError: If it leads out of http and https, or from https to http.
-            UnreachableError: If it is no URL.
+            AccessDeniedError: If it leads from https to http, or to another scheme.
+            UnreachableError: If it is not a valid URL.
 
         Examples:
             >>> parse("https://example.org/a/b?c").follow("../d").url
@@ -121,16 +120,13 @@ class Address:
 
 
 def parse(url: str) -> Address:
-    """Take a URL apart.
+    """Parse a URL of http or https.
 
-    Escapes and whatever else is valid stay as they are, to the byte, because a query
-    may be signed; what no URL can hold is escaped.
-
-    Args:
-        url: With the scheme http or https.
+    Only invalid characters are escaped. Everything valid stays byte for byte the same,
+    because a query may be signed.
 
     Raises:
-        InvalidLocatorError: If it names no server, or nothing that can be asked for.
+        InvalidLocatorError: If the URL is not valid.
 
     Examples:
         >>> parse("https://bücher.example/a b%2fc.jpg?x=1#top").url
@@ -145,7 +141,7 @@ def parse(url: str) -> Address:
         msg = "not a URL of http or https"
         raise InvalidLocatorError(msg)
     scheme = parts[1].lower()
-    if "\\" in parts[2]:  # which others take for the end of the host
+    if "\\" in parts[2]:  # some parsers end the host at it
         msg = "a URL cannot contain a backslash before its path"
         raise InvalidLocatorError(msg)
     user, at, server = parts[2].rpartition("@")
@@ -161,17 +157,15 @@ def parse(url: str) -> Address:
 
 def _host_and_port(server: str) -> tuple[str, int | None]:
     parts = _HOST_AND_PORT.fullmatch(server)
-    if parts is None or len(parts["port"] or "") > len(str(_MOST_PORT)):
-        msg = "the port is not a number from 1 to 65535"
-        raise InvalidLocatorError(msg)
-    port = int(parts["port"]) if parts["port"] else None
-    if port is not None and not 1 <= port <= _MOST_PORT:
+    digits = parts["port"] if parts else None
+    too_long = len(digits or "") > len(str(_MAX_PORT))
+    if parts is None or too_long or (digits and not 1 <= int(digits) <= _MAX_PORT):
         msg = "the port is not a number from 1 to 65535"
         raise InvalidLocatorError(msg)
     if not parts["host"]:
         msg = "a URL without a host"
         raise InvalidLocatorError(msg)
-    return _host(parts["host"]), port
+    return _host(parts["host"]), int(digits) if digits else None
 
 
 def _host(host: str) -> str:
@@ -182,7 +176,7 @@ def _host(host: str) -> str:
             if "%" in literal and not _ZONE.fullmatch(literal.partition("%")[2]):
                 raise InvalidLocatorError(msg)
             return str(ipaddress.IPv6Address(literal))
-        if len(host) > _MOST_HOST_CHARACTERS:
+        if len(host) > _MAX_HOST_LENGTH:
             raise InvalidLocatorError(msg)
         name = host if host.isascii() else host.encode("idna").decode("ascii")
     except ValueError:
@@ -204,7 +198,7 @@ def _basic(user: str) -> str:
 
 
 def _as_unicode(header: str) -> str:
-    """What a header says that was decoded byte by byte."""
+    """Decode a header as UTF-8 that was decoded as Latin-1."""
     try:
         return header.encode("latin-1").decode()
     except UnicodeError:

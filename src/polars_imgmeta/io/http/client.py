@@ -1,15 +1,13 @@
-"""The client for http and https: from a URL to bytes, whatever the server does.
+"""The client for http and https: from a URL to bytes.
 
-A server can be slow, wrong, busy or gone, and it can be somebody's trap. Whatever it
-is, a read ends in time, in bytes or in an error, whose message holds nothing of the URL.
+A server can be slow, broken, overloaded or malicious. Every read ends within its time
+limit, in bytes or in an error whose message contains no part of the URL.
 """
 
 from __future__ import annotations
 
-import itertools
 from http.client import HTTPException
 from importlib import metadata
-from random import SystemRandom
 from typing import Final
 
 from urllib3 import HTTPResponse
@@ -18,27 +16,22 @@ from urllib3.exceptions import HTTPError
 from polars_imgmeta.exceptions import UnreachableError
 from polars_imgmeta.io.access import Access
 from polars_imgmeta.io.http.addresses import Address, parse
-from polars_imgmeta.io.http.answers import drain, understand
+from polars_imgmeta.io.http.answers import drain, interpret
 from polars_imgmeta.io.http.connections import Connection, Connections
-from polars_imgmeta.io.http.deadlines import Watch, watching
-from polars_imgmeta.io.http.failures import TransientError, failure_of, is_cut
+from polars_imgmeta.io.http.deadlines import Deadline, enforcing_deadline
+from polars_imgmeta.io.http.failures import failure_of, is_disconnect
+from polars_imgmeta.io.retries import RetryPolicy, TransientError
 from polars_imgmeta.io.transfers import Part, Transfer
 
-MOST_TRIES: Final = 6
-MOST_REDIRECTS: Final = 10
-FIRST_PAUSE = 0.5
-"""How many seconds to wait at most before the second try; each further wait doubles it."""
-LONGEST_PAUSE = 10.0
-
-# Forked processes would share the state of another, and their pauses with it.
-_random = SystemRandom()
+MAX_REDIRECTS: Final = 10
+RETRIES = RetryPolicy()
 
 
 class WebClient:
     """Reads objects from web servers, in any number of threads.
 
     Args:
-        access: Which servers may be asked, and how many requests there are at once.
+        access: Which servers may be read, and the maximum number of concurrent requests.
     """
 
     def __init__(self, access: Access) -> None:
@@ -51,37 +44,26 @@ class WebClient:
         }
 
     def read(self, url: str, transfer: Transfer, extent: tuple[int, int] | None) -> Part:
-        """Read an object, or a part of it.
-
-        Args:
-            url: Its URL, which may name a user and a password.
-            transfer: What it may cost.
-            extent: Position and length of the part; None for all.
+        """Read an object, or a part of it: see [`Client`][polars_imgmeta.io.transfers.Client].
 
         Raises:
             ImageError: Of the kind `not_found`, `access_denied`, `unreachable`,
                 `invalid_locator` or `too_large`.
         """
         address = parse(url)
-        with watching(transfer) as watch:
-            for tries in itertools.count(1):
-                try:
-                    return self._follow(address, watch, extent)
-                except TransientError as error:
-                    failure = error
-                enough = tries >= min(failure.most_tries, MOST_TRIES)
-                if enough or not transfer.pause(max(_pause(tries), failure.pause)):
-                    break
-        counted = f" ({tries} tries)" if tries > 1 else ""
-        msg = f"{failure}{counted}"
-        raise UnreachableError(msg)
+        with enforcing_deadline(transfer) as deadline:
+            try:
+                return RETRIES.run(transfer, lambda: self._follow(address, deadline, extent))
+            except TransientError as error:
+                msg = f"{error} ({error.tries} tries)" if error.tries > 1 else str(error)
+                raise UnreachableError(msg) from None
 
-    def _follow(self, address: Address, watch: Watch, extent: tuple[int, int] | None) -> Part:
-        """Ask, and ask elsewhere or otherwise where the answer says so."""
+    def _follow(self, address: Address, deadline: Deadline, extent: tuple[int, int] | None) -> Part:
+        """Follow redirects, and request the whole where a range has no usable answer."""
         redirects = 0
-        while redirects <= MOST_REDIRECTS:
+        while redirects <= MAX_REDIRECTS:
             self._access.require_host(address.scheme, *address.spellings)
-            answer = self._ask(address, watch, extent)
+            answer = self._ask(address, deadline, extent)
             if isinstance(answer, Part):
                 return answer
             if answer is None:
@@ -89,18 +71,18 @@ class WebClient:
                 continue
             redirects += 1
             address = answer
-        msg = f"more than {MOST_REDIRECTS} redirects"
+        msg = f"more than {MAX_REDIRECTS} redirects"
         raise UnreachableError(msg)
 
     def _ask(
-        self, address: Address, watch: Watch, extent: tuple[int, int] | None
+        self, address: Address, deadline: Deadline, extent: tuple[int, int] | None
     ) -> Part | Address | None:
-        """Ask once; returns where to ask next, or None for: once more, for the whole."""
+        """Make one request; see `interpret` for what is returned or raised."""
         try:
-            connection, response = self._send(address, watch, extent)
+            connection, response = self._send(address, deadline, extent)
             try:
-                answer = understand(response, address, watch, extent)
-                drain(response, connection, watch)
+                answer = interpret(response, address, deadline, extent)
+                drain(response, connection, deadline)
             except BaseException:
                 response.close()
                 connection.close()
@@ -114,25 +96,25 @@ class WebClient:
         return answer
 
     def _send(
-        self, address: Address, watch: Watch, extent: tuple[int, int] | None
+        self, address: Address, deadline: Deadline, extent: tuple[int, int] | None
     ) -> tuple[Connection, HTTPResponse]:
-        """Send a request and wait for the head of its answer."""
-        kept = self._connections.take(address.origin)
-        if kept is not None:
+        """Send a request and wait for the response's head."""
+        idle = self._connections.take(address.origin)
+        if idle is not None:
             try:
-                return kept, self._request(kept, address, watch, extent)
+                return idle, self._request(idle, address, deadline, extent)
             except (OSError, HTTPException, HTTPError) as error:
-                # The server closed it meanwhile, which says nothing about the object.
-                if not is_cut(error):
+                # The server had closed the idle connection, which is no failure of the object.
+                if not is_disconnect(error):
                     raise
         connection = self._connections.open(address)
-        return connection, self._request(connection, address, watch, extent)
+        return connection, self._request(connection, address, deadline, extent)
 
     def _request(
         self,
         connection: Connection,
         address: Address,
-        watch: Watch,
+        deadline: Deadline,
         extent: tuple[int, int] | None,
     ) -> HTTPResponse:
         headers = dict(self._headers)
@@ -143,18 +125,13 @@ class WebClient:
         if connection.proxy_authorization:
             headers["Proxy-Authorization"] = connection.proxy_authorization
         connection.target = address.url if connection.forwards else address.target
-        watch.expect(0)
+        deadline.allow(0)
         try:
             connection.request("GET", "/", headers=headers, preload_content=False)
             return connection.getresponse()
         except BaseException:
             connection.close()
             raise
-
-
-def _pause(tries: int) -> float:
-    """A random pause, so that not all who failed together come back together."""
-    return _random.uniform(0, min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (tries - 1)))
 
 
 def _version() -> str:

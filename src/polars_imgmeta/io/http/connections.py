@@ -1,4 +1,4 @@
-"""Connections to web servers: opened, through a proxy or not, and kept for more."""
+"""Connections to web servers, direct or through a proxy, pooled for reuse."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from polars_imgmeta.exceptions import InvalidLocatorError, UnreachableError
 from polars_imgmeta.io.access import Access
 from polars_imgmeta.io.http.addresses import Address, Origin, parse
 from polars_imgmeta.io.http.deadlines import (
-    PULSE_SECONDS,
+    POLL_SECONDS,
     DeadlineSocket,
     DeadlineTLSSocket,
     connect,
@@ -26,12 +26,12 @@ from polars_imgmeta.io.http.deadlines import (
 
 
 class Connection(HTTPConnection):
-    """A connection that waits as long as it may.
+    """A connection that enforces the current deadline.
 
     Attributes:
-        target: What is asked for. urllib3 is told to ask for something else: it would
-            log it, with all that it is signed with.
-        forwards: Whether it goes to a proxy that asks the server in its turn.
+        target: The request target. urllib3 gets a placeholder instead, because it would
+            log the target, signature included.
+        forwards: Whether it leads to a proxy that forwards plain http.
         proxy_authorization: The header of basic authentication for such a proxy.
     """
 
@@ -40,20 +40,20 @@ class Connection(HTTPConnection):
     proxy_authorization: str | None = None
 
     def _new_conn(self) -> socket.socket:
-        # With the dot at its end, if it has one, which `host` lacks.
+        # Unlike `host`, it keeps a trailing dot.
         return connect(self._dns_host, self.port or self.default_port)
 
     def putrequest(self, method: str, url: str, *args: Any, **options: Any) -> None:  # noqa: ANN401, ARG002
-        """Begin a request, for the target."""
+        """Begin a request for the target."""
         super().putrequest(method, self.target, *args, **options)
 
     def getresponse(self) -> HTTPResponse:  # type: ignore[override] # as in urllib3
-        """Wait for the head of the answer."""
+        """Wait for the head of the response."""
         sock = self.sock
         try:
             return super().getresponse()
         except BaseException:
-            # urllib3 may have lost the answer already, which keeps the socket open.
+            # urllib3 may have dropped the response, whose file keeps the socket open.
             if isinstance(sock, DeadlineSocket):
                 sock.abandon()
             raise
@@ -63,49 +63,49 @@ class TLSConnection(Connection, HTTPSConnection):
     """The same within TLS."""
 
 
-_Kept: TypeAlias = list[tuple[Origin, Connection]]
+_Idle: TypeAlias = list[tuple[Origin, Connection]]
 
 
 class Connections:
-    """Connections, kept for further requests; those to all servers together.
+    """A pool of idle connections to all servers.
 
     Args:
-        access: As many are kept as may be in use at once.
+        access: The policy, whose `concurrency` is the maximum number of idle connections.
     """
 
     def __init__(self, access: Access) -> None:
-        self._most = access.concurrency
+        self._max_idle = access.concurrency
         self._proxies = {} if access.public_addresses_only else urllib.request.getproxies()
-        self._kept: _Kept = []
+        self._idle: _Idle = []
         self._lock = threading.Lock()
-        weakref.finalize(self, _close_all, self._kept)
-        _everywhere.add(self)
+        weakref.finalize(self, _close_all, self._idle)
+        _pools.add(self)
 
     def take(self, origin: Origin) -> Connection | None:
-        """Return the kept connection that was used last and still stands, if any does."""
+        """Return the most recently used idle connection that is still open, or None."""
         while True:
             with self._lock:
-                places = [place for place, (to, _) in enumerate(self._kept) if to == origin]
-                if not places:
+                indices = [index for index, (to, _) in enumerate(self._idle) if to == origin]
+                if not indices:
                     return None
-                _, connection = self._kept.pop(places[-1])
+                _, connection = self._idle.pop(indices[-1])
             if connection.is_connected:
                 return connection
             connection.close()
 
     def keep(self, origin: Origin, connection: Connection) -> None:
-        """Keep a connection, whose last answer has been read to its end."""
+        """Keep a connection for reuse, whose last response has been read to its end."""
         with self._lock:
-            self._kept.append((origin, connection))
-            surplus = self._kept[: -self._most]
-            del self._kept[: -self._most]
+            self._idle.append((origin, connection))
+            surplus = self._idle[: -self._max_idle]
+            del self._idle[: -self._max_idle]
         _close_all(surplus)
 
     def open(self, address: Address) -> Connection:
-        """Return a connection that connects when it is first used.
+        """Return a connection that connects at its first request.
 
         Raises:
-            UnreachableError: If the environment names a proxy that cannot be.
+            UnreachableError: If the environment names an invalid proxy.
         """
         proxy = self._proxy(address)
         if proxy is None:
@@ -124,7 +124,7 @@ class Connections:
         connection = TLSConnection(
             proxy.host,
             proxy.port,
-            timeout=PULSE_SECONDS,
+            timeout=POLL_SECONDS,
             ssl_context=self._tls,
             proxy_config=config,
         )
@@ -135,8 +135,8 @@ class Connections:
     def _connection(self, address: Address) -> Connection:
         host, port = address.host, address.port
         if address.scheme == "http":
-            return Connection(host, port, timeout=PULSE_SECONDS)
-        return TLSConnection(host, port, timeout=PULSE_SECONDS, ssl_context=self._tls)
+            return Connection(host, port, timeout=POLL_SECONDS)
+        return TLSConnection(host, port, timeout=POLL_SECONDS, ssl_context=self._tls)
 
     def _proxy(self, address: Address) -> Address | None:
         url = self._proxies.get(address.scheme) or self._proxies.get("all")
@@ -155,22 +155,22 @@ class Connections:
         return context
 
     def forget(self) -> None:
-        """Leave the connections to the process that this one was forked from."""
+        """Discard the connections in a forked process: they belong to its parent."""
         self._lock = threading.Lock()
-        _close_all(self._kept)
+        _close_all(self._idle)
 
 
-def _close_all(kept: _Kept) -> None:
-    while kept:
-        kept.pop()[1].close()
+def _close_all(idle: _Idle) -> None:
+    while idle:
+        idle.pop()[1].close()
 
 
-_everywhere: weakref.WeakSet[Connections] = weakref.WeakSet()
+_pools: weakref.WeakSet[Connections] = weakref.WeakSet()
 
 
 def _forget_all() -> None:
-    for connections in list(_everywhere):
-        connections.forget()
+    for pool in list(_pools):
+        pool.forget()
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows

@@ -1,8 +1,8 @@
-"""Sockets that wait no longer than the transfer they work for may take.
+"""Sockets that enforce the deadline of the transfer they are used for.
 
-A limit on each wait for the next bytes, as urllib3 has it, never passes where a server
-drips them. So these sockets ask before each wait how long the whole may still take, and
-wait in pulses, so that it can be stopped.
+urllib3's timeout limits each wait for the next bytes, which a server that sends them one
+by one never exceeds. These sockets check the time left of the whole transfer before each
+wait, and wait in short polls, so that the transfer can be stopped.
 """
 
 from __future__ import annotations
@@ -25,154 +25,141 @@ from polars_imgmeta.io.transfers import Transfer
 
 Result = TypeVar("Result")
 
-PULSE_SECONDS: Final = 0.25
-LONGEST_SILENCE: Final = 20.0
-"""After how many seconds without a byte another try seems better."""
-LONGEST_CONNECT: Final = 10.0
-"""The same until there is a connection, which takes long only where packets are lost."""
-# Of a short time no wait takes all, so that there can be another try.
-_SILENCE_SHARE = 2 / 3
-_CONNECT_SHARE = 1 / 3
+POLL_SECONDS: Final = 0.25
+READ_TIMEOUT: Final = 20.0
+"""The maximum number of seconds without a byte before a retry."""
+CONNECT_TIMEOUT: Final = 10.0
+"""The same for connecting, which takes long only where packets are lost."""
+# The maximum fractions of `Access.timeout`, which leave time for a retry.
+_READ_FRACTION = 2 / 3
+_CONNECT_FRACTION = 1 / 3
 
-# Status line, headers and what frames a body; http.client limits each, not their sum.
-_FRAME_BYTES = 1 << 20
+# For status line, headers and framing: http.client limits each, but not their sum.
+_OVERHEAD_BYTES = 1 << 20
 # A chunk of one byte takes six.
-_MOST_FRAMING = 8
+_MAX_FRAMING_FACTOR = 8
 
-_UNDER_WAY = {0, errno.EINPROGRESS, errno.EWOULDBLOCK}
+_CONNECTING = {0, errno.EINPROGRESS, errno.EWOULDBLOCK}
 
 
-class Watch:
-    """What the sockets look at that work for a transfer.
+class Deadline:
+    """The limits of time and bytes that sockets enforce for a transfer.
 
-    Attributes:
-        transfer: The transfer.
+    The methods that return seconds raise `UnreachableError` if the transfer has no time
+    left.
     """
 
     def __init__(self, transfer: Transfer) -> None:
         self.transfer = transfer
         self._until: float | None = None
-        self._bytes_left = _FRAME_BYTES
+        self._bytes_left = _OVERHEAD_BYTES
 
-    def silence(self) -> float:
-        """Return how long the server may be silent, in seconds.
-
-        Raises:
-            UnreachableError: If the time of the transfer is over.
-        """
+    def read_timeout(self) -> float:
+        """Return the maximum wait for the next byte, in seconds."""
         timeout = self.transfer.access.timeout
-        left = min(self.transfer.seconds_left(), LONGEST_SILENCE, timeout * _SILENCE_SHARE)
+        left = min(self.transfer.seconds_left(), READ_TIMEOUT, timeout * _READ_FRACTION)
         if self._until is not None:
             left = min(left, self._until - time.monotonic())
-        return max(0.001, left)  # zero would mean to wait for nothing
+        return max(0.001, left)  # zero would make the socket non-blocking
 
-    def connecting(self) -> float:
-        """Return how long it may take to connect, in seconds.
-
-        Raises:
-            UnreachableError: If the time of the transfer is over.
-        """
+    def connect_timeout(self) -> float:
+        """Return the maximum time to connect, in seconds."""
         timeout = self.transfer.access.timeout
-        return min(self.transfer.seconds_left(), LONGEST_CONNECT, timeout * _CONNECT_SHARE)
+        return min(self.transfer.seconds_left(), CONNECT_TIMEOUT, timeout * _CONNECT_FRACTION)
 
-    def pulse(self, until: float) -> float:
-        """Return for how many seconds to wait next.
+    def next_poll(self, until: float) -> float:
+        """Return the duration of the next poll, in seconds.
 
         Raises:
-            TimeoutError: If it was long enough.
-            UnreachableError: If the time of the transfer is over.
+            TimeoutError: If `until` has passed.
         """
         self.transfer.seconds_left()
         left = until - time.monotonic()
         if left <= 0:
             raise TimeoutError
-        return min(PULSE_SECONDS, left)
+        return min(POLL_SECONDS, left)
 
     @contextlib.contextmanager
-    def hurry(self, seconds: float) -> Iterator[None]:
-        """Wait no longer than that, in all, within the context."""
+    def shortened(self, seconds: float) -> Iterator[None]:
+        """Limit all waits within the context to `seconds` in total."""
         self._until = time.monotonic() + seconds
         try:
             yield
         finally:
             self._until = None
 
-    def expect(self, size: int) -> None:
-        """Let the server send so many bytes more, however it frames them."""
-        self._bytes_left = _FRAME_BYTES + _MOST_FRAMING * size
+    def allow(self, size: int) -> None:
+        """Set the limit to `size` more bytes of content, plus their framing."""
+        self._bytes_left = _OVERHEAD_BYTES + _MAX_FRAMING_FACTOR * size
 
     def count(self, received: int) -> None:
-        """Count what came.
+        """Count received bytes.
 
         Raises:
-            HTTPException: If it is far more than was asked for: to http.client, a chunk
-                of -1 bytes is all that will ever come.
+            HTTPException: If they exceed the limit: http.client reads a chunk of -1
+                bytes until the end of the connection.
         """
         self._bytes_left -= received
         if self._bytes_left < 0:
             msg = "more bytes than were asked for"
             raise HTTPException(msg)
 
-    def require_address(self, address: str) -> None:
-        """Check that an address may be connected to."""
-        self.transfer.access.require_address(address)
-
 
 class _Current(threading.local):
-    watch: Watch
+    deadline: Deadline
 
 
-# Of this thread: TLS makes its sockets by itself, and would hand nothing on to them.
+# Thread-local, because `ssl` creates its sockets itself and passes nothing on to them.
 _current = _Current()
 
 
 @contextlib.contextmanager
-def watching(transfer: Transfer) -> Iterator[Watch]:
-    """Let the sockets that this thread uses in the context work for a transfer."""
-    _current.watch = watch = Watch(transfer)
+def enforcing_deadline(transfer: Transfer) -> Iterator[Deadline]:
+    """Enforce the deadline of a transfer on this thread's sockets within the context."""
+    _current.deadline = deadline = Deadline(transfer)
     try:
-        yield watch
+        yield deadline
     finally:
-        del _current.watch
+        del _current.deadline
 
 
 class DeadlineSocket(socket.socket):
-    """A socket that waits as long as it may."""
+    """A socket that enforces the current deadline."""
 
     def recv(self, *args: Any) -> bytes:  # noqa: ANN401
         """Receive bytes."""
-        data = self._in_pulses(super().recv, *args)
-        _current.watch.count(len(data))
+        data = self._poll(super().recv, *args)
+        _current.deadline.count(len(data))
         return data
 
     def recv_into(self, *args: Any) -> int:  # noqa: ANN401
         """Receive bytes into a buffer."""
-        received = self._in_pulses(super().recv_into, *args)
-        _current.watch.count(received)
+        received = self._poll(super().recv_into, *args)
+        _current.deadline.count(received)
         return received
 
     def send(self, *args: Any) -> int:  # noqa: ANN401
         """Send some bytes."""
-        self.settimeout(_current.watch.silence())
+        self.settimeout(_current.deadline.read_timeout())
         return super().send(*args)
 
     def sendall(self, *args: Any) -> None:  # noqa: ANN401
         """Send all bytes."""
-        self.settimeout(_current.watch.silence())
+        self.settimeout(_current.deadline.read_timeout())
         super().sendall(*args)
 
     def abandon(self) -> None:
-        """Close it, whoever still means to read from it."""
+        """Close the descriptor at once, even where a file object still refers to it."""
         with contextlib.suppress(OSError):
             socket.close(self.detach())
 
-    def _in_pulses(self, function: Callable[..., Result], *args: object) -> Result:
-        watch = _current.watch
-        until = time.monotonic() + watch.silence()
+    def _poll(self, function: Callable[..., Result], *args: object) -> Result:
+        deadline = _current.deadline
+        until = time.monotonic() + deadline.read_timeout()
         while True:
-            pulse = watch.pulse(until)
-            if self.gettimeout() != pulse:  # a system call
-                self.settimeout(pulse)
+            timeout = deadline.next_poll(until)
+            if self.gettimeout() != timeout:  # saves a system call
+                self.settimeout(timeout)
             with contextlib.suppress(TimeoutError):
                 return function(*args)
 
@@ -181,32 +168,32 @@ class DeadlineTLSSocket(DeadlineSocket, ssl.SSLSocket):
     """The same within TLS."""
 
     def do_handshake(self, block: bool = False) -> None:  # noqa: FBT001, FBT002
-        """Agree on keys."""
+        """Perform the TLS handshake."""
         try:
-            self._in_pulses(super().do_handshake, block)
+            self._poll(super().do_handshake, block)
         except BaseException:
-            self.close()  # which `ssl` does after errors of the system alone
+            self.close()  # `ssl` closes it after an OSError only
             raise
 
 
 def connect(host: str, port: int) -> socket.socket:
-    """Connect to a host, by one of its addresses that may be connected to.
+    """Connect to the first allowed address of a host that answers.
 
-    It is looked up once: nobody can name another address after the check.
+    The name is resolved once, so that the address that was checked is the one used.
 
     Raises:
-        AccessDeniedError: If it has no such address.
-        OSError: If it has none at all, or none answers.
+        AccessDeniedError: If no address of the host is allowed.
+        OSError: If the host has no address, or no allowed one answers.
         UnreachableError: If the time of the transfer is over.
     """
-    watch = _current.watch
+    deadline = _current.deadline
     found = socket.getaddrinfo(host.encode("ascii"), port, type=socket.SOCK_STREAM)
     failure: AccessDeniedError | OSError | None = None
     for number, (family, kind, protocol, _, address) in enumerate(found):
         try:
-            watch.require_address(str(address[0]))
-            # One that does not answer leaves time for the others.
-            until = time.monotonic() + watch.connecting() / (len(found) - number)
+            deadline.transfer.access.require_address(str(address[0]))
+            # An address that does not answer leaves time for the others.
+            until = time.monotonic() + deadline.connect_timeout() / (len(found) - number)
             return _connect(DeadlineSocket(family, kind, protocol), address, until)
         except OSError as error:
             failure = error
@@ -220,15 +207,15 @@ def _connect(sock: socket.socket, address: tuple[Any, ...], until: float) -> soc
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.settimeout(0)
         code = sock.connect_ex(address)
-        if code in _UNDER_WAY:
-            while not wait_for_write(sock, _current.watch.pulse(until)):
+        if code in _CONNECTING:
+            while not wait_for_write(sock, _current.deadline.next_poll(until)):
                 pass
             code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         _require_success(code)
     except BaseException:
         sock.close()
         raise
-    sock.settimeout(PULSE_SECONDS)
+    sock.settimeout(POLL_SECONDS)
     return sock
 
 
