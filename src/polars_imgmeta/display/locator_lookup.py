@@ -78,12 +78,12 @@ class LocatorLookup:
             rows = self._frame.select(self.key.alias(_KEY), pl.col(self.column).alias(_LOCATOR))
             rows = rows.filter(pl.col(_KEY).is_in(wanted.implode()))
         locator = pl.col(_LOCATOR)
-        found = rows.select(
+        described = rows.select(
             _KEY,
             locator.map_elements(locator_text, pl.String).alias("text"),
             locator.map_elements(base_name, pl.String).alias("name"),
             pl.when(pl.col(_KEY).is_in(pictured.implode())).then(locator).alias(_LOCATOR),
         )
         # Only now, as it holds a row for each key: most have lost their image.
-        found = found.unique(_KEY, keep="any").collect(engine="streaming")
+        found = described.unique(_KEY, keep="any").collect(engine="streaming")
         return keys.to_frame(_KEY).join(found, _KEY, how="left", maintain_order="left").drop(_KEY)

@@ -101,13 +101,14 @@ def plot(
         }
         if color is not None:
             drawn["color"] = find_drawable(schema, color, column, "color")
-        lookup, lacking = None, list[str]()
-        if pictures:
-            source, lacking = _find_locator(schema, drawn, column, locator)
-            lookup = LocatorLookup(frame, source) if source else None
-        rows, left_out = aggregation.collect(frame, drawn, lookup.key if lookup else None)
-        picture = partial(add_thumbnails, lookup=lookup, pictures=pictures, reading=reading)
-        return _relation(rows, drawn, [*left_out, *lacking], lookup, picture)
+        source, lacking = _find_locator(schema, drawn, column, locator) if pictures else (None, [])
+        key = illustrate = None
+        if source is not None:
+            lookup = LocatorLookup(frame, source)
+            key = lookup.key
+            illustrate = partial(add_thumbnails, lookup=lookup, pictures=pictures, reading=reading)
+        rows, left_out = aggregation.collect(frame, drawn, key)
+        return _relation(rows, drawn, [*left_out, *lacking], source, illustrate)
     every = x is None
     if x is None:
         chosen = structs.choose(schema, column)
@@ -179,8 +180,8 @@ def _relation(
     rows: pl.DataFrame,
     drawn: dict[str, Quantity],
     left_out: list[str],
-    lookup: LocatorLookup | None,
-    picture: Callable[[pl.DataFrame], pl.DataFrame],
+    source: str | None,
+    illustrate: Callable[[pl.DataFrame], pl.DataFrame] | None,
 ) -> alt.Chart:
     """Draw points or, where they are too many, a heat map."""
     from polars_imgmeta.display import charts  # noqa: PLC0415 - Altair belongs to an extra
@@ -200,7 +201,8 @@ def _relation(
     crowded = len(rows) > _MOST_POINTS or bool(x.words and y.words)
     if crowded and not (color and color.words):
         pairs = aggregation.count_pairs(rows, x, y)
-        chart = charts.heat(picture(pairs) if lookup else pairs, x, y, color)
+        pairs = illustrate(pairs) if illustrate else pairs
+        chart = charts.heat(pairs, x, y, color)
     else:
         if len(rows) > _MOST_POINTS:
             rows = rows.sample(_MOST_POINTS, seed=0)
@@ -208,9 +210,8 @@ def _relation(
         # The golden ratio spreads neighbours evenly.
         spread = pl.int_range(pl.len()) * 0.618_033_988_75 % 1
         rows = aggregation.format_times(rows.with_columns(spread=spread), {"x": x, "y": y})
-        chart = charts.points(
-            picture(rows) if lookup else rows, x, y, color, lookup and lookup.column
-        )
+        points = illustrate(rows) if illustrate else rows
+        chart = charts.points(points, x, y, color, source)
     return charts.disarm(chart.properties(title=charts.title(text, left_out)))
 
 
