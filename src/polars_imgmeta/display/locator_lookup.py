@@ -47,15 +47,20 @@ class LocatorLookup:
         if not parts:
             binary = isinstance(dtype, pl.Binary)
             parts = [pl.col(column) if binary else pl.col(column).cast(pl.String)]
-        # A seed each: a path is never equal to an image.
+        # A seed each, so that a path is never equal to an image.
+        hashes = [part.hash(seed) for seed, part in enumerate(parts)]
         self.image = pl.coalesce(
-            pl.when(part.is_not_null()).then(part.hash(seed)) for seed, part in enumerate(parts)
+            pl.when(part.is_not_null()).then(one) for part, one in zip(parts, hashes, strict=True)
         )
         self._hashed = bool(fields) or isinstance(dtype, pl.Binary)
         if isinstance(frame, pl.DataFrame):
             self.key = pl.int_range(pl.len(), dtype=pl.UInt32)
+        elif self._hashed:
+            # Of both parts: equal images may have different paths, which are shown.
+            key = hashes[0] if len(hashes) == 1 else hashes[0].xor(hashes[1])
+            self.key = pl.when(self.image.is_not_null()).then(key)
         else:
-            self.key = self.image if self._hashed else parts[0]
+            self.key = parts[0]
 
     def find(self, keys: pl.Series, pictured: pl.Series) -> pl.DataFrame:
         """Look up rows; of a lazy frame, by collecting its locator column again.
