@@ -30,7 +30,7 @@ _FLAGS = (
 
 
 class Browser:
-    """A browser that hears what a page logs and what it asks of the network."""
+    """A browser that records what a page logs and requests."""
 
     def __init__(self, driver: webdriver.Chrome) -> None:
         self.driver = driver
@@ -44,7 +44,7 @@ class Browser:
         scheme: Literal["light", "dark"] = "light",
         media: Literal["screen", "print"] = "screen",
     ) -> None:
-        """Show a page, forgetting what earlier ones did."""
+        """Open a page, and discard the records of earlier ones."""
         self.driver.get("about:blank")
         self.console()
         self.requests()
@@ -64,22 +64,22 @@ class Browser:
         self.settle()
 
     def command(self, name: str, **arguments: Any) -> Any:  # noqa: ANN401 - of the protocol
-        """Send a command of the browser's own protocol."""
+        """Send a command of the DevTools protocol."""
         return self.driver.execute_cdp_cmd(name, arguments)
 
     def settle(self) -> None:
-        """Wait until the page has drawn what is pending."""
+        """Wait until pending updates are drawn."""
         self.driver.execute_async_script(
             "const done = arguments[0];"
             "requestAnimationFrame(() => requestAnimationFrame(() => done()))"
         )
 
     def run(self, script: str, *arguments: Any) -> Any:  # noqa: ANN401 - whatever it returns
-        """Return what the body of a function gives in the page."""
+        """Run the body of a function in the page, and return its result."""
         return self.driver.execute_script(script, *arguments)
 
     def picture(self, selector: str, margin: int = 20) -> bytes:
-        """Return a PNG of an element as far as the window shows it, and of its sides."""
+        """Return a PNG of the visible part of an element, with margins at both sides."""
         box = self.run(
             """
             const [selector, margin] = arguments;
@@ -105,13 +105,13 @@ class Browser:
         return base64.b64decode(shot["data"])
 
     def console(self) -> list[str]:
-        """What pages have logged since the last call, errors of the policy among it."""
+        """Return what pages logged since the last call, including violations of the policy."""
         return [str(entry["message"]) for entry in self._log("browser")]
 
     def requests(self) -> list[str]:
-        """What pages have got from files and networks since the last call.
+        """Return the addresses that pages requested since the last call.
 
-        What their policy refused never left; the console tells of it.
+        Requests that the policy blocked were not sent; they are logged instead.
         """
         events = [json.loads(entry["message"])["message"] for entry in self._log("performance")]
         refused = {
@@ -135,7 +135,7 @@ class Browser:
 
 @contextmanager
 def launch(profile: Path) -> Iterator[Browser]:
-    """Start a browser with a profile of its own."""
+    """Start a browser with a new profile."""
     program, driver = shutil.which("chromium"), shutil.which("chromedriver")
     assert program, "the tests need Chromium: apt-get install chromium chromium-driver"
     assert driver, "the tests need its driver: apt-get install chromium-driver"
