@@ -51,6 +51,6 @@ def _grey(values: NDArray[np.integer[Any]]) -> NDArray[np.integer[Any]]:
 
 def _blurred(pixels: NDArray[np.uint8], radius: int) -> NDArray[np.uint8]:
     blurred = np.asarray(cv2.GaussianBlur(pixels, (0, 0), radius), np.float64)
-    least, most = blurred.min(), blurred.max()
-    stretched: NDArray[np.float64] = (blurred - least) * 255 / (most - least)
+    minimum, maximum = blurred.min(), blurred.max()
+    stretched: NDArray[np.float64] = (blurred - minimum) * 255 / (maximum - minimum)
     return stretched.astype(np.uint8)

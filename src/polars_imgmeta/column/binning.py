@@ -62,21 +62,21 @@ class Bins:
             Bins(edges=(1.0, 10.0, 100.0, 1000.0, 10000.0), log=True)
         """
         lower, upper = limits
-        least, middle, most = (
+        minimum, middle, maximum = (
             value if isinstance(value, float) else None
             for value in (values.min(), values.median(), values.max())
         )
-        if least is None or middle is None or most is None:
-            least = lower if math.isfinite(lower) else 0.0
-            most = upper if math.isfinite(upper) else least + 1
+        if minimum is None or middle is None or maximum is None:
+            minimum = lower if math.isfinite(lower) else 0.0
+            maximum = upper if math.isfinite(upper) else minimum + 1
         elif (
             upper == math.inf
-            and _LOG_RANGE[0] <= least
-            and most <= _LOG_RANGE[1]
-            and max(least * _LOG_SPAN, middle * _LOG_SKEW) <= most
+            and _LOG_RANGE[0] <= minimum
+            and maximum <= _LOG_RANGE[1]
+            and max(minimum * _LOG_SPAN, middle * _LOG_SKEW) <= maximum
         ):
-            return cls(_log_edges(least, most, count, whole=whole), log=True)
-        return cls(_linear_edges(least, most, count, whole=whole, limits=limits))
+            return cls(_log_edges(minimum, maximum, count, whole=whole), log=True)
+        return cls(_linear_edges(minimum, maximum, count, whole=whole, limits=limits))
 
     @classmethod
     def equal_width(
@@ -97,10 +97,10 @@ class Bins:
         if values.is_empty():
             return cls(limits)
         values = values.sort()
-        least, most = values[0], values[-1]
-        edges = [least + (most - least) * part / count for part in range(1, count)]
+        minimum, maximum = values[0], values[-1]
+        edges = [minimum + (maximum - minimum) * part / count for part in range(1, count)]
         rounding = ROUND_CEILING if whole else ROUND_HALF_EVEN
-        rounded = _rounded(edges, least, most, rounding, whole=whole)
+        rounded = _rounded(edges, minimum, maximum, rounding, whole=whole)
         return cls((limits[0], *rounded, limits[1]))
 
     @classmethod
@@ -112,13 +112,7 @@ class Bins:
         whole: bool = False,
         limits: Limits = _UNLIMITED,
     ) -> Self:
-        """Cut the limits into bins at quantiles of values.
-
-        Args:
-            values: Finite, of dtype Float64.
-            fractions: The fraction of values below each edge, ascending.
-            whole: Whether values are integers, so that edges are, too.
-            limits: Where the first bin starts and the last one ends.
+        """Cut the limits into bins at quantiles of values, otherwise as `equal_width`.
 
         Examples:
             >>> Bins.quantiles(pl.Series([0.1, 0.2, 0.4, 0.9]), [0.5]).edges
@@ -168,14 +162,9 @@ def count_rows(rows: pl.DataFrame, keys: pl.DataFrame, on: Sequence[str]) -> pl.
 
 
 def quantile_edges(values: pl.Series, fractions: Sequence[float]) -> list[float]:
-    """Return quantiles that are values, so that bins never split equal values.
+    """Return distinct quantiles above the minimum, ascending.
 
-    Args:
-        values: Finite, of dtype Float64.
-        fractions: The fractions of values below.
-
-    Returns:
-        Distinct ones, ascending, without the minimum of the values.
+    They are values themselves, so that bins never split equal values.
     """
     values = values.sort()
     found = {values.quantile(fraction, "higher") for fraction in fractions}
@@ -183,44 +172,44 @@ def quantile_edges(values: pl.Series, fractions: Sequence[float]) -> list[float]
 
 
 def _rounded(
-    edges: Sequence[float], least: float, most: float, rounding: str, *, whole: bool
+    edges: Sequence[float], minimum: float, maximum: float, rounding: str, *, whole: bool
 ) -> list[float]:
     """Round edges to at most a hundredth of the narrower bin beside them."""
-    inner = sorted({edge for edge in edges if least < edge <= most})
-    points = [least, *inner, most]
+    inner = sorted({edge for edge in edges if minimum < edge <= maximum})
+    points = [minimum, *inner, maximum]
     rounded = set()
     for before, edge, after in zip(points, inner, points[2:], strict=False):
         gap = min(side for side in (edge - before, after - edge) if side > 0)
         digit = math.floor(math.log10(gap)) - 2
         digit = max(digit, 0) if whole else digit
         rounded.add(float(Decimal(repr(edge)).quantize(Decimal(1).scaleb(digit), rounding)))
-    return sorted(edge for edge in rounded if least < edge <= most)
+    return sorted(edge for edge in rounded if minimum < edge <= maximum)
 
 
 def _linear_edges(
-    least: float, most: float, count: int, *, whole: bool, limits: Limits
+    minimum: float, maximum: float, count: int, *, whole: bool, limits: Limits
 ) -> tuple[float, ...]:
     # Divided first, as the difference of two floats may overflow.
-    width = max(most / count - least / count, _MINIMUM_WIDTH)
+    width = max(maximum / count - minimum / count, _MINIMUM_WIDTH)
     # A single value becomes one bin among empty ones, rather than a block.
-    single = least == most
-    width = max(width, max(abs(least), abs(most)) * (0.1 if single else _RESOLUTION) / count)
-    width = max(width, float(whole or (single and least == 0)))
+    single = minimum == maximum
+    width = max(width, max(abs(minimum), abs(maximum)) * (0.1 if single else _RESOLUTION) / count)
+    width = max(width, float(whole or (single and minimum == 0)))
     digit = math.floor(math.log10(width))
     step = next(nice for nice in _NICE_STEPS if nice * 10.0**digit >= width * (1 - 1e-9))
-    first, last = _quotient(least, step, digit), _quotient(most, step, digit)
+    first, last = _quotient(minimum, step, digit), _quotient(maximum, step, digit)
     if single:
         first, last = first - 5, last + 6
-    elif whole or _multiple(last, step, digit) < most:
+    elif whole or _multiple(last, step, digit) < maximum:
         last += 1
     edges = sorted({_multiple(number, step, digit) for number in range(first, last + 1)})
     lower, upper = limits
     inside = [edge for edge in edges if lower <= edge <= upper]
     # The outermost values stay inside, also where edges were rounded or cut off.
-    if not inside or inside[0] > least:
-        inside.insert(0, lower if lower > -math.inf else least)
-    if inside[-1] < most or len(inside) == 1:
-        inside.append(upper if upper < math.inf else most)
+    if not inside or inside[0] > minimum:
+        inside.insert(0, lower if lower > -math.inf else minimum)
+    if inside[-1] < maximum or len(inside) == 1:
+        inside.append(upper if upper < math.inf else maximum)
     return tuple(inside)
 
 
@@ -236,14 +225,14 @@ def _multiple(number: int, step: float, digit: int) -> float:
     return max(-sys.float_info.max, min(multiple, sys.float_info.max))
 
 
-def _log_edges(least: float, most: float, count: int, *, whole: bool) -> tuple[float, ...]:
-    width = (math.log10(most) - math.log10(least)) / count
+def _log_edges(minimum: float, maximum: float, count: int, *, whole: bool) -> tuple[float, ...]:
+    width = (math.log10(maximum) - math.log10(minimum)) / count
     step = next((nice for nice in _NICE_LOG_STEPS if nice >= width), 1.0)
-    first = math.floor(math.log10(least) / step)
-    last = math.ceil(math.log10(most) / step)
+    first = math.floor(math.log10(minimum) / step)
+    last = math.ceil(math.log10(maximum) / step)
     edges = {float(f"{10 ** (number * step):.2e}") for number in range(first - 1, last + 2)}
     edges = {float(math.ceil(edge)) for edge in edges} if whole else edges
-    inside = sorted(edge for edge in edges if least < edge < most)
-    start = max((edge for edge in edges if edge <= least), default=least)
-    end = min((edge for edge in edges if edge >= most), default=most)
+    inside = sorted(edge for edge in edges if minimum < edge < maximum)
+    start = max((edge for edge in edges if edge <= minimum), default=minimum)
+    end = min((edge for edge in edges if edge >= maximum), default=maximum)
     return (start, *inside, end)

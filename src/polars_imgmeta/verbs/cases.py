@@ -170,10 +170,10 @@ def _bins_by_name(by: object, bins: object) -> dict[object, object]:
 def _choose_bins(frame: pl.DataFrame | pl.LazyFrame, quantity: Quantity, bins: object) -> Bins:
     """Return bins from limit to limit, cut where the caller says."""
     label = f"`bins` of {quantity.name!r}"
-    least, most = quantity.limits
+    minimum, maximum = quantity.limits
     if not (_is_count(bins) or isinstance(bins, Quantiles)):
         given = _require_edges(bins, label, within=quantity.limits, what="edges")
-        return Bins((least, *(edge for edge in given if least < edge < most), most))
+        return Bins((minimum, *(edge for edge in given if minimum < edge < maximum), maximum))
     if isinstance(frame, pl.LazyFrame):
         msg = (
             f"{label} must be edges where the frame is lazy, got {bins!r}, which needs the values"
@@ -192,10 +192,10 @@ def _case_names(quantity: Quantity, bins: Bins) -> list[str]:
     ranges = [
         f"[{_format_edge(start)}, {_format_edge(end)})" for start, end in pairwise(bins.edges)
     ]
-    least, most = quantity.limits
-    if math.isinf(least):
+    minimum, maximum = quantity.limits
+    if math.isinf(minimum):
         ranges[0] = "(" + ranges[0][1:]
-    if math.isfinite(most):
+    if math.isfinite(maximum):
         ranges[-1] = ranges[-1][:-1] + "]"
     return [f"{quantity.name} {case}" for case in (*ranges, MISSING)]
 
@@ -230,9 +230,9 @@ def _require_edges(given: object, label: str, *, within: Limits, what: str) -> l
         msg = f"{label} must be ascending {what}, got {edges}"
         msg += "\n\nHint: sort them and remove duplicates"
         raise PropertyError(msg)
-    least, most = within
-    if edges[0] < least or edges[-1] > most:
-        ends = f"{_format_edge(least)} and {_format_edge(most)}"
+    minimum, maximum = within
+    if edges[0] < minimum or edges[-1] > maximum:
+        ends = f"{_format_edge(minimum)} and {_format_edge(maximum)}"
         msg = f"{label} must be {what} between {ends}, got {edges}"
         msg += "\n\nHint: the outer cases extend to the limits; give only the edges between"
         raise PropertyError(msg)
