@@ -1,7 +1,7 @@
-"""Draw the pictures of these pages: `python docs/pictures.py` from the root.
+"""Draw the pictures of these pages: run `python docs/pictures.py` in the root.
 
-They show landscapes that are drawn here, always the same ones. Needs what the tests
-need.
+They show generated landscapes, always the same. The script needs the dependencies of the
+tests.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ PICTURES = ROOT / "docs" / "pictures"
 
 
 def draw_landscapes(folder: Path, count: int = 240) -> pl.DataFrame:
-    """Draw landscapes as cameras take them: some dark, blurred, pale, turned or mirrored.
+    """Draw landscapes like photos: some dark, blurred, pale, upright or mirrored.
 
     Args:
-        folder: Where to.
-        count: How many.
+        folder: The folder, which is created.
+        count: The number of landscapes.
 
     Returns:
-        A frame of `path` and of the `season`, which decides the colours.
+        A frame of `path` and `season`, which determines the colours.
     """
     folder.mkdir()
     random = np.random.default_rng(7)
     rows: list[tuple[str, str | None]] = []
     for index in range(count):
         season = str(random.choice(["spring", "summer", "autumn", "winter"]))
-        picture = _spoil(_landscape(season, random), random)
+        picture = _degrade(_landscape(season, random), random)
         path = folder / f"{season}-{index:03}.jpg"
         Image.fromarray(picture).save(path, quality=90)
         rows.append((str(path), season))
@@ -51,7 +51,7 @@ def draw_landscapes(folder: Path, count: int = 240) -> pl.DataFrame:
 
 
 def _landscape(season: str, random: np.random.Generator) -> NDArray[np.float64]:
-    """A sky with a sun, hills that fade with the distance, and trees."""
+    """Draw a sky with a sun, hills that fade with the distance, and trees."""
     long, short = int(random.normal(440, 40)), int(random.normal(310, 25))
     height, width = (long, short) if random.random() < 0.3 else (short, long)  # noqa: PLR2004
     ground = {
@@ -67,8 +67,8 @@ def _landscape(season: str, random: np.random.Generator) -> NDArray[np.float64]:
         ((90, 150, 210), (245, 235, 215)),
     ][random.integers(4)]
     rows, columns = np.indices((height, width))
-    share = (rows / height)[..., None]
-    picture = np.array(top) * (1 - share) + np.array(low) * share
+    depth = (rows / height)[..., None]
+    picture = np.array(top) * (1 - depth) + np.array(low) * depth
     away = np.hypot(rows - height * random.uniform(0.1, 0.4), columns - width * random.random())
     picture += (np.exp(-((away / random.uniform(14, 30)) ** 2)) * 110)[..., None]
     hills = int(random.integers(3, 6))
@@ -89,18 +89,18 @@ def _landscape(season: str, random: np.random.Generator) -> NDArray[np.float64]:
     return picture
 
 
-def _spoil(picture: NDArray[np.float64], random: np.random.Generator) -> NDArray[np.uint8]:
-    """What happens to photos: too little light, too much, no focus, fog, a mirror."""
-    fate = random.random()
-    if fate < 0.12:  # noqa: PLR2004 - shares of all
+def _degrade(picture: NDArray[np.float64], random: np.random.Generator) -> NDArray[np.uint8]:
+    """Degrade a picture: too dark, too bright, out of focus, hazy or mirrored."""
+    defect = random.random()
+    if defect < 0.12:  # noqa: PLR2004 - fractions of all
         picture *= random.uniform(0.1, 0.35)
-    elif fate < 0.22:  # noqa: PLR2004
+    elif defect < 0.22:  # noqa: PLR2004
         picture = picture * 1.2 + 50
-    elif fate < 0.36:  # noqa: PLR2004
+    elif defect < 0.36:  # noqa: PLR2004
         picture = cv2.GaussianBlur(picture, (0, 0), random.uniform(2, 7)).astype(np.float64)
-    elif fate < 0.44:  # noqa: PLR2004
+    elif defect < 0.44:  # noqa: PLR2004
         picture = picture * 0.25 + 150
-    elif fate < 0.56:  # noqa: PLR2004
+    elif defect < 0.56:  # noqa: PLR2004
         half = picture[:, : picture.shape[1] // 2]
         picture = np.hstack([half, half[:, ::-1]])
     picture = picture + random.normal(size=picture.shape) * random.uniform(0, 6)
@@ -108,7 +108,7 @@ def _spoil(picture: NDArray[np.float64], random: np.random.Generator) -> NDArray
 
 
 def draw_report() -> None:
-    """A report: its top, filtered by two brushes, and its extremes. And rows in a notebook."""
+    """Draw a report, filtered by two ranges, its extremes, and rows in a notebook."""
     sys.path.insert(0, str(ROOT / "tests"))
     from browser import launch  # noqa: PLC0415 - the browser of the tests
 
@@ -133,7 +133,7 @@ def draw_report() -> None:
 
 
 def draw_plots() -> None:
-    """Distributions, one property against another, a heat map, and two data sets."""
+    """Draw distributions, one property against another, and two data sets."""
     with tempfile.TemporaryDirectory() as work, contextlib.chdir(work):
         frame = im.extract(draw_landscapes(Path("landscapes")), "path")
         cold = pl.col("season").is_in(["autumn", "winter"])
@@ -156,7 +156,7 @@ def _save(data: bytes, name: str) -> None:
 
 
 def main() -> None:
-    """Draw all."""
+    """Draw all pictures."""
     PICTURES.mkdir(exist_ok=True)
     draw_plots()
     draw_report()

@@ -17,14 +17,14 @@ from polars_imgmeta.verbs import extraction
 
 @pytest.fixture(autouse=True)
 def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Run in a directory of its own."""
+    """Run each test in a directory of its own."""
     monkeypatch.chdir(tmp_path)
 
 
-def test_without_a_folder_it_draws_its_own(
+def test_without_a_folder_it_draws_samples(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The images are drawn, described, and the broken ones explained."""
+    """Sample images are drawn and described, with the errors of corrupt ones."""
     assert main([]) == 0
     output = capsys.readouterr().out
     assert "Drew images into imgmeta-samples/." in output
@@ -36,7 +36,7 @@ def test_without_a_folder_it_draws_its_own(
 
 
 def test_a_folder_into_a_file(sample_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The whole frame is written, with metadata or flat."""
+    """The whole frame is written, as Parquet with metadata or as flat CSV."""
     photos = str(sample_folder / "photos")
     assert main([photos, "-o", "photos.parquet", "-p", "geometry,brightness"]) == 0
     frame = pl.read_parquet("photos.parquet")
@@ -49,7 +49,7 @@ def test_a_folder_into_a_file(sample_folder: Path, capsys: pytest.CaptureFixture
 def test_a_folder_into_a_page(
     sample_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The report is of the frame that was shown."""
+    """The report shows the same frame as the terminal."""
     assert main([str(sample_folder / "photos"), "--report", "photos.html"]) == 0
     assert "Wrote photos.html." in capsys.readouterr().out
     page = (tmp_path / "photos.html").read_text("utf-8")
@@ -57,7 +57,7 @@ def test_a_folder_into_a_page(
 
 
 def test_many_failures_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The first ten are named."""
+    """The first ten failures are listed, the others counted."""
     for number in range(15):
         (tmp_path / f"{number:02}.jpg").write_text("no image")
     assert main([str(tmp_path)]) == 0
@@ -84,16 +84,16 @@ def test_many_failures_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture
 def test_mistakes_are_named(
     arguments: list[str], message: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    """A wrong call ends with status 2, a message, and nothing done."""
+    """Mistakes exit with status 2 and a message before any work is done."""
     assert main(arguments) == 2
     assert message in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_interrupt_ends_it_with_a_word(
+def test_an_interrupt_exits_cleanly(
     sample_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Ctrl-C is no traceback, and the status is the one that shells give."""
+    """Ctrl-C prints no traceback, and exits with the status of shells."""
 
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
@@ -104,13 +104,13 @@ def test_an_interrupt_ends_it_with_a_word(
 
 
 def test_one_image(sample_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A file is described alone."""
+    """A single file is a valid source."""
     assert main([str(sample_folder / "photos" / "dusk.png")]) == 0
     assert capsys.readouterr().out.startswith("1 image in ")
 
 
 def test_a_terminal_without_unicode(sample_folder: Path) -> None:
-    """The table is drawn in ASCII where nothing else can be shown."""
+    """The table is drawn in ASCII if the encoding has no other characters."""
     done = subprocess.run(
         [sys.executable, "-m", "polars_imgmeta", str(sample_folder / "photos" / "dusk.png")],
         env={**os.environ, "PYTHONIOENCODING": "ascii"},

@@ -1,4 +1,4 @@
-"""Values as text: one short printable line, whatever comes."""
+"""Values as text: one short printable line for any value."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ LONGEST = 300
 
 
 def luminance(colour: str) -> float:
-    """The relative luminance of WCAG 2."""
-    shares = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
-    linear = [x / 12.92 if x <= 0.04045 else ((x + 0.055) / 1.055) ** 2.4 for x in shares]
+    """Return the relative luminance of WCAG 2."""
+    levels = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+    linear = [x / 12.92 if x <= 0.04045 else ((x + 0.055) / 1.055) ** 2.4 for x in levels]
     return sum(weight * x for weight, x in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
 
 
 @pytest.mark.parametrize(("index", "ground"), [(0, "#ffffff"), (0, "#f5f0fe"), (1, "#17151c")])
 def test_purple_is_legible(index: int, ground: str) -> None:
-    """Its contrast is that which WCAG asks of text."""
+    """The contrast meets WCAG for text."""
     light, dark = sorted([luminance(AUTO_EXTRACTED_COLOURS[index]), luminance(ground)])
     assert (dark + 0.05) / (light + 0.05) >= 4.5
 
@@ -64,26 +64,26 @@ def test_purple_is_legible(index: int, ground: str) -> None:
         ({"a": None, "b": ["\n"]}, "{a: null, b: [↵]}"),
     ],
 )
-def test_values_are_spelled(value: object, text: str) -> None:
-    """Each type has its way."""
+def test_values_are_formatted(value: object, text: str) -> None:
+    """Each type has its format."""
     assert text_of(value) == text
 
 
 @given(st.text())
 def test_text_is_printable_and_short(text: str) -> None:
-    """No control character and no override of direction is left."""
-    spelled = text_of(text)
-    assert len(spelled) <= LONGEST
-    assert not set(spelled) & {*map(chr, range(32)), *"\x7f\x85\u2028\u202a\u202e\u2066\u2069"}
+    """Control characters and overrides of the direction are escaped."""
+    formatted = text_of(text)
+    assert len(formatted) <= LONGEST
+    assert not set(formatted) & {*map(chr, range(32)), *"\x7f\x85\u2028\u202a\u202e\u2066\u2069"}
 
 
 @given(series(max_size=3, excluded_dtypes=[pl.Object]))
-def test_values_of_every_dtype_are_spelled(values: pl.Series) -> None:
-    """Whatever Polars holds becomes a line."""
+def test_values_of_every_dtype_are_formatted(values: pl.Series) -> None:
+    """Values of every dtype become one line."""
     for value in values.to_list():
-        spelled = text_of(value)
-        assert len(spelled) <= LONGEST
-        assert "\n" not in spelled
+        formatted = text_of(value)
+        assert len(formatted) <= LONGEST
+        assert "\n" not in formatted
 
 
 @pytest.mark.parametrize(
@@ -106,8 +106,8 @@ def test_values_of_every_dtype_are_spelled(values: pl.Series) -> None:
         "htps://example.org/a.png?token={}",
     ],
 )
-def test_secrets_are_left_out(url: str) -> None:
-    """Also of what is no valid URL, as an error is about such ones."""
+def test_secrets_are_redacted(url: str) -> None:
+    """Secrets are redacted from invalid URLs, too, as errors mention them."""
     for shown in (redact(url.format("5ecret")), base_name(url.format("5ecret"))):
         assert "5ecret" not in shown
         assert "a.png" in shown or "#" in url
@@ -124,8 +124,8 @@ def test_secrets_are_left_out(url: str) -> None:
         "http://[::1]:8000/a@2x.png",
     ],
 )
-def test_what_is_no_secret_stays(locator: str) -> None:
-    """A name may hold what elsewhere divides."""
+def test_other_parts_are_unchanged(locator: str) -> None:
+    """Names may contain characters that are separators elsewhere."""
     assert redact(locator) == locator
 
 
@@ -137,6 +137,6 @@ def test_what_is_no_secret_stays(locator: str) -> None:
         ("s3://" + "?a" * 500_000 + "=", "s3://?..."),
     ],
 )
-def test_long_locators_take_no_longer(locator: str, text: str) -> None:
-    """Secrets are looked for in one pass: in several, each of these would take minutes."""
+def test_long_locators_are_fast(locator: str, text: str) -> None:
+    """Redaction takes one pass; with several, each of these would take minutes."""
     assert redact(locator) == text

@@ -1,4 +1,4 @@
-"""Charts: valid, small, true to the data, and drawn."""
+"""Charts: valid, small, correct, and rendered."""
 
 from __future__ import annotations
 
@@ -23,16 +23,17 @@ from PIL import Image
 from reads import count_reads
 
 import polars_imgmeta as im
-from polars_imgmeta.column.binning import bins_of
+from polars_imgmeta.column.binning import Bins
 from polars_imgmeta.column.structs import Imgmeta
 from polars_imgmeta.display.charts import PURPLE
 
+UNIT = im.CATALOGUE["brightness"].unit
 ROOT = Path(__file__).parents[2]
 HOSTILE = """a.b[0]:Q'"\\\n<img src=x onerror=alert(1)>"""
 
 
 def extracted(count: int, seed: int = 0) -> pl.DataFrame:
-    """A frame as `extract` makes it, of made-up values, in which every tenth row failed."""
+    """Return a frame like that of `extract`, with random values; every tenth row failed."""
     rng = np.random.default_rng(seed)
     failed = pl.int_range(pl.len()) % 10 == 9
     sides = np.exp(rng.normal(6.5, 1, count)).astype(np.int32) + 1
@@ -59,29 +60,29 @@ def extracted(count: int, seed: int = 0) -> pl.DataFrame:
 
 
 def good(frame: pl.DataFrame, name: str) -> list[float]:
-    """The values of a property in the rows without an error."""
+    """Return the values of a property in the rows without an error."""
     return frame["path_imgmeta"].struct.field(name).drop_nulls().to_list()
 
 
 def parts(chart: Any) -> list[Any]:  # noqa: ANN401 - any chart
-    """The charts side by side, or the only one."""
+    """Return the charts of a concatenation, or the only one."""
     return list(chart.concat) if isinstance(chart, alt.ConcatChart) else [chart]
 
 
 def rows(chart: Any) -> pl.DataFrame:  # noqa: ANN401 - any chart
-    """What a chart without others in it draws."""
+    """Return the data of a single chart."""
     data = chart.layer[0].data if isinstance(chart, alt.LayerChart) else chart.data
     assert isinstance(data, pl.DataFrame)
     return data
 
 
 def subtitle(chart: Any) -> list[str]:  # noqa: ANN401 - any chart
-    """The lines below the title."""
+    """Return the lines below the title."""
     return list(chart.to_dict()["title"].get("subtitle", []))
 
 
 def pixels(chart: Any) -> np.ndarray[Any, np.dtype[np.uint8]]:  # noqa: ANN401 - any chart
-    """The chart as it is drawn."""
+    """Return the rendered chart."""
     image = Image.open(io.BytesIO(vl_convert.vegalite_to_png(chart.to_json(), scale=1)))
     return np.asarray(image.convert("RGB"))
 
@@ -120,7 +121,7 @@ CHARTS: dict[str, Callable[[], Any]] = {
 
 @pytest.mark.parametrize("name", CHARTS)
 def test_charts_are_valid_and_drawn(name: str) -> None:
-    """Each is valid by its schema, in strict JSON, and has more than a frame on it."""
+    """Each chart has a valid schema, is strict JSON, and has visible marks."""
     chart = CHARTS[name]()
     specification = chart.to_dict()
     assert "config" not in specification or set(specification["config"]) == {"view"}
@@ -128,14 +129,14 @@ def test_charts_are_valid_and_drawn(name: str) -> None:
     drawn = pixels(chart)
     background = (drawn == 255).all(axis=2)
     assert 0.01 < 1 - background.mean() < 0.95
-    # Text and marks; nothing but text would be grey.
+    # Marks have colours; text is grey.
     coloured = np.ptp(drawn.astype(int), axis=2) > 20
     assert coloured.sum() > 500
 
 
 @pytest.mark.parametrize("name", ["every property", "points", "heat map", "two data sets"])
 def test_charts_can_be_changed_and_joined(name: str) -> None:
-    """They are ordinary ones, without a configuration of their own."""
+    """Charts are ordinary, without a configuration of their own."""
     chart = CHARTS[name]()
     joined = alt.hconcat(chart, CHARTS["one"]()).configure_axis(grid=False)
     assert len(joined.to_dict()["hconcat"]) == 2
@@ -144,7 +145,7 @@ def test_charts_can_be_changed_and_joined(name: str) -> None:
 
 @pytest.mark.parametrize("frame", [SMALL.head(0), SMALL[9:10]], ids=["empty", "failed"])
 def test_frames_without_rows_give_charts(frame: pl.DataFrame) -> None:
-    """Empty frames, and such in which every image failed, are drawn as well."""
+    """Empty frames, and frames in which every image failed, have charts."""
     charts: list[Any] = [
         im.plot(frame),
         im.plot(frame, "width"),
@@ -169,24 +170,23 @@ value_lists = st.lists(finite, min_size=1, max_size=40) | st.lists(
 
 @given(values=value_lists, count=st.integers(1, 40))
 def test_bins_hold_every_value(values: list[float], count: int) -> None:
-    """Edges rise, enclose all values, and are not many more than asked for."""
+    """Edges ascend, enclose all values, and are about as many as requested."""
     series = pl.Series(values, dtype=pl.Float64)
-    bins = bins_of(series, count=count)
+    bins = Bins.readable(series, count=count)
     edges = np.array(bins.edges)
     assert (np.diff(edges) > 0).all()
     assert np.isfinite(edges).all()
     assert edges[0] <= min(values)
     assert max(values) <= edges[-1]
-    assert 1 <= len(edges) - 1 <= max(count + 3, 30)  # of decades, as many as there are
+    assert 1 <= len(edges) - 1 <= max(count + 3, 30)  # logarithmic bins are at most a decade wide
     expected, _ = np.histogram(values, edges)
-    found = np.bincount(bins.place(series).to_numpy(), minlength=len(edges) - 1)
-    np.testing.assert_array_equal(found, expected)
+    assert bins.count(series) == expected.tolist()
 
 
 @given(values=st.lists(st.integers(-1000, 1000), min_size=1, max_size=40))
 def test_bins_of_whole_numbers(values: list[int]) -> None:
-    """Edges are whole, and equal numbers of them are in each bin."""
-    edges = bins_of(pl.Series(values, dtype=pl.Float64), whole=True).edges
+    """Edges are integers, and each bin holds as many of them."""
+    edges = Bins.readable(pl.Series(values, dtype=pl.Float64), whole=True).edges
     assert all(edge.is_integer() for edge in edges)
     assert edges[-1] > max(values)
     assert len(set(np.diff(edges))) == 1
@@ -194,15 +194,15 @@ def test_bins_of_whole_numbers(values: list[int]) -> None:
 
 @given(values=st.lists(st.floats(0, 1), max_size=40))
 def test_bins_keep_to_the_limits(values: list[float]) -> None:
-    """No bin is where no value can be."""
-    edges = bins_of(pl.Series(values, dtype=pl.Float64), limits=(0, 1)).edges
+    """Bins end at the limits of a property."""
+    edges = Bins.readable(pl.Series(values, dtype=pl.Float64), limits=(0, 1)).edges
     assert edges[0] >= 0
     assert edges[-1] <= 1
 
 
 @pytest.mark.parametrize("lazy", [False, True])
 def test_histograms_are_those_of_numpy(*, lazy: bool) -> None:
-    """Counts of every property, over the edges that the chart has."""
+    """Counts equal those of NumPy for the edges of the chart."""
     chart = im.plot(LARGE.lazy() if lazy else LARGE)
     charts = parts(chart)
     assert [part.to_dict()["title"]["text"] for part in charts] == im.properties(LARGE)
@@ -216,7 +216,7 @@ def test_histograms_are_those_of_numpy(*, lazy: bool) -> None:
 
 
 def test_wide_ranges_are_logarithmic() -> None:
-    """Pixels that span decades, with edges of few digits; shares never."""
+    """Numbers of pixels over decades have logarithmic bins; bounded properties never."""
     data = im.plot(LARGE, "width")
     spec = data.to_dict()["encoding"]["x"]
     assert spec["scale"]["type"] == "log"
@@ -227,21 +227,21 @@ def test_wide_ranges_are_logarithmic() -> None:
     assert (spec["scale"]["type"], spec["axis"]["format"]) == ("log", "~g")
     spec = im.plot(LARGE, "brightness").to_dict()["encoding"]["x"]
     assert spec["scale"]["type"] == "linear"
-    assert spec["title"] == "brightness (share)"
+    assert spec["title"] == f"brightness ({UNIT})"
 
 
-def test_comparisons_are_of_shares() -> None:
-    """Two data sets over the same edges, with what they have in common."""
+def test_comparisons_are_of_fractions() -> None:
+    """Two data sets have the same edges, and the subtitle states their overlap."""
     bright = LARGE.filter(pl.col("path_imgmeta").struct.field("brightness") > 0.4)
     chart = im.plot(LARGE, "brightness", against=bright.lazy(), names=("all", "bright"))
     data = rows(chart)
     edges = [*data.filter(group="all")["start"], data["end"].max()]
-    shares = []
+    fractions = []
     for name, frame in (("all", LARGE), ("bright", bright)):
         counts, _ = np.histogram(good(frame, "brightness"), edges)
-        shares.append(counts / counts.sum())
-        np.testing.assert_allclose(data.filter(group=name)["share"], shares[-1])
-    common = np.minimum(*shares).sum()
+        fractions.append(counts / counts.sum())
+        np.testing.assert_allclose(data.filter(group=name)["fraction"], fractions[-1])
+    common = np.minimum(*fractions).sum()
     assert subtitle(chart) == [
         "all: 5,400 images, left out: 600 with an error",
         f"bright: {len(bright):,} images",
@@ -250,7 +250,7 @@ def test_comparisons_are_of_shares() -> None:
 
 
 def test_comparisons_are_of_what_both_have() -> None:
-    """Without names, of the properties of both; the title has the others."""
+    """By default, common properties are drawn, and the title lists the others."""
     dull = im.remove(LARGE, "sharpness")
     for frame, other in ((LARGE, dull), (dull, LARGE), (LARGE, im.unnest(dull))):
         chart = im.plot(frame, against=other)
@@ -261,7 +261,7 @@ def test_comparisons_are_of_what_both_have() -> None:
 
 
 def test_comparisons_find_a_renamed_column() -> None:
-    """The only one of the other frame, or among several that of the same name."""
+    """The other column is the only one, or among several that of the same name."""
     renamed = SMALL.rename({"path_imgmeta": "props"})
     several = SMALL.with_columns(props="path_imgmeta", brightness=0.5)
     expected = im.plot(SMALL, "brightness", against=SMALL).to_dict()
@@ -272,14 +272,14 @@ def test_comparisons_find_a_renamed_column() -> None:
 
 
 def test_properties_are_drawn_beside_columns_of_their_name() -> None:
-    """Nothing but the frame asks for the properties, whatever the user's columns are."""
+    """By default, properties are drawn, also where columns have their names."""
     owned = SMALL.with_columns(brightness=pl.lit(7.0))
     assert im.plot(owned).to_dict() == im.plot(SMALL).to_dict()
     assert im.plot(owned, against=owned).to_dict() == im.plot(SMALL, against=SMALL).to_dict()
 
 
 def test_words_are_counted() -> None:
-    """The most frequent first; an Enum in its order; beyond twenty, the rest is one."""
+    """Words are ordered by frequency or as in their Enum; beyond twenty, they are merged."""
     frame = SMALL.with_columns(many=pl.format("word {}", pl.int_range(pl.len()) // 2))
     order = pl.Enum(["shoe", "shirt", "hat", "sock"])
     data = rows(im.plot(SMALL, "label"))
@@ -298,7 +298,7 @@ def test_words_are_counted() -> None:
 
 @pytest.mark.parametrize("count", [1, 2, 3, 5, 8, 40])
 def test_images_are_counted_in_whole_numbers(count: int) -> None:
-    """No axis or legend has half an image."""
+    """Axes and legends of counts have integers only."""
     words = ["a"] * count + ["b"]
     frame = pl.DataFrame({"one": words, "two": words})
     for chart in (im.plot(frame, "one"), im.plot(frame, "one", "two")):
@@ -309,13 +309,13 @@ def test_images_are_counted_in_whole_numbers(count: int) -> None:
 
 
 def test_no_times_have_no_legend() -> None:
-    """Rather than one of NaN."""
+    """Without times, no legend of NaN is drawn."""
     chart = im.plot(SMALL.head(0), "brightness", "width", color="when")
     assert "NaN" not in vl_convert.vegalite_to_svg(chart.to_json())
 
 
 def grouped(values: pl.Series) -> dict[str, int]:
-    """How many of some values are in each group of a colour, in their order."""
+    """Return the size of each group of a colour, in their order."""
     frame = pl.DataFrame({"color": values, "x": 1})
     data = rows(im.plot(frame, "x", color="color"))
     counts = data.group_by("group", maintain_order=True).agg(pl.col("images").sum())
@@ -323,7 +323,7 @@ def grouped(values: pl.Series) -> dict[str, int]:
 
 
 def test_groups_of_numbers_and_times_are_ranges() -> None:
-    """About as many rows in each, with names that read well."""
+    """Ranges hold about as many rows each, and have readable names."""
     days = pl.date_range(datetime(2020, 1, 1), datetime(2020, 4, 9), eager=True)  # noqa: DTZ001 - days
     assert grouped(days) == {
         "below 2020-01-21": 20,
@@ -385,7 +385,7 @@ def test_heat_maps_are_those_of_numpy(*, lazy: bool) -> None:
 
 
 def test_points_are_the_rows() -> None:
-    """Each is where its values are; failed ones and those without a value are left out."""
+    """Points have the values of their rows; rows without values are left out."""
     chart = im.plot(NUMBERS, "brightness", "weird", pictures=0)
     kept = NUMBERS.filter(pl.col("weird").is_finite(), pl.int_range(pl.len()) % 10 != 9)
     data = rows(chart)
@@ -395,8 +395,8 @@ def test_points_are_the_rows() -> None:
     assert subtitle(chart) == ["left out: 5 with an error, 4 without a value"]
 
 
-def test_samples_are_told_and_stay_the_same() -> None:
-    """Points of many groups are a sample that the title owns up to."""
+def test_samples_are_declared_and_stay_the_same() -> None:
+    """Many points of groups are a reproducible sample, which the title declares."""
     chart = im.plot(LARGE, "brightness", "sharpness", color="label", pictures=0)
     assert len(rows(chart)) == 5_000
     assert subtitle(chart)[0] == "a sample of 5,000 is drawn"
@@ -405,7 +405,7 @@ def test_samples_are_told_and_stay_the_same() -> None:
 
 
 def test_times_are_shown_as_they_are() -> None:
-    """Wherever the browser is: on an axis of UTC, and as text."""
+    """Times are independent of the time zone of the browser: on a UTC axis, and as text."""
     chart = im.plot(SMALL, "when", "brightness", pictures=0)
     assert chart.to_dict()["encoding"]["x"]["scale"]["type"] == "utc"
     first = rows(chart).row(0, named=True)
@@ -423,25 +423,25 @@ def test_times_are_shown_as_they_are() -> None:
     ],
 )
 def test_a_million_rows_make_small_charts(draw: Callable[[pl.DataFrame], Any]) -> None:
-    """What is sent to the browser does not grow with the frame."""
+    """The size of a chart does not grow with the frame."""
     assert len(draw(extracted(1_000_000)).to_json()) < 100_000
 
 
 def tooltips(chart: Any) -> dict[str, str]:  # noqa: ANN401 - any chart
-    """The fields of a tooltip and their titles."""
+    """Return the fields of a tooltip and their titles."""
     encoding = chart.to_dict()["encoding"]
-    return {told["field"]: told.get("title", told["field"]) for told in encoding["tooltip"]}
+    return {one["field"]: one.get("title", one["field"]) for one in encoding["tooltip"]}
 
 
 def test_tooltips_have_pictures(sample_folder: Path) -> None:
-    """Every so many points have one, none more than asked for; broken ones have none."""
+    """At most as many points as requested have a picture, spread evenly."""
     photos = im.scan_images(sample_folder / "photos").select("path")
     frame = im.extract(photos, "path").collect()
     chart = im.plot(frame, "brightness", "sharpness")
     assert tooltips(chart) == {
         "locator": "path",
-        "x": "brightness (share)",
-        "y": "sharpness (share)",
+        "x": f"brightness ({UNIT})",
+        "y": f"sharpness ({UNIT})",
         "image": "image",
     }
     assert rows(chart)["image"].str.starts_with("data:image/").all()
@@ -454,7 +454,7 @@ def test_tooltips_have_pictures(sample_folder: Path) -> None:
 
 
 def test_pictures_need_the_locator() -> None:
-    """A frame without that column does without; a renamed one is named."""
+    """Without the locator column there are no pictures; a renamed one can be named."""
     without = SMALL.drop("path")
     chart = im.plot(without, "brightness", "sharpness")
     assert "image" not in rows(chart).columns
@@ -468,14 +468,14 @@ def test_pictures_need_the_locator() -> None:
 
 
 def test_long_names_are_cut_at_the_front() -> None:
-    """The end of a path tells more than its beginning."""
+    """Long paths keep their end, which has more information."""
     frame = SMALL.head(1).with_columns(path=pl.lit("a" * 60 + "/dusk.png"))
     (name,) = rows(im.plot(frame, "brightness", "sharpness"))["locator"]
     assert name == "…" + "a" * 38 + "/dusk.png"
 
 
 def test_columns_cannot_pass_for_pictures() -> None:
-    """Vega loads what a field titled `image` holds; a column of the user's is not that."""
+    """Vega loads the values of a field titled `image`; columns of the user get another title."""
     frame = SMALL.with_columns(image=pl.lit("https://example.org/x.png"), title=pl.lit("t"))
     chart = im.plot(frame, "image", "brightness", color="title")
     assert tooltips(chart)["x"] == "column 'image'"
@@ -483,7 +483,7 @@ def test_columns_cannot_pass_for_pictures() -> None:
 
 
 def test_hostile_names_are_titles() -> None:
-    """And nothing else: the fields are ours, and a tag is none any more."""
+    """Names of the user are titles only, with tags broken."""
     encoding = im.plot(ODD, "sharpness", HOSTILE).to_dict()["encoding"]
     disarmed = HOSTILE.replace("<img", "<\N{WORD JOINER}img")
     assert encoding["y"]["field"] == "y"
@@ -512,7 +512,7 @@ SCRIPTED = SMALL.select(
     ],
 )
 def test_no_text_of_a_chart_is_a_tag(draw: Callable[[pl.DataFrame], Any]) -> None:
-    """Charts are saved within `<script>`, which no name of a file may close."""
+    """Charts are saved within `<script>`, which names of files must not close."""
     chart = draw(SCRIPTED)
     text = chart.to_json(ensure_ascii=False)
     assert "onerror" in text
@@ -523,27 +523,27 @@ def test_no_text_of_a_chart_is_a_tag(draw: Callable[[pl.DataFrame], Any]) -> Non
         assert ours.count(mark) == bare.count(mark)
 
 
-def test_text_that_is_no_tag_stays() -> None:
-    """Only what a tag begins with is broken."""
+def test_text_without_tags_is_unchanged() -> None:
+    """Only the start of a tag is broken."""
     frame = SMALL.with_columns(label=pl.lit("1 < 2 <3> & 'a' > \"b\" <")).rename({"label": "a<=b"})
     chart = im.plot(frame, "a<=b")
     assert rows(chart)["bin"].to_list() == ["1 < 2 <3> & 'a' > \"b\" <"]
     assert chart.to_dict()["encoding"]["x"]["title"] == "a<=b"
 
 
-def test_what_is_extracted_is_purple() -> None:
-    """And what is the user's own is not."""
+def test_extracted_properties_are_purple() -> None:
+    """Columns of the user have another colour."""
     purple = tuple(bytes.fromhex(PURPLE[1:]))
     assert (pixels(im.plot(SMALL, "brightness")) == purple).all(axis=2).sum() > 1000
     assert not (pixels(im.plot(SMALL, "label")) == purple).all(axis=2).any()
 
 
-def test_purple_can_be_told_from_light_and_dark() -> None:
-    """By the contrast that WCAG asks of text on white, and of graphics on black."""
+def test_purple_contrasts_with_light_and_dark() -> None:
+    """The contrast meets WCAG for text on white and for graphics on black."""
 
     def luminance(colour: str) -> float:
-        shares = [byte / 255 for byte in bytes.fromhex(colour)]
-        linear = [s / 12.92 if s <= 0.04045 else ((s + 0.055) / 1.055) ** 2.4 for s in shares]
+        levels = [byte / 255 for byte in bytes.fromhex(colour)]
+        linear = [s / 12.92 if s <= 0.04045 else ((s + 0.055) / 1.055) ** 2.4 for s in levels]
         return sum(w * s for w, s in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
 
     purple = luminance(PURPLE[1:]) + 0.05
@@ -552,7 +552,7 @@ def test_purple_can_be_told_from_light_and_dark() -> None:
 
 
 def test_a_lazy_frame_is_computed_once(sample_folder: Path) -> None:
-    """No image is read twice for one chart without pictures."""
+    """A pending extraction reads each image once for a chart without pictures."""
     plan = im.extract(im.scan_images(sample_folder / "photos"), "path", "geometry")
     with count_reads(sample_folder / "photos") as opened:
         im.plot(plan)
@@ -561,13 +561,13 @@ def test_a_lazy_frame_is_computed_once(sample_folder: Path) -> None:
 
 
 def test_flat_columns_are_drawn_by_name() -> None:
-    """What was unnested is a column of the user's."""
+    """Unnested properties are columns of the user."""
     flat = im.unnest(SMALL)
     assert rows(im.plot(flat, "brightness"))["images"].sum() == 45
 
 
 def test_without_altair_the_extra_is_named() -> None:
-    """Everything else works without it."""
+    """Without Altair, only `plot` fails."""
     code = (
         "import sys; sys.modules['altair'] = None\n"
         "import polars as pl, polars_imgmeta as im\n"
@@ -583,7 +583,7 @@ def test_without_altair_the_extra_is_named() -> None:
 
 @pytest.fixture(autouse=True)
 def _no_more_rows() -> Iterator[None]:
-    """Altair's own limit of rows is on, as it is for users."""
+    """Check that the row limit of Altair is enabled, as by default."""
     assert alt.data_transformers.active == "default"
     yield
     assert alt.data_transformers.active == "default"
@@ -708,7 +708,7 @@ MISTAKES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
     "unlike": (
         lambda: im.plot(SMALL, "label", against=SMALL.with_columns(label=1)),
         im.ColumnError,
-        "'label' must be of like dtypes in both frames, got String and Int32",
+        "'label' must have comparable dtypes in both frames, got String and Int32",
     ),
     "not extracted": (
         lambda: im.plot(SMALL.select("label")),
@@ -728,7 +728,7 @@ MISTAKES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
 
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_mistakes_are_explained(mistake: str) -> None:
-    """The message says what was expected, what came, and what to do."""
+    """Messages say what was expected, what was given, and what to do."""
     call, kind, message = MISTAKES[mistake]
     with pytest.raises(kind) as caught:
         call()

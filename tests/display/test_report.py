@@ -1,4 +1,4 @@
-"""The report as a file: what it tells, and how it is written."""
+"""The report as a file: its content, and how it is written."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import math
 import os
 import re
 from importlib.resources import files
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, get_args
 
@@ -26,11 +27,12 @@ from polars_imgmeta.display.formatting import AUTO_EXTRACTED_COLOURS, text_of
 from polars_imgmeta.display.report import data, writing
 from polars_imgmeta.typing import PropertyName
 
+UNLIMITED = (-math.inf, math.inf)
 HOSTILE = "</script><script>alert(1)</script>&\u2028<!--"
 
 
 class Page(html.parser.HTMLParser):
-    """The scripts, styles and policy of a page, as a browser would take it apart."""
+    """The scripts, styles and policy of a page, as a browser parses it."""
 
     def __init__(self, page: Path) -> None:
         super().__init__()
@@ -40,20 +42,20 @@ class Page(html.parser.HTMLParser):
         self.close()
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Note a tag."""
+        """Record a tag."""
         self.tags.append((tag, dict(attrs)))
 
     def handle_data(self, data: str) -> None:
-        """Note the text after a tag."""
+        """Record the text after a tag."""
         if self.tags and self.tags[-1][0] in {"script", "style"} and data.strip():
             self.texts.append((self.tags[-1][0], data))
 
     @property
     def data(self) -> dict[str, Any]:
-        """What the page tells."""
+        """Return the content of the page."""
         found = [text for tag, text in self.texts if tag == "script" and text.startswith("{")]
-        told: dict[str, Any] = json.loads(found[0])
-        return told
+        content: dict[str, Any] = json.loads(found[0])
+        return content
 
 
 @pytest.fixture
@@ -63,7 +65,7 @@ def frame(sample_folder: Path) -> pl.DataFrame:
 
 
 def extracted(values: dict[PropertyName, pl.Series]) -> pl.DataFrame:
-    """A frame of given values, as if images had them."""
+    """Return a frame as if images had given values."""
     (length,) = {len(column) for column in values.values()}
     table = pl.DataFrame(values).with_columns(
         error=pl.lit(None, pl.String), auto_extracted=pl.lit(value=True)
@@ -72,14 +74,14 @@ def extracted(values: dict[PropertyName, pl.Series]) -> pl.DataFrame:
     return pl.DataFrame([locators, table.to_struct("path_imgmeta")])
 
 
-def told(frame: pl.DataFrame, tmp_path: Path, **options: Any) -> dict[str, Any]:  # noqa: ANN401
-    """What the report of a frame tells."""
+def content_of(frame: pl.DataFrame, tmp_path: Path, **options: Any) -> dict[str, Any]:  # noqa: ANN401
+    """Return the content of the report of a frame."""
     return Page(im.report(frame, tmp_path / "page.html", **options)).data
 
 
-def test_a_report_tells_all(frame: pl.DataFrame, tmp_path: Path) -> None:
+def test_a_report_is_complete(frame: pl.DataFrame, tmp_path: Path) -> None:
     """Counts, values, failures and pictures are those of the frame."""
-    data = told(frame, tmp_path, title="Photos")
+    data = content_of(frame, tmp_path, title="Photos")
     assert data["title"] == "Photos"
     assert data["summary"] == {
         "rows": 12,
@@ -102,8 +104,8 @@ def test_a_report_tells_all(frame: pl.DataFrame, tmp_path: Path) -> None:
         known = flat[field["name"]].drop_nulls()
         assert sum(distribution["counts"]) == len(known)
         assert distribution["missing"] == 12 - len(known)
-        assert distribution["least"] == known.min()
-        assert distribution["greatest"] == known.max()
+        assert distribution["minimum"] == known.min()
+        assert distribution["maximum"] == known.max()
         assert distribution["median"] == pytest.approx(known.median())
         assert distribution["mean"] == pytest.approx(known.mean())
     assert data["locators"] == frame["path"].to_list()
@@ -116,9 +118,9 @@ def test_a_report_tells_all(frame: pl.DataFrame, tmp_path: Path) -> None:
     assert data["failures"]["rows"] == [list(row) for row in rows]
 
 
-def test_extremes_are_the_least_and_the_greatest(frame: pl.DataFrame, tmp_path: Path) -> None:
-    """Each side is ordered from the utmost, and shows no image twice."""
-    data = told(pl.concat([frame, frame]), tmp_path, thumbnails=False)
+def test_extremes_are_minimum_and_maximum_values(frame: pl.DataFrame, tmp_path: Path) -> None:
+    """Each side starts with the extreme value, and no image is shown twice."""
+    data = content_of(pl.concat([frame, frame]), tmp_path, thumbnails=False)
     assert set(data["extremes"]) == set(im.CATALOGUE)
     for field in data["fields"][: len(im.CATALOGUE)]:
         low, high = data["extremes"][field["name"]]
@@ -130,32 +132,32 @@ def test_extremes_are_the_least_and_the_greatest(frame: pl.DataFrame, tmp_path: 
 
 
 def test_every_property_has_words_for_its_extremes() -> None:
-    """A property of the catalogue cannot lack them."""
+    """Every property of the catalogue has distinct headings."""
     assert tuple(data.EXTREMES) == get_args(PropertyName)
     words = [word for pair in data.EXTREMES.values() for word in pair]
     assert len(set(words)) == len(words)
 
 
 def test_a_sample_keeps_the_extremes(tmp_path: Path) -> None:
-    """Of many rows some are drawn, always the same; what is told of all is of all."""
+    """A sample is always the same and contains the extremes; statistics cover all rows."""
     brightness = pl.Series(np.random.default_rng(1).random(5_000))
     many = extracted({"brightness": brightness})
-    data = told(many, tmp_path, sample=50, thumbnails=False)
+    data = content_of(many, tmp_path, sample=50, thumbnails=False)
     (field,) = data["fields"]
     assert data["summary"]["sampled"]
     assert 50 <= data["summary"]["shown"] == len(field["values"]) <= 60
     assert {brightness.min(), brightness.max()} <= set(field["values"])
     assert sum(field["distribution"]["counts"]) == 5_000
     assert field["distribution"]["mean"] == pytest.approx(brightness.mean())
-    again = told(many, tmp_path, sample=50, thumbnails=False)
+    again = content_of(many, tmp_path, sample=50, thumbnails=False)
     assert again["locators"] == data["locators"]
     assert data["locators"] == sorted(data["locators"], key=lambda name: int(name[:-4]))
 
 
 def test_failures_beyond_the_sample_are_counted(tmp_path: Path) -> None:
-    """All are counted, as many as the sample are listed."""
+    """All failures are counted, and those of the sample size are listed."""
     gone = pl.DataFrame({"path": [f"{row}.png" for row in range(9)]})
-    data = told(im.extract(gone, "path", "width"), tmp_path, sample=4)
+    data = content_of(im.extract(gone, "path", "width"), tmp_path, sample=4)
     assert data["failures"]["kinds"] == [["not_found", 9]]
     assert len(data["failures"]["rows"]) == 4
     assert data["failures"]["left_out"] == 5
@@ -163,10 +165,10 @@ def test_failures_beyond_the_sample_are_counted(tmp_path: Path) -> None:
     assert data["fields"][0]["distribution"] is None
 
 
-def test_rows_without_locator_or_values_are_told(frame: pl.DataFrame, tmp_path: Path) -> None:
-    """Null locators are counted, and so is what was not computed yet."""
+def test_rows_without_locator_or_values_are_counted(frame: pl.DataFrame, tmp_path: Path) -> None:
+    """Null locators and rows that were not computed yet are counted."""
     other = pl.DataFrame({"path": [None, *frame["path"].head(2)]}, schema={"path": pl.String})
-    data = told(pl.concat([frame, other], how="diagonal"), tmp_path)
+    data = content_of(pl.concat([frame, other], how="diagonal"), tmp_path)
     summary = data["summary"]
     assert (summary["rows"], summary["located"], summary["images"]) == (15, 14, 12)
     assert (summary["uncomputed"], summary["failed"]) == (2, 3)
@@ -174,16 +176,16 @@ def test_rows_without_locator_or_values_are_told(frame: pl.DataFrame, tmp_path: 
 
 
 @pytest.mark.parametrize("rows", [[], [None, None]])
-def test_there_may_be_nothing_to_tell(rows: list[None], tmp_path: Path) -> None:
+def test_a_report_may_be_empty(rows: list[None], tmp_path: Path) -> None:
     """A frame without images has a report."""
     empty = pl.DataFrame({"path": rows}, schema={"path": pl.String})
-    data = told(im.extract(empty, "path"), tmp_path)
+    data = content_of(im.extract(empty, "path"), tmp_path)
     assert data["summary"]["images"] == 0
     assert data["locators"] == data["thumbnails"] == []
 
 
-def test_columns_of_every_kind_are_told(frame: pl.DataFrame, tmp_path: Path) -> None:
-    """Numbers as such where JavaScript can hold them, the rest as text with its order."""
+def test_columns_of_every_kind_are_included(frame: pl.DataFrame, tmp_path: Path) -> None:
+    """Numbers that JavaScript represents exactly are numbers, others text with its order."""
     own = frame.head(3).with_columns(
         pl.Series("float", [math.nan, -math.inf, 1.5]),
         pl.Series("exact", [2**53 - 1, None, -1]),
@@ -195,24 +197,24 @@ def test_columns_of_every_kind_are_told(frame: pl.DataFrame, tmp_path: Path) -> 
         pl.Series("brightness", ["mine", "is", "another"]),
         im.extract_series(frame["path"].head(3), "width").alias("second_imgmeta"),
     )
-    fields = told(own, tmp_path, column="path_imgmeta")["fields"][len(im.CATALOGUE) :]
-    told_fields = {field["name"]: field for field in fields}
-    assert [*told_fields] == [
+    fields = content_of(own, tmp_path, column="path_imgmeta")["fields"][len(im.CATALOGUE) :]
+    own_fields = {field["name"]: field for field in fields}
+    assert [*own_fields] == [
         "file_size", "float", "exact", "inexact", "day", "level", "text", "object", "brightness",
     ]  # fmt: skip
-    assert told_fields["float"]["values"] == ["nan", "-inf", 1.5]
-    assert sum(told_fields["float"]["distribution"]["counts"]) == 1
-    assert told_fields["exact"]["values"] == [2**53 - 1, None, -1]
-    assert told_fields["inexact"]["values"] == [str(2**53), None, "5"]
-    assert told_fields["inexact"]["order"] == [2, None, 1]
-    assert told_fields["level"]["order"] == [1, 2, None]
-    assert told_fields["text"]["values"] == [text_of(HOSTILE), None, "b"]
+    assert own_fields["float"]["values"] == ["nan", "-inf", 1.5]
+    assert sum(own_fields["float"]["distribution"]["counts"]) == 1
+    assert own_fields["exact"]["values"] == [2**53 - 1, None, -1]
+    assert own_fields["inexact"]["values"] == [str(2**53), None, "5"]
+    assert own_fields["inexact"]["order"] == [2, None, 1]
+    assert own_fields["level"]["order"] == [1, 2, None]
+    assert own_fields["text"]["values"] == [text_of(HOSTILE), None, "b"]
     assert not any(field["auto"] for field in fields)
 
 
 @given(values=series(min_size=1, max_size=6, excluded_dtypes=[pl.Object]))
 def test_a_column_of_any_dtype_becomes_json(values: pl.Series) -> None:
-    """Whatever a column holds, JSON can hold what is told of it."""
+    """Columns of any dtype are encoded as JSON."""
     made = data._own_field(values.alias("own"), list(range(len(values))))  # noqa: SLF001
     json.dumps(made, allow_nan=False)
     assert len(made["values"]) == len(values)
@@ -222,44 +224,44 @@ def test_a_column_of_any_dtype_becomes_json(values: pl.Series) -> None:
     values=st.lists(
         st.floats(allow_nan=False, allow_infinity=False) | st.integers(-50, 50).map(float),
         min_size=1,
-    ),
-    logarithmic=st.booleans(),
+    )
 )
-def test_bins_hold_every_value(values: list[float], logarithmic: bool) -> None:  # noqa: FBT001
-    """Edges rise, begin and end with the values, and no value falls outside."""
-    column = pl.Series(values)
-    distribution = data._distribution(column, logarithmic=logarithmic)  # noqa: SLF001
+def test_bins_count_every_value(values: list[float]) -> None:
+    """Edges are finite and ascending, and every value is counted once, the maximum included."""
+    column = pl.Series([*values, None, math.nan, math.inf])
+    distribution = data._distribution(column, UNLIMITED)  # noqa: SLF001
     assert distribution is not None
     edges = distribution["edges"]
-    assert sorted(edges) == edges
+    assert all(before < after for before, after in pairwise(edges))
     assert all(map(math.isfinite, edges))
-    assert edges[0] == min(values)
-    assert edges[-1] == max(values)
+    assert edges[0] <= min(values) <= max(values) <= edges[-1]
+    assert distribution["counts"] == np.histogram(values, edges)[0].tolist()
     assert sum(distribution["counts"]) == len(values)
-    assert len(distribution["counts"]) == len(edges) - 1
+    assert distribution["missing"] == 3
 
 
 def test_the_median_of_huge_numbers() -> None:
-    """It is between them, though their sum is no number."""
-    distribution = data._distribution(pl.Series([1e308, 1.2e308]), logarithmic=False)  # noqa: SLF001
+    """The median is between two numbers whose sum overflows."""
+    distribution = data._distribution(pl.Series([1e308, 1.2e308]), UNLIMITED)  # noqa: SLF001
     assert distribution is not None
     assert distribution["median"] == pytest.approx(1.1e308)
 
 
 @given(values=st.lists(st.integers(1, 60), min_size=1))
 def test_few_whole_numbers_have_a_bin_each(values: list[int]) -> None:
-    """Where the range is small, no number shares a bin."""
+    """In a small range, each integer has a bin of its own."""
     column = pl.Series(values, dtype=pl.Int32)
-    distribution = data._distribution(column, logarithmic=False)  # noqa: SLF001
+    distribution = data._distribution(column, UNLIMITED)  # noqa: SLF001
     assert distribution is not None
     if 0 < max(values) - min(values) < 40:
         expected = [values.count(number) for number in range(min(values), max(values) + 1)]
         assert distribution["counts"] == expected
+        assert distribution["edges"] == tuple(range(min(values), max(values) + 2))
     assert sum(distribution["counts"]) == len(values)
 
 
 def test_the_page_runs_and_loads_only_its_own(frame: pl.DataFrame, tmp_path: Path) -> None:
-    """The policy names what it permits by digest, and nothing points elsewhere."""
+    """The policy permits script and style by digest, and there are no external links."""
     hostile = frame.with_columns(pl.lit(HOSTILE).alias(HOSTILE))
     page = Page(im.report(hostile, tmp_path / "page.html", title=HOSTILE))
     tags = [tag for tag, _ in page.tags]
@@ -286,7 +288,7 @@ def test_the_page_runs_and_loads_only_its_own(frame: pl.DataFrame, tmp_path: Pat
 
 @pytest.mark.parametrize("name", ["page.html", "page.css", "page.js"])
 def test_parts_are_small_and_write_no_markup(name: str) -> None:
-    """Text from outside reaches the page as text: nothing parses markup, or runs strings."""
+    """Nothing in the page parses markup, evaluates strings or loads resources."""
     text = (files("polars_imgmeta") / "display" / "report" / "page" / name).read_text("utf-8")
     assert len(text.splitlines()) <= 550
     parsers = r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\b|new Function"
@@ -296,7 +298,7 @@ def test_parts_are_small_and_write_no_markup(name: str) -> None:
 
 
 def test_purple_is_the_same_everywhere() -> None:
-    """The page has the purple of the notebook."""
+    """The page and the notebook use the same purple."""
     style = (files("polars_imgmeta") / "display" / "report" / "page" / "page.css").read_text(
         "utf-8"
     )
@@ -304,7 +306,7 @@ def test_purple_is_the_same_everywhere() -> None:
 
 
 def test_each_image_is_read_once(frame: pl.DataFrame, tmp_path: Path, sample_folder: Path) -> None:
-    """Without thumbnails, none is."""
+    """Images are read once for thumbnails, and not at all without."""
     with count_reads(sample_folder / "photos") as opened:
         im.report(pl.concat([frame, frame]), tmp_path / "page.html", thumbnails=False)
         assert not opened
@@ -314,7 +316,7 @@ def test_each_image_is_read_once(frame: pl.DataFrame, tmp_path: Path, sample_fol
 
 
 def test_a_lazy_frame_is_computed_once(sample_folder: Path, tmp_path: Path) -> None:
-    """An extraction that is still to be done reads each image once more, no oftener."""
+    """A pending extraction reads each image once."""
     lazy = im.extract(im.scan_images(sample_folder / "photos"), "path")
     with count_reads(sample_folder / "photos") as opened:
         data = Page(im.report(lazy, str(tmp_path / "page.html"), thumbnails=False)).data
@@ -325,7 +327,7 @@ def test_a_lazy_frame_is_computed_once(sample_folder: Path, tmp_path: Path) -> N
 def test_a_page_is_replaced_whole_or_not_at_all(
     frame: pl.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """When writing fails, the page of before is still there, and nothing else."""
+    """When writing fails, the previous page is unchanged, and no other file is left."""
     page = tmp_path / "page.html"
     link = tmp_path / "link.html"
     link.symlink_to(page)
@@ -369,7 +371,7 @@ def test_mistakes_are_named_before_any_work(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A wrong call says what was expected, opens no image and leaves no file."""
+    """A mistake is reported before images are opened or files written."""
     monkeypatch.chdir(tmp_path)
     lazy = im.extract(im.scan_images(sample_folder / "photos"), "path")
     call: dict[str, Any] = {"frame": lazy, "file": "a.html"}

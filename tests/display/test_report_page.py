@@ -1,4 +1,4 @@
-"""The page of a report, in a real browser: what it shows, filters, sorts and refuses."""
+"""The page of a report in a real browser: content, filters, sorting and policy."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def shown(browser: Browser, page: Path) -> Iterator[Browser]:
 
 
 def names(browser: Browser) -> list[str]:
-    """The names in the gallery, on this page of it."""
+    """Return the names on the current page of the gallery."""
     found: list[str] = browser.run(
         "return [...document.querySelectorAll('#cards .locator')].map((node) => node.textContent)"
     )
@@ -99,13 +99,13 @@ def names(browser: Browser) -> list[str]:
 
 
 def count(browser: Browser) -> str:
-    """What the page says of how many match."""
+    """Return the number of matches as displayed."""
     browser.settle()
     return browser.driver.find_element(By.ID, "count").text
 
 
 def find(browser: Browser, label: str) -> WebElement:
-    """The first control or picture whose label begins so."""
+    """Return the first control or picture whose label starts with a text."""
     found: WebElement = browser.run(
         """
         const label = (node) => node.ariaLabel ?? node.labels?.[0]?.textContent ?? node.textContent;
@@ -118,7 +118,7 @@ def find(browser: Browser, label: str) -> WebElement:
 
 
 def drag(browser: Browser, label: str, start: float, end: float) -> None:
-    """Drag over a histogram, from one share of its width to another."""
+    """Drag over a histogram between two fractions of its width."""
     histogram = find(browser, f"Histogram of {label}:")
     browser.run("arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", histogram)
     width = histogram.rect["width"]
@@ -129,7 +129,7 @@ def drag(browser: Browser, label: str, start: float, end: float) -> None:
 
 
 def value(browser: Browser, label: str) -> str:
-    """What a field holds."""
+    """Return the value of an input."""
     return str(find(browser, label).get_property("value"))
 
 
@@ -141,7 +141,7 @@ def test_the_page_opens_quietly(
     width: int,
     scheme: Any,  # noqa: ANN401
 ) -> None:
-    """It asks for nothing but itself, logs nothing, and fits."""
+    """The page makes no requests, logs nothing, and fits the window."""
     browser.open(page, width=width, scheme=scheme)
     assert browser.requests() == [page.as_uri()]
     assert browser.driver.title == "All sorts"
@@ -149,7 +149,7 @@ def test_the_page_opens_quietly(
     assert browser.run("return document.documentElement.scrollWidth") <= width
     ground = browser.run("return getComputedStyle(document.body).backgroundColor")
     assert (ground == "rgb(255, 255, 255)") == (scheme == "light")
-    # Pictures are drawn, and no other address is in the page.
+    # Pictures are drawn without any further request.
     browser.run("document.querySelectorAll('img').forEach((image) => { image.loading = 'eager' })")
     browser.run("return Promise.all([...document.images].map((image) => image.decode()))")
     assert browser.run("return [...document.images].every((image) => image.naturalWidth)")
@@ -167,7 +167,7 @@ def test_the_page_is_accessible(
     width: int,
     scheme: Any,  # noqa: ANN401
 ) -> None:
-    """No rule of axe is broken: names, roles, contrast, headings, landmarks."""
+    """No rule of axe is violated: names, roles, contrast, headings, landmarks."""
     browser.open(page, width=width, scheme=scheme)
     browser.run((files("axe_core_python") / "axe.min.js").read_text("utf-8"))
     violations = browser.driver.execute_async_script(
@@ -179,7 +179,7 @@ def test_the_page_is_accessible(
 
 
 def test_a_brush_filters_all_but_its_own(shown: Browser, flat: pl.DataFrame) -> None:
-    """What a drag spans passes: in the gallery, the count and the other histograms."""
+    """A dragged range filters the gallery, the count and the other histograms."""
 
     def drawn(label: str, part: str) -> str:
         selector = f".{part}"
@@ -197,8 +197,8 @@ def test_a_brush_filters_all_but_its_own(shown: Browser, flat: pl.DataFrame) -> 
     assert drawn("width", "all") == before["all"]
     assert drawn("width", "inside") != before["inside"]
     assert drawn("brightness", "outside") == own
-    # A second brush narrows the first, a click lifts it again.
-    drag(shown, "sharpness", 0.5, 1.0)
+    # A second brush narrows the selection; a click clears it.
+    drag(shown, "sharpness", 0.2, 1.0)
     assert value(shown, "sharpness to") == ""
     sharpest = passing.filter(pl.col("sharpness") >= float(value(shown, "sharpness from")))
     assert 0 < len(sharpest) < len(passing)
@@ -209,8 +209,8 @@ def test_a_brush_filters_all_but_its_own(shown: Browser, flat: pl.DataFrame) -> 
     assert count(shown) == "90 of 90 rows match"
 
 
-def test_a_whole_number_fills_its_bin(browser: Browser, tmp_path: Path) -> None:
-    """A range of one number is drawn as wide as the bar of that number, and no wider."""
+def test_an_integer_fills_its_bin(browser: Browser, tmp_path: Path) -> None:
+    """A range of one integer is as wide as its bar."""
     values = pl.DataFrame({"width": pl.Series([*range(1, 11), 4], dtype=pl.Int32)}).with_columns(
         error=pl.lit(None, pl.String), auto_extracted=pl.lit(value=True)
     )
@@ -225,7 +225,7 @@ def test_a_whole_number_fills_its_bin(browser: Browser, tmp_path: Path) -> None:
     assert (brush.get_attribute("x"), brush.get_attribute("width")) == ("3", "1")
     bar = str(histogram.find_element(By.CSS_SELECTOR, ".inside").get_attribute("d"))
     assert re.fullmatch(r"M3\.06 1V0H3\.94V1Z", bar)
-    # And the drag that draws it selects it.
+    # Dragging over the bar selects the integer.
     drag(browser, "width", 0.31, 0.39)
     assert (value(browser, "width from"), value(browser, "width to")) == ("4", "4")
     assert browser.console() == []
@@ -238,7 +238,7 @@ def test_a_whole_number_fills_its_bin(browser: Browser, tmp_path: Path) -> None:
 def test_a_brush_is_as_fine_as_the_bins(
     browser: Browser, tmp_path: Path, start: float, step: float
 ) -> None:
-    """Values that are large and close together are told apart, in the filter and in words."""
+    """Large values that are close together stay distinct, in the filter and in text."""
     rows = 600
     values = start + step * np.arange(rows)
     own = pl.DataFrame({"path": [f"{row}.png" for row in range(rows)], "x": values})
@@ -261,10 +261,10 @@ def test_a_brush_is_as_fine_as_the_bins(
     assert browser.console() == []
 
 
-def test_numbers_sort_and_nothing_goes_last(shown: Browser, flat: pl.DataFrame) -> None:
-    """Properties and the user's columns sort both ways; rows without a value come behind."""
+def test_numbers_sort_with_nulls_last(shown: Browser, flat: pl.DataFrame) -> None:
+    """Properties and columns of the user sort in both orders, with nulls last."""
     for field in ("sharpness", "width", "score"):
-        for order, descending in (("rising", False), ("falling", True)):
+        for order, descending in (("ascending", False), ("descending", True)):
             Select(find(shown, "Sort by")).select_by_visible_text(field)
             Select(find(shown, "Order")).select_by_visible_text(order)
             shown.settle()
@@ -272,8 +272,8 @@ def test_numbers_sort_and_nothing_goes_last(shown: Browser, flat: pl.DataFrame) 
             assert names(shown) == expected["name"].head(PAGE).to_list()
 
 
-def test_text_sorts_as_people_do(shown: Browser, flat: pl.DataFrame) -> None:
-    """9 comes before 10, in columns and in names."""
+def test_text_sorts_naturally(shown: Browser, flat: pl.DataFrame) -> None:
+    """Numbers within text sort by value, in columns and in names."""
     Select(find(shown, "Sort by")).select_by_visible_text("label")
     shown.settle()
     order = pl.col("label").replace_strict({"cat": 0, "dog9": 1, "dog10": 2})
@@ -284,7 +284,7 @@ def test_text_sorts_as_people_do(shown: Browser, flat: pl.DataFrame) -> None:
 
 
 def test_names_are_searched_and_reset_undoes_all(shown: Browser) -> None:
-    """Text filters names, whatever their case, together with the ranges."""
+    """Text filters names, ignoring case, together with the ranges; reset clears all filters."""
     assert find(shown, "Reset").get_property("disabled")
     find(shown, "Name contains").send_keys("IMAGE1")
     assert count(shown) == "11 of 90 rows match"
@@ -311,7 +311,7 @@ def test_any_ranges_filter_as_polars_does(
     page: Path,
     flat: pl.DataFrame,
 ) -> None:
-    """Typed ranges hold both their ends, and rows without a value pass none."""
+    """Typed ranges include both ends, and exclude rows without a value."""
     if browser.driver.current_url != page.as_uri():
         browser.open(page)
     expected = flat
@@ -344,7 +344,7 @@ def test_any_ranges_filter_as_polars_does(
 
 
 def test_the_gallery_is_paged(shown: Browser, flat: pl.DataFrame) -> None:
-    """Every row is on one of its pages, with its values and picture."""
+    """Every row is on one page, with its values and picture."""
     seen = names(shown)
     while not (further := find(shown, "Next")).get_property("disabled"):
         further.click()
@@ -360,7 +360,7 @@ def test_the_gallery_is_paged(shown: Browser, flat: pl.DataFrame) -> None:
 
 
 def test_the_keyboard_reaches_everything(shown: Browser, flat: pl.DataFrame) -> None:
-    """Tab goes through all controls, each seen and named; a range is typed, a tip closed."""
+    """Tab reaches all controls, which have a visible focus and a name; ranges can be typed."""
     reached: list[str] = []
     for _ in range(200):
         ActionChains(shown.driver, duration=0).send_keys(Keys.TAB).perform()
@@ -376,7 +376,7 @@ def test_the_keyboard_reaches_everything(shown: Browser, flat: pl.DataFrame) -> 
     wanted = ["Name contains", "Sort by", "Order", "Next", "Kind"]
     wanted += [f"{name.replace('_', ' ')} {end}" for name in im.CATALOGUE for end in ("from", "to")]
     assert set(wanted) <= set(reached)
-    # Typed and stepped with keys alone.
+    # Ranges are typed and stepped by keys.
     half = flat.filter(pl.col("brightness") >= pl.col("brightness").median())
     find(shown, "brightness from").send_keys(str(half["brightness"].min()))
     assert count(shown) == f"{len(half)} of 90 rows match"
@@ -384,8 +384,8 @@ def test_the_keyboard_reaches_everything(shown: Browser, flat: pl.DataFrame) -> 
     assert value(shown, "width from") == "51"
 
 
-def test_provenance_is_told_on_hover_and_on_focus(shown: Browser) -> None:
-    """A property says what it is and where it comes from; Escape closes that."""
+def test_provenance_is_shown_on_hover_and_on_focus(shown: Browser) -> None:
+    """The tooltip of a property describes it and its origin; Escape closes it."""
 
     def tip(node: WebElement) -> str:
         script = "return getComputedStyle(arguments[0], '::after').display"
@@ -401,17 +401,17 @@ def test_provenance_is_told_on_hover_and_on_focus(shown: Browser) -> None:
     focused = shown.driver.switch_to.active_element
     assert tip(focused) == "block"
     said = (
-        "Standard deviation of the intensity, over 200, in a share of 1. Auto-extracted from the"
-        " images in “path” into “path_imgmeta”, edition 1 of the formulas."
+        f"Standard deviation of the intensity, over 200 ({im.CATALOGUE['contrast'].unit})."
+        " Auto-extracted from the images in “path” into “path_imgmeta”, edition 1 of the formulas."
     )
     assert focused.get_attribute("data-tip") == said
     described = shown.driver.find_element(By.ID, str(focused.get_attribute("aria-describedby")))
     assert described.get_property("textContent") == said
-    # In the gallery it is told once to the keyboard, not on each card.
+    # In the gallery there is one such control, instead of one on each card.
     once = find(shown, "auto-extracted values")
     shown.run("arguments[0].focus({focusVisible: true})", once)
     assert tip(once) == "block"
-    assert once.get_attribute("data-tip") == said.partition("share of 1. ")[2]
+    assert once.get_attribute("data-tip") == said.partition("). ")[2]
     assert (
         shown.run("return document.querySelectorAll('#cards :is(button, [tabindex])').length") == 0
     )
@@ -424,7 +424,7 @@ def test_provenance_is_told_on_hover_and_on_focus(shown: Browser) -> None:
 
 
 def test_extremes_are_side_by_side(shown: Browser, flat: pl.DataFrame) -> None:
-    """The darkest beside the brightest, and so for every property."""
+    """Each property has its minimum and maximum images."""
     section = shown.driver.find_element(By.ID, "extremes")
     words = [heading.text for heading in section.find_elements(By.TAG_NAME, "h4")]
     assert len(words) == 2 * len(im.CATALOGUE)
@@ -436,7 +436,7 @@ def test_extremes_are_side_by_side(shown: Browser, flat: pl.DataFrame) -> None:
 
 
 def test_failures_are_listed_by_kind(shown: Browser) -> None:
-    """Counts, a table in pages, and one kind alone."""
+    """Failures are counted by kind, and listed in pages, also of one kind."""
     section = shown.driver.find_element(By.ID, "failures")
     rows = section.find_element(By.CSS_SELECTOR, ".kinds tbody").text.splitlines()
     assert rows == ["corrupt 20", "unsupported 10"]
@@ -450,7 +450,7 @@ def test_failures_are_listed_by_kind(shown: Browser) -> None:
 
 @pytest.mark.slow
 def test_hostile_text_stays_text(browser: Browser, frame: pl.DataFrame, tmp_path: Path) -> None:
-    """Names of files and columns, values and the title run nothing and make no markup."""
+    """Names, values and the title are neither executed nor parsed as markup."""
     folder = tmp_path / "a&b"
     picture = Path(frame["path"][0]).read_bytes()
     paths = []
@@ -488,7 +488,7 @@ def test_hostile_text_stays_text(browser: Browser, frame: pl.DataFrame, tmp_path
     spelled = [text.replace("\n", "↵") for text in [*paths, *HOSTILE]]
     spelled = [re.sub("[\u2028\u202e]", lambda m: f"\\u{ord(m[0]):x}", text) for text in spelled]
     assert titles == spelled
-    # Also after everything was touched that there is.
+    # Also after all controls were used.
     mouse = ActionChains(browser.driver, duration=0)
     for card in browser.driver.find_elements(By.CSS_SELECTOR, ".card")[:6]:
         mouse.move_to_element(card)
@@ -501,7 +501,7 @@ def test_hostile_text_stays_text(browser: Browser, frame: pl.DataFrame, tmp_path
 
 
 def test_names_are_whole(browser: Browser, tmp_path: Path) -> None:
-    """What is spelled out in a name, or belongs to it, does not divide it."""
+    """Escaped characters, and those that are no separators, do not split names."""
     locators = {
         "photos/rtl\u202egpj.exe.jpg": "rtl\\u202egpj.exe.jpg",
         "photos/a\x01b.jpg": "a\\u0001b.jpg",
@@ -521,8 +521,8 @@ def test_names_are_whole(browser: Browser, tmp_path: Path) -> None:
     assert names(browser) == [*locators.values()]
 
 
-def test_fields_are_told_apart(browser: Browser, frame: pl.DataFrame, tmp_path: Path) -> None:
-    """A column of the user's may have the name of a property, or none."""
+def test_fields_have_distinct_labels(browser: Browser, frame: pl.DataFrame, tmp_path: Path) -> None:
+    """A column of the user may have the name of a property, or an empty one."""
     own = frame.with_columns(pl.lit(1.5).alias("brightness"), pl.lit(2.5).alias(""))
     own = own.with_columns(pl.lit(3).alias("pixel entropy")).rename({"label": "<b>"})
     browser.open(im.report(own, tmp_path / "page.html", thumbnails=False))
@@ -538,7 +538,7 @@ def test_fields_are_told_apart(browser: Browser, frame: pl.DataFrame, tmp_path: 
 
 
 def test_the_policy_holds(browser: Browser, page: Path) -> None:
-    """What got in all the same would neither run nor load."""
+    """The policy blocks injected scripts, handlers, styles and images."""
     browser.open(page)
     browser.run(
         """
@@ -560,19 +560,19 @@ def test_the_policy_holds(browser: Browser, page: Path) -> None:
     assert all("Content Security Policy" in complaint for complaint in complaints)
 
 
-def test_a_sample_says_so(browser: Browser, frame: pl.DataFrame, tmp_path: Path) -> None:
-    """How many rows there are and how many are here; columns left out are counted."""
+def test_a_sample_is_declared(browser: Browser, frame: pl.DataFrame, tmp_path: Path) -> None:
+    """The page states the size of the sample and how many columns are left out."""
     wide = frame.with_columns(pl.lit(index).alias(f"c{index}") for index in range(40))
     browser.open(im.report(wide, tmp_path / "page.html", sample=20, thumbnails=False))
     notes = browser.driver.find_element(By.ID, "notes").text
-    assert "a sample: 20 rows of 90, drawn at random, and the extremes" in notes
-    assert "Of your own columns the first 30 are shown. Left out: 12 columns." in notes
+    assert "a random sample of 20 rows out of 90, and the extremes" in notes
+    assert "The first 30 of your own columns are shown; 12 columns left out." in notes
     assert browser.run("return document.images.length") == 0
     assert browser.console() == []
 
 
 def test_many_rows_stay_light(browser: Browser, tmp_path: Path) -> None:
-    """Of ten thousand rows the page holds as many nodes as of fifty."""
+    """The number of nodes does not grow with the number of rows."""
     values = pl.DataFrame({"brightness": np.random.default_rng(0).random(10_000)}).with_columns(
         error=pl.lit(None, pl.String), auto_extracted=pl.lit(value=True)
     )
@@ -588,7 +588,7 @@ def test_many_rows_stay_light(browser: Browser, tmp_path: Path) -> None:
 
 
 def test_long_values_are_whole(browser: Browser, frame: pl.DataFrame, tmp_path: Path) -> None:
-    """A number of many digits is on one line, below its label where there is no room beside."""
+    """A long number is on one line, if necessary below its label."""
     own = frame.with_columns(pl.lit(-(2**63) + 1).alias("a key of many digits"))
     page = im.report(own.head(2), tmp_path / "page.html", thumbnails=False)
     for width in (360, 1280):
@@ -601,11 +601,11 @@ def test_long_values_are_whole(browser: Browser, frame: pl.DataFrame, tmp_path: 
         assert lines == [1, 1]
 
 
-def test_a_printed_gallery_says_that_it_is_a_part(
+def test_a_printed_gallery_declares_that_it_is_partial(
     browser: Browser, page: Path, frame: pl.DataFrame, tmp_path: Path
 ) -> None:
-    """On paper, and where there are more pages, it says which one is printed."""
-    said = "Only the page of the gallery that was on screen is printed."
+    """In print, a gallery of several pages states which one is printed."""
+    said = "Only the visible page of the gallery is printed."
     browser.open(page, media="print")
     assert browser.driver.find_element(By.ID, "printed").text == said
     browser.open(im.report(frame.head(3), tmp_path / "page.html"), media="print")
@@ -615,7 +615,7 @@ def test_a_printed_gallery_says_that_it_is_a_part(
 
 
 def test_print_leaves_out_the_controls(browser: Browser, page: Path) -> None:
-    """Paper has the pictures and the numbers, on white."""
+    """Prints have pictures and values on white, without controls."""
     browser.open(page, scheme="dark", media="print")
     for control in ("Name contains", "Sort by", "Reset", "Next", "width from"):
         assert not find(browser, control).is_displayed()
@@ -628,7 +628,7 @@ def test_print_leaves_out_the_controls(browser: Browser, page: Path) -> None:
 def test_small_reports_open(
     browser: Browser, frame: pl.DataFrame, rows: int, tmp_path: Path
 ) -> None:
-    """Also of no image, and of broken ones alone."""
+    """Reports of no images, or only of corrupt ones, open without errors."""
     for index, part in enumerate((frame.head(rows), frame.tail(rows))):
         browser.open(im.report(part, tmp_path / f"{index}.html"))
         noun = "row" if rows == 1 else "rows"

@@ -1,4 +1,4 @@
-"""The first rows with their pictures, in notebooks and elsewhere."""
+"""Previews with pictures in notebooks, and as text elsewhere."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Table(html.parser.HTMLParser):
         self.close()
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Note a tag, and begin a cell."""
+        """Record a tag, and start a cell."""
         self.tags.append(tag)
         if tag in {"td", "th"}:
             self.cells.append((dict(attrs), ""))
@@ -43,7 +43,7 @@ class Table(html.parser.HTMLParser):
 
 @pytest.fixture
 def frame(sample_folder: Path) -> pl.DataFrame:
-    """Two images, one that is none, and a row without."""
+    """Return two images, an invalid one, and a row without locator."""
     names = ["dusk.png", "portrait.jpg", "notes.jpg", None]
     paths = [name and str(sample_folder / "photos" / name) for name in names]
     own = pl.DataFrame({"path": paths, "label": [HOSTILE, None, "b", "c"]})
@@ -51,7 +51,7 @@ def frame(sample_folder: Path) -> pl.DataFrame:
 
 
 def test_a_notebook_shows_rows_with_pictures(frame: pl.DataFrame) -> None:
-    """Each row has its picture or the reason why not, and its properties in purple."""
+    """Each row has its picture or error, and its properties in purple."""
     shown = im.show(frame)._repr_html_()
     table = Table(shown)
     texts = [text for _, text in table.cells]
@@ -79,7 +79,7 @@ def test_a_notebook_shows_rows_with_pictures(frame: pl.DataFrame) -> None:
 
 
 def test_text_stays_text(frame: pl.DataFrame) -> None:
-    """Neither values nor names make markup."""
+    """Values and names are escaped."""
     hostile = frame.rename({"path": f"</style>{HOSTILE}"})
     shown = im.show(hostile, locator=f"</style>{HOSTILE}")._repr_html_()
     table = Table(shown)
@@ -100,7 +100,7 @@ def test_text_stays_text(frame: pl.DataFrame) -> None:
 
 
 def test_elsewhere_it_prints_the_flat_frame(frame: pl.DataFrame) -> None:
-    """A terminal gets what `unnest` gives, and no picture is read."""
+    """A terminal shows the result of `unnest`, and no image is read."""
     folder = Path(frame["path"][0]).parent
     with count_reads(folder) as opened:
         printed = repr(im.show(frame, 2))
@@ -116,7 +116,7 @@ def test_taken_names_are_set_apart(frame: pl.DataFrame) -> None:
 
 
 def test_a_lazy_frame_computes_the_first_rows_alone(sample_folder: Path) -> None:
-    """Each image is read for its values, and once more when it is drawn."""
+    """Each image is read for its values, and once more for its picture."""
     folder = sample_folder / "photos"
     lazy = im.extract(im.scan_images(folder), "path")
     with count_reads(folder) as opened:
@@ -128,7 +128,7 @@ def test_a_lazy_frame_computes_the_first_rows_alone(sample_folder: Path) -> None
 
 
 def test_mistakes_are_named(frame: pl.DataFrame) -> None:
-    """The call says what is wrong."""
+    """Mistakes raise when the call is made."""
     with pytest.raises(ValueError, match="`rows` must be a positive whole number, got 0"):
         im.show(frame, 0)
     with pytest.raises(im.ColumnError, match="make one with `extract`"):

@@ -1,4 +1,4 @@
-"""Small copies: as a viewer shows the picture, small in every sense, and never raising."""
+"""Thumbnails: they look like the picture, are small, and never raise."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MOST_BYTES = 13_000
 
 
 def data_uri(locator: str, side: int = 96, max_pixels: int = 1 << 27) -> str | None:
-    """The copy of one picture."""
+    """Return the thumbnail of one image."""
     reading = Reading(max_pixels=max_pixels)
     (uri,) = thumbnails.data_uris(pl.Series([locator]), side, reading=reading)
     return uri
@@ -44,7 +44,7 @@ def image_of(uri: str | None) -> Image.Image:
 def test_a_copy_looks_like_the_picture(
     encoded: Encoded, side: int, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """It is upright, keeps the shape, and is as bright, of every format."""
+    """Thumbnails of every format are upright and keep aspect ratio and brightness."""
     file = tmp_path_factory.mktemp("copy") / "image"
     file.write_bytes(encoded.data)
     copy = image_of(data_uri(str(file), side))
@@ -52,14 +52,14 @@ def test_a_copy_looks_like_the_picture(
     scale = min(1, side / max(rows, columns))
     assert copy.width == max(1, round(columns * scale))
     assert copy.height == max(1, round(rows * scale))
-    # WebP halves the resolution of colours, so only the intensity is to be held to.
+    # WebP halves the resolution of colours, so only the intensity is compared.
     grey = encoded.reference @ [0.299, 0.587, 0.114]
     assert abs(np.asarray(copy.convert("L"), np.float64).mean() - grey.mean()) < 24
 
 
 @pytest.mark.parametrize(("orientation", "lit"), [(1, "top"), (3, "bottom"), (6, "right")])
 def test_orientation_is_applied(orientation: int, lit: str, tmp_path: Path) -> None:
-    """The stored top row is where EXIF says that it is shown."""
+    """The orientation of EXIF is applied."""
     stored = np.zeros((64, 64, 3), np.uint8)
     stored[:32] = 255
     Image.fromarray(stored).save(tmp_path / "a.png", exif=exif_of(orientation))
@@ -81,13 +81,13 @@ def test_orientation_is_applied(orientation: int, lit: str, tmp_path: Path) -> N
     ],
 )
 def test_extreme_shapes_keep_a_pixel(shape: tuple[int, int], small: tuple[int, int]) -> None:
-    """A side has at most 96 pixels and at least one, and nothing is enlarged."""
+    """Sides have from 1 to 96 pixels, and nothing is enlarged."""
     picture: Picture = np.zeros((*shape, 3), np.uint8)
     assert thumbnails.shrink(picture, 96).shape == (*small, 3)
 
 
-def test_the_busiest_picture_stays_small(tmp_path: Path) -> None:
-    """Noise, of which there is no shorter description, gives up quality."""
+def test_thumbnails_of_noise_stay_small(tmp_path: Path) -> None:
+    """Noise, which does not compress, gets a lower quality."""
     noise = np.random.default_rng(0).integers(0, 256, (400, 400, 3), dtype=np.uint8)
     Image.fromarray(noise).save(tmp_path / "noise.png")
     uri = data_uri(str(tmp_path / "noise.png"), 192)
@@ -99,7 +99,7 @@ def test_the_busiest_picture_stays_small(tmp_path: Path) -> None:
 def test_damage_raises_nothing(
     case: tuple[Encoded, bytes], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """What cannot be read has no copy; what can has one that decodes."""
+    """Corrupt images have no thumbnail, or one that can be decoded."""
     file = tmp_path_factory.mktemp("damage") / "image"
     file.write_bytes(case[1])
     uri = data_uri(str(file), max_pixels=1 << 20)
@@ -107,20 +107,20 @@ def test_damage_raises_nothing(
 
 
 @pytest.mark.parametrize("locator", ["", "\0", "ftp://a/b.png", "gone.png", "/", "file://x/y", "~"])
-def test_what_is_no_image_has_no_copy(locator: str) -> None:
-    """Whatever a locator is, nothing is raised."""
+def test_invalid_locators_have_no_thumbnail(locator: str) -> None:
+    """Invalid locators raise nothing."""
     assert data_uri(locator) is None
 
 
-def test_pictures_above_the_limit_have_no_copy(sample_folder: Path) -> None:
-    """`max_pixels` holds as for the properties."""
+def test_pictures_above_the_limit_have_no_thumbnail(sample_folder: Path) -> None:
+    """`max_pixels` limits thumbnails, too."""
     dusk = str(sample_folder / "photos/dusk.png")
     assert data_uri(dusk, max_pixels=320 * 240 - 1) is None
     assert data_uri(dusk, max_pixels=320 * 240) is not None
 
 
 def test_many_are_read_once_each(sample_folder: Path) -> None:
-    """The results are in the order of the locators, and a repeated one costs one reading."""
+    """Results have the order of the locators, and repeated ones are read once."""
     folder = sample_folder / "photos"
     names = ["dusk.png", None, "gone.png", "fog.png", "dusk.png"]
     locators = [name and str(folder / name) for name in names]

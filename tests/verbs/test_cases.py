@@ -1,4 +1,4 @@
-"""Test cases: every row is in exactly one, whose name says the truth about it."""
+"""Test cases: every row is in exactly one, and names state the range of values."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from polars.testing import assert_frame_equal
 import polars_imgmeta as im
 from polars_imgmeta.column.structs import struct_dtype
 from polars_imgmeta.typing import PropertyName
-from polars_imgmeta.verbs.cases import Bins
+from polars_imgmeta.verbs.cases import BinsLike
 
 EXTRACTED: tuple[PropertyName, ...] = ("width", "brightness", "sharpness")
 
 
 def extracted(rows: list[dict[str, object] | None]) -> pl.DataFrame:
-    """A frame as `extract` makes it, of given values."""
+    """Return a frame like the result of `extract`, with given values."""
     marked = [None if row is None else {**row, "auto_extracted": True} for row in rows]
     dtype = struct_dtype(EXTRACTED, "path")
     plain = pl.Struct({**dict(dtype), "auto_extracted": pl.Boolean()})
@@ -37,31 +37,31 @@ def extracted(rows: list[dict[str, object] | None]) -> pl.DataFrame:
 
 
 def bright(values: Sequence[float | None]) -> pl.DataFrame:
-    """A frame of images of given brightness."""
+    """Return a frame of images with given brightness."""
     return extracted([{"brightness": value} for value in values])
 
 
 def cases_of(frame: pl.DataFrame, name: str = "test_case") -> list[str]:
-    """Every category of a column of test cases."""
+    """Return the categories of a column of test cases."""
     dtype = frame.schema[name]
     assert isinstance(dtype, pl.Enum)
     return dtype.categories.to_list()
 
 
-shares = st.floats(0, 1) | st.sampled_from([0.0, 0.25, 0.5, 1.0])
-bright_rows = st.lists(st.none() | shares, max_size=30)
-rising = st.lists(shares, min_size=1, max_size=6, unique=True).map(sorted)
+fractions = st.floats(0, 1) | st.sampled_from([0.0, 0.25, 0.5, 1.0])
+bright_rows = st.lists(st.none() | fractions, max_size=30)
+ascending = st.lists(fractions, min_size=1, max_size=6, unique=True).map(sorted)
 numbers = st.lists(
     st.none() | st.floats(width=64) | st.sampled_from([-1.0, 0.0, 0.5, 7.0]), max_size=30
 )
 
 
-@given(values=bright_rows, edges=rising)
+@given(values=bright_rows, edges=ascending)
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_row_is_where_its_value_is(
     engine: str, values: list[float | None], edges: list[float]
 ) -> None:
-    """The case is the one that bisection finds, on each engine; no value, the last one."""
+    """The case is that of a bisection, on each engine; null values are in the last one."""
     frame = bright(values)
     cut = run(engine, frame, lambda f: im.test_cases(f, "brightness", edges))
     inner = [edge for edge in edges if 0 < edge < 1]
@@ -70,9 +70,9 @@ def test_a_row_is_where_its_value_is(
     assert_frame_equal(cut.drop("test_case"), frame)
 
 
-@given(edges=rising)
+@given(edges=ascending)
 def test_names_and_their_order_follow_from_the_edges(edges: list[float]) -> None:
-    """Each case begins where the one before ends, from limit to limit."""
+    """Each case starts where the previous one ends, from limit to limit."""
     names = cases_of(im.test_cases(bright([]), "brightness", edges))
     ranges = [name.removeprefix("brightness [").rstrip("])").split(", ") for name in names[:-1]]
     assert names[-1] == "brightness missing"
@@ -85,7 +85,7 @@ def test_names_and_their_order_follow_from_the_edges(edges: list[float]) -> None
 @given(values=numbers, edges=st.lists(st.floats(-9, 9), min_size=1, max_size=5, unique=True))
 @pytest.mark.parametrize("engine", ENGINES)
 def test_columns_of_the_user(engine: str, values: list[float | None], edges: list[float]) -> None:
-    """Any numbers are cut, infinite ones too; NaN counts as missing."""
+    """Any numbers are cut, infinite ones included; NaN counts as missing."""
     edges = sorted(edges)
     frame = pl.DataFrame({"my.column [x]": values}, schema={"my.column [x]": pl.Float64})
     cut = run(engine, frame, lambda f: im.test_cases(f, "my.column [x]", edges))
@@ -99,7 +99,7 @@ def test_columns_of_the_user(engine: str, values: list[float | None], edges: lis
 def test_computed_edges_hold_for_any_numbers(
     values: list[float | None], bins: int | im.Quantiles
 ) -> None:
-    """The ranges rise, each row is within its own, and there are no more than asked for."""
+    """Ranges ascend, contain the values of their rows, and are at most as many as requested."""
     frame = pl.DataFrame({"x": values}, schema={"x": pl.Float64})
     cut = im.test_cases(frame, "x", bins)
     names = cases_of(cut)
@@ -119,7 +119,7 @@ def test_computed_edges_hold_for_any_numbers(
 
 @given(values=st.lists(st.floats(-100, 100), min_size=1, max_size=60), count=st.integers(1, 8))
 def test_bins_are_equally_wide_but_for_the_rounding(values: list[float], count: int) -> None:
-    """Computed edges are those of NumPy, to a hundredth of a bin."""
+    """Computed edges are those of NumPy, within a hundredth of a bin."""
     frame = pl.DataFrame({"x": values})
     names = cases_of(im.test_cases(frame, "x", count))
     starts = [float(name.split("[")[1].split(",")[0]) for name in names[1:-1]]
@@ -133,7 +133,7 @@ def test_bins_are_equally_wide_but_for_the_rounding(values: list[float], count: 
 
 @given(values=st.lists(st.integers(-1000, 1000), min_size=1, unique=True), count=st.integers(1, 5))
 def test_quantiles_have_equally_many_rows(values: list[int], count: int) -> None:
-    """Of distinct whole numbers that are near each other, each bin has its share."""
+    """Distinct integers close to each other are split into bins of equal size."""
     frame = pl.DataFrame({"x": np.argsort(np.argsort(values))})
     cut = im.test_cases(frame, "x", im.Quantiles(count))
     sizes = cut.group_by("test_case").len()["len"].to_list()
@@ -143,7 +143,7 @@ def test_quantiles_have_equally_many_rows(values: list[int], count: int) -> None
 
 
 def test_equal_values_stay_together() -> None:
-    """A value that many rows have is never split, and edges that coincide are one."""
+    """Rows of equal values are never split, and edges that coincide are merged."""
     cut = im.test_cases(bright([0.123456789] * 6 + [0.2, 0.3]), "brightness", im.Quantiles(4))
     assert cases_of(cut) == ["brightness [0, 0.2)", "brightness [0.2, 1]", "brightness missing"]
     assert cut["test_case"].to_physical().to_list() == [0] * 6 + [1, 1]
@@ -154,7 +154,7 @@ def test_equal_values_stay_together() -> None:
 def test_what_cannot_be_cut_is_one_case(
     values: list[float | None], bins: int | im.Quantiles
 ) -> None:
-    """Nothing, nulls alone and one value alone give the whole range."""
+    """No rows, only nulls and a single value give the whole range."""
     cut = im.test_cases(bright(values), "brightness", bins)
     assert cases_of(cut) == ["brightness [0, 1]", "brightness missing"]
 
@@ -169,14 +169,14 @@ def test_what_cannot_be_cut_is_one_case(
         ([0.0, 1 / 3], 2, ["(-inf, 0.167)", "[0.167, inf)"]),
     ],
 )
-def test_computed_edges_are_short(values: list[float], bins: Bins, expected: list[str]) -> None:
-    """Whole numbers for whole numbers, and few digits otherwise."""
+def test_computed_edges_are_short(values: list[float], bins: BinsLike, expected: list[str]) -> None:
+    """Edges of integers are integers; others have few digits."""
     cut = im.test_cases(pl.DataFrame({"x": values}), "x", bins)
     assert cases_of(cut)[:-1] == [f"x {case}" for case in expected]
 
 
 def test_properties_know_their_limits() -> None:
-    """Edges at the limits, as histograms have them, make no cases of their own."""
+    """Edges at the limits of the property make no cases."""
     frame = extracted([{"width": 1, "brightness": 1.0}])
     assert cases_of(im.test_cases(frame, "brightness", np.linspace(0, 1, 3))) == [
         "brightness [0, 0.5)",
@@ -190,16 +190,16 @@ def test_properties_know_their_limits() -> None:
     ]
 
 
-@given(rows=st.lists(st.none() | st.tuples(shares, st.none() | shares), max_size=20))
+@given(rows=st.lists(st.none() | st.tuples(fractions, st.none() | fractions), max_size=20))
 @pytest.mark.parametrize("engine", ENGINES)
 def test_combined_cases_are_pairs_of_single_ones(
     engine: str, rows: list[tuple[float, float | None] | None]
 ) -> None:
-    """In the order of the first, then of the second."""
+    """Cases are ordered by the first property, then by the second."""
     frame = extracted(
         [None if row is None else {"brightness": row[0], "sharpness": row[1]} for row in rows]
     )
-    by: dict[str, Bins] = {"brightness": [0.25, 0.5], "sharpness": [0.1]}
+    by: dict[str, BinsLike] = {"brightness": [0.25, 0.5], "sharpness": [0.1]}
     both = run(engine, frame, lambda f: im.test_cases(f, by))
     for name, bins in by.items():
         frame = im.test_cases(frame, name, bins, into=name)
@@ -215,7 +215,7 @@ def test_combined_cases_are_pairs_of_single_ones(
 
 
 def test_several_names_share_the_bins() -> None:
-    """A list of names is cut alike, and a generator of edges is read once."""
+    """Each of several names is cut by the same edges, also those of a generator."""
     frame = extracted([{"brightness": 0.1, "sharpness": 0.9}])
     edges = (edge / 2 for edge in [1])
     cut = im.test_cases(frame, ["brightness", "sharpness"], edges)
@@ -223,21 +223,21 @@ def test_several_names_share_the_bins() -> None:
 
 
 def test_frames_cut_by_the_same_edges_are_of_one_dtype() -> None:
-    """They can be concatenated, whatever rows each has."""
+    """Frames can be concatenated, whatever their rows."""
     frames = [bright([0.1]), bright([]), bright([None, 0.9])]
     cut = pl.concat([im.test_cases(frame, "brightness", [0.5]) for frame in frames])
     assert cut["test_case"].to_physical().to_list() == [0, 2, 1]
 
 
 def test_a_second_call_replaces_the_first() -> None:
-    """The cell of a notebook can be run again, with other edges too."""
+    """A call can be repeated, also with other edges."""
     frame = bright([0.1, 0.9])
     once = im.test_cases(im.test_cases(frame, "brightness", [0.3]), "brightness", [0.5])
     assert_frame_equal(once, im.test_cases(frame, "brightness", [0.5]))
 
 
 def test_flat_columns_are_cut_too() -> None:
-    """What was unnested is a column like any other, with no known limits."""
+    """Unnested properties are ordinary columns, without known limits."""
     flat = im.unnest(bright([0.1, 0.9]))
     assert im.test_cases(flat, "brightness", [0.5])["test_case"].to_list() == [
         "brightness (-inf, 0.5)",
@@ -254,7 +254,7 @@ def test_counts_of_numpy() -> None:
 
 
 def test_lazy_frames_stay_lazy() -> None:
-    """Given edges nothing is computed before `collect`."""
+    """With edges, nothing is computed before `collect`."""
     frame = im.extract(pl.LazyFrame({"path": ["gone.png"]}), "path", on_error="raise")
     plan = im.test_cases(frame, "brightness", [0.5])
     assert isinstance(plan, pl.LazyFrame)
@@ -273,7 +273,7 @@ MISTAKES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
         lambda: im.test_cases(FRAME, "brightness"),
         im.PropertyError,
         (
-            "`bins` of 'brightness' must be a count above 0 or finite edges that rise, got None"
+            "`bins` of 'brightness' must be a count above 0 or finite, ascending edges, got None"
             "\n\nHint: 4, [0.25, 0.5, 0.75], or `Quantiles(4)`"
         ),
     ),
@@ -281,23 +281,23 @@ MISTAKES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
         lambda: im.test_cases(FRAME, "brightness", [0.5, 0.25]),
         im.PropertyError,
         (
-            "`bins` of 'brightness' must be edges that rise, got [0.5, 0.25]"
-            "\n\nHint: sort them, each once"
+            "`bins` of 'brightness' must be ascending edges, got [0.5, 0.25]"
+            "\n\nHint: sort them and remove duplicates"
         ),
     ),
     "edges of another scale": (
         lambda: im.test_cases(FRAME, "brightness", [64, 128]),
         im.PropertyError,
         (
-            "`bins` of 'brightness' must be edges within 0 and 1, got [64, 128]"
-            "\n\nHint: the outer cases reach to the limits; give the edges between"
+            "`bins` of 'brightness' must be edges between 0 and 1, got [64, 128]"
+            "\n\nHint: the outer cases extend to the limits; give only the edges between"
         ),
     ),
     "bins as a mapping": (
         lambda: im.test_cases(FRAME, "brightness", {"brightness": [0.5]}),  # type: ignore[dict-item]
         im.PropertyError,
         (
-            "`bins` of 'brightness' must be a count above 0 or finite edges that rise,"
+            "`bins` of 'brightness' must be a count above 0 or finite, ascending edges,"
             " got {'brightness': [0.5]}\n\nHint: give a mapping of names and bins as `by`"
         ),
     ),
@@ -379,12 +379,12 @@ MISTAKES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
             "\n\nHint: give fewer bins"
         ),
     ),
-    "shares beyond 1": (
+    "fractions above 1": (
         lambda: im.Quantiles([25, 50]),
         im.PropertyError,
         (
-            "`Quantiles` must be shares within 0 and 1, got [25, 50]"
-            "\n\nHint: the outer cases reach to the limits; give the edges between"
+            "`Quantiles` must be fractions between 0 and 1, got [25, 50]"
+            "\n\nHint: the outer cases extend to the limits; give only the edges between"
         ),
     ),
 }
@@ -392,7 +392,7 @@ MISTAKES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
 
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_mistakes_are_explained(mistake: str) -> None:
-    """The message says what was expected, what came, and what to do."""
+    """Messages say what was expected, what was given, and what to do."""
     call, kind, message = MISTAKES[mistake]
     with pytest.raises(kind) as caught:
         call()
@@ -421,8 +421,8 @@ def test_mistakes_are_explained(mistake: str) -> None:
     ],
     ids=repr,
 )
-def test_other_bins_are_refused(bins: Bins) -> None:
-    """At the call, whatever they are; and so are quantiles of them."""
+def test_other_bins_are_refused(bins: BinsLike) -> None:
+    """Invalid bins and quantiles raise when the call is made."""
     with pytest.raises(im.PropertyError, match="must be"):
         im.test_cases(FRAME.lazy(), "n", bins)
     with pytest.raises(im.PropertyError, match=r"`Quantiles` must be"):
@@ -430,7 +430,7 @@ def test_other_bins_are_refused(bins: Bins) -> None:
 
 
 def test_the_column_can_be_named() -> None:
-    """With `column=` a property is meant, or else a column of the frame."""
+    """`column=` selects its properties before columns of the frame."""
     cut = im.test_cases(AMBIGUOUS, "brightness", [0.05], column="path_imgmeta")
     assert cut["test_case"].to_list() == ["brightness [0.05, 1]"]
     cut = im.test_cases(AMBIGUOUS, "n", [0.05], column="path_imgmeta")

@@ -1,4 +1,4 @@
-"""The command `imgmeta`: properties of the images in a folder, in the terminal."""
+"""The command `imgmeta`: extracts properties of the images in a folder."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from polars_imgmeta.verbs import export, extraction, inspection, scanning
 
 _SAMPLES = Path("imgmeta-samples")
 _SHOWN_ERRORS = 10
-_INTERRUPTED = 130  # as shells say it
+_INTERRUPTED = 130  # the exit status of shells for SIGINT
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command.
 
     Args:
-        arguments: The words behind its name; those of the process unless given.
+        arguments: The command-line arguments; by default those of the process.
 
     Returns:
-        The exit status: 0 also where images were broken, 2 where the call was, 130
-        where it was interrupted.
+        The exit status: 0, also if images could not be read; 2 for invalid arguments;
+        130 if interrupted.
     """
     try:
         _run(_parser().parse_args(arguments))
@@ -56,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
         "source",
         nargs="?",
         help="a folder, a cloud prefix such as s3://bucket/folder, or a quoted glob;"
-        f" without it, images are drawn into {_SAMPLES}/",
+        f" by default, sample images are drawn into {_SAMPLES}/",
     )
     parser.add_argument(
         "-p",
@@ -77,12 +77,12 @@ def _parser() -> argparse.ArgumentParser:
         "--report",
         type=Path,
         metavar="FILE",
-        help="write a page of pictures and properties to FILE, which is HTML",
+        help="write a report of pictures and properties to FILE: .html",
     )
     parser.add_argument(
         "--progress",
         action=argparse.BooleanOptionalAction,
-        help="show a progress bar, or none (on a terminal, for more than a second of work)",
+        help="show a progress bar (by default on a terminal, after a second of work)",
     )
     return parser
 
@@ -102,10 +102,10 @@ def _run(options: argparse.Namespace) -> None:
     frame = extraction.extract(images.collect(), "path", properties, progress=options.progress)
     seconds = time.perf_counter() - started
     if frame.is_empty():
-        msg = f"no images in {options.source}: a folder counts files with the suffix of an image"
+        msg = f"no images in {options.source}: only files with the suffix of an image are read"
         raise NotFoundError(msg)
     failed = inspection.errors(frame)
-    _print(frame, failed, seconds)
+    _print_summary(frame, failed, seconds)
     if options.output:
         if options.output.suffix.lower() == ".csv":
             inspection.unnest(frame).write_csv(options.output)
@@ -118,7 +118,7 @@ def _run(options: argparse.Namespace) -> None:
 
 
 def _require_writable(option: str, file: Path, suffixes: Sequence[str]) -> None:
-    """Find out before the work is done."""
+    """Check an output file before any work is done."""
     if file.suffix.lower() not in suffixes:
         msg = f"{option} must end in {' or '.join(suffixes)}, got {file}"
         raise OSError(msg)
@@ -127,7 +127,7 @@ def _require_writable(option: str, file: Path, suffixes: Sequence[str]) -> None:
         raise OSError(msg)
 
 
-def _print(frame: pl.DataFrame, failed: pl.DataFrame, seconds: float) -> None:
+def _print_summary(frame: pl.DataFrame, failed: pl.DataFrame, seconds: float) -> None:
     flat = inspection.unnest(frame).drop("file_size", "error")
     rate = len(frame) / seconds
     images = "1 image" if len(frame) == 1 else f"{len(frame):,} images"

@@ -1,4 +1,4 @@
-"""Small images to try the package on, drawn rather than shipped."""
+"""Small sample images, drawn instead of shipped."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from PIL import ExifTags, Image
 from polars_imgmeta.decoding.opencv import cv2
 
 _HEIGHT, _WIDTH = 240, 320
-_TURNED_RIGHT = 6  # EXIF: the stored rows are the columns as shown, from the right
+_ROTATED_CLOCKWISE = 6  # EXIF: rotate by 90 degrees clockwise
 
 
 def make_samples(folder: Path) -> None:
-    """Draw a dozen images, among them broken ones, into a folder.
+    """Draw a dozen images into a folder, some of them corrupt.
 
     Args:
-        folder: Is created; files of the same names are overwritten.
+        folder: The folder, which is created; files of the same names are overwritten.
     """
     folder.mkdir(parents=True, exist_ok=True)
     noise = np.random.default_rng(0).integers(0, 256, (_HEIGHT, _WIDTH, 3), dtype=np.uint8)
@@ -36,9 +36,9 @@ def make_samples(folder: Path) -> None:
     }
     for name, pixels in pictures.items():
         Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{name}.png")
-    turned = Image.Exif()
-    turned[ExifTags.Base.Orientation] = _TURNED_RIGHT
-    Image.fromarray(pictures["dawn"].astype(np.uint8)).save(folder / "portrait.jpg", exif=turned)
+    rotated = Image.Exif()
+    rotated[ExifTags.Base.Orientation] = _ROTATED_CLOCKWISE
+    Image.fromarray(pictures["dawn"].astype(np.uint8)).save(folder / "portrait.jpg", exif=rotated)
     whole = (folder / "noise.png").read_bytes()
     (folder / "truncated.png").write_bytes(whole[: len(whole) // 2])
     (folder / "notes.jpg").write_text("Not an image, whatever the name says.\n")
@@ -51,6 +51,6 @@ def _grey(values: NDArray[np.integer[Any]]) -> NDArray[np.integer[Any]]:
 
 def _blurred(pixels: NDArray[np.uint8], radius: int) -> NDArray[np.uint8]:
     blurred = np.asarray(cv2.GaussianBlur(pixels, (0, 0), radius), np.float64)
-    least, most = blurred.min(), blurred.max()
-    stretched: NDArray[np.float64] = (blurred - least) * 255 / (most - least)
+    minimum, maximum = blurred.min(), blurred.max()
+    stretched: NDArray[np.float64] = (blurred - minimum) * 255 / (maximum - minimum)
     return stretched.astype(np.uint8)

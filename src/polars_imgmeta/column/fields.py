@@ -1,7 +1,8 @@
-"""What a name in a call means: a property, or a column of the user's own."""
+"""Names in a call, resolved to a property or to a column of the user."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal, TypeAlias
@@ -10,11 +11,12 @@ import polars as pl
 
 from polars_imgmeta.catalogue.registry import CATALOGUE, Property
 from polars_imgmeta.column import structs
+from polars_imgmeta.column.binning import Limits
 from polars_imgmeta.exceptions import ColumnError, hint
 
 Kind: TypeAlias = Literal["number", "time", "word"]
 
-# What makes a number of other things.
+# Methods that turn values of other dtypes into numbers.
 _DRAWABLE: Final[dict[type[pl.DataType], str]] = {
     pl.Duration: "dt.total_seconds()",
     pl.Time: "dt.hour()",
@@ -26,13 +28,13 @@ _DRAWABLE: Final[dict[type[pl.DataType], str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Quantity:
-    """Something of each row that can be cut, counted or drawn.
+    """A value of each row that can be binned, counted or drawn.
 
     Attributes:
-        name: What the caller called it.
+        name: The name that the caller gave.
         dtype: The dtype of its values.
-        values: The expression that gives them.
-        row: Its row of the catalogue, or None for a column of the user's.
+        values: The expression for its values.
+        row: Its row of the catalogue, or None for a column of the user.
         column: The auto-extracted column that holds it, or None.
     """
 
@@ -44,12 +46,12 @@ class Quantity:
 
     @property
     def numeric(self) -> bool:
-        """Whether it has numbers, or nothing at all."""
+        """Whether its values are numbers, or all null."""
         return self.dtype.is_numeric() or self.dtype == pl.Null
 
     @property
     def kind(self) -> Kind | None:
-        """Which of the three kinds that can be drawn it is, if any."""
+        """How it is drawn; None where it cannot be."""
         if self.numeric:
             return "number"
         if isinstance(self.dtype, pl.Date | pl.Datetime):
@@ -57,20 +59,30 @@ class Quantity:
         words = (pl.String, pl.Categorical, pl.Enum, pl.Boolean)
         return "word" if isinstance(self.dtype, words) else None
 
+    @property
+    def limits(self) -> Limits:
+        """The minimum and maximum of its values; infinite for a column of the user."""
+        return limits_of(self.row) if self.row else (-math.inf, math.inf)
+
+
+def limits_of(row: Property) -> Limits:
+    """Return the minimum and maximum of a property, infinite without one."""
+    return row.minimum, math.inf if row.maximum is None else row.maximum
+
 
 def find_quantity(
     schema: Mapping[str, pl.DataType], name: object, column: str | None, *, argument: str
 ) -> Quantity:
-    """Return what a name means in a frame.
+    """Resolve a name in a frame.
 
     Args:
         schema: The schema of the frame.
         name: The name of a property or a column.
         column: The auto-extracted column that the caller named, or None.
-        argument: What the caller's argument is called, for messages.
+        argument: The name of the caller's argument, for messages.
 
     Raises:
-        ColumnError: If it is neither, or not clear which of several.
+        ColumnError: If it is neither, or ambiguous.
     """
     if not isinstance(name, str):
         spelled = str(name) if isinstance(name, pl.Expr) else repr(name)
@@ -110,10 +122,10 @@ def find_quantity(
 def find_number(
     schema: Mapping[str, pl.DataType], name: object, column: str | None, *, argument: str
 ) -> Quantity:
-    """Return what a name means, if that has numbers.
+    """Resolve a name to something numeric.
 
     Raises:
-        ColumnError: If it has none, or as for `find_quantity`.
+        ColumnError: If its values are no numbers, or as for `find_quantity`.
     """
     quantity = find_quantity(schema, name, column, argument=argument)
     if not quantity.numeric:
@@ -125,7 +137,7 @@ def find_number(
 def find_drawable(
     schema: Mapping[str, pl.DataType], name: object, column: str | None, argument: str
 ) -> Quantity:
-    """Return what a name means, if it can be drawn.
+    """Resolve a name to something that can be drawn.
 
     Raises:
         ColumnError: If it cannot, or as for `find_quantity`.
@@ -149,22 +161,22 @@ def match_quantities(
     *,
     every: bool,
 ) -> tuple[dict[str, Quantity], dict[str, Quantity], list[str]]:
-    """Find what one frame has in another one, to compare them.
+    """Find the quantities of one frame in another one, to compare them.
 
     Args:
         schema: The schema of the other frame, given as `against`.
-        found: What the one has.
-        column: The auto-extracted column of the one, if it was named.
-        every: Whether `found` is all there is, of which some may be missing here.
+        found: The quantities of the first frame.
+        column: The auto-extracted column of the first frame, if it was named.
+        every: Whether `found` are all properties, of which the other frame may lack some.
 
     Returns:
-        What both have, of the one and of the other, and the names of what is in
-        one of them alone.
+        The quantities of the first frame that the other one has, those of the other frame,
+        and the names of those in only one of them.
 
     Raises:
-        ColumnError: If something that was named is missing, or of another kind.
+        ColumnError: If a quantity that was named is missing, or of another kind.
     """
-    known = _names(schema, _counterpart(schema, column))
+    known = _comparable_names(schema, _counterpart(schema, column))
     single = [one.name for one in found.values() if one.name not in known]
     if single and (not every or len(single) == len(found)):
         listing = structs.listing(dict.fromkeys(known))
@@ -177,7 +189,7 @@ def match_quantities(
         others[key] = find_drawable(schema, one.name, holder, "against")
         if one.kind != others[key].kind:
             msg = (
-                f"{one.name!r} must be of like dtypes in both frames, got {one.dtype} and"
+                f"{one.name!r} must have comparable dtypes in both frames, got {one.dtype} and"
                 f" {others[key].dtype}"
             )
             raise ColumnError(msg)
@@ -188,7 +200,7 @@ def match_quantities(
 
 
 def _counterpart(schema: Mapping[str, pl.DataType], column: str | None) -> str | None:
-    """The auto-extracted column to compare with one of another frame."""
+    """Return the auto-extracted column to compare with one of another frame."""
     found = structs.find(schema)
     if column is None or column in found or not found:
         return column if column in found else None
@@ -201,8 +213,8 @@ def _counterpart(schema: Mapping[str, pl.DataType], column: str | None) -> str |
     raise ColumnError(msg)
 
 
-def _names(schema: Mapping[str, pl.DataType], column: str | None) -> list[str]:
-    """The properties of an auto-extracted column, or of all, and the other columns."""
+def _comparable_names(schema: Mapping[str, pl.DataType], column: str | None) -> list[str]:
+    """List the properties of one auto-extracted column, or of all, and the other columns."""
     found = structs.find(schema)
     known = [name for key, one in found.items() if column in {key, None} for name in one.properties]
     return list(dict.fromkeys([*known, *(key for key in schema if key not in found)]))

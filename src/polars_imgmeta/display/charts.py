@@ -1,8 +1,8 @@
-"""Altair charts of what is counted already; the only module that knows Altair.
+"""Altair charts of aggregated data; the only module that imports Altair.
 
-Fields have names of ours, because Altair reads more into a name such as `a:b` or
-`a.b`; what the user calls them is in titles, which are plain text. Nothing is set
-with `configure`, because charts that are configured cannot be joined to others.
+Fields have fixed names, because Altair interprets names such as `a:b` or `a.b`; the
+user's names are in titles, which are plain text. Nothing is set with `configure`,
+because configured charts cannot be joined to others.
 """
 
 from __future__ import annotations
@@ -15,34 +15,36 @@ import altair as alt
 import polars as pl
 
 from polars_imgmeta.column.binning import Bins
-from polars_imgmeta.display.aggregation import Axis, greatest, in_common, whole_ticks
+from polars_imgmeta.display.aggregation import Axis, in_common, maximum_of, whole_ticks
 from polars_imgmeta.display.formatting import AUTO_EXTRACTED_COLOURS
 
 Distribution: TypeAlias = alt.Chart | alt.LayerChart
 _Part = TypeVar("_Part")
 
 PURPLE: Final = AUTO_EXTRACTED_COLOURS[0]
-"""What is auto-extracted. Its contrast is 5.7 on white and 3.3 on near-black."""
+"""The colour of auto-extracted values. Its contrast is 5.7 on white, 3.3 on near-black."""
 _ORANGE: Final = "#e8710a"
 _GREY: Final = "#5b6478"
 _QUIET: Final = "#6b7280"
-_CELLS: Final = ["#d6c2f7", PURPLE, "#2a0a57"]
-# Single points need to stand out more.
-_POINTS: Final = ["#b794f6", PURPLE, "#2a0a57"]
+_HEAT_COLOURS: Final = ["#d6c2f7", PURPLE, "#2a0a57"]
+# Single points need more contrast.
+_POINT_COLOURS: Final = ["#b794f6", PURPLE, "#2a0a57"]
 
 _LARGE: Final = 10_000
+# Ticks of a narrower range would have the same six digits.
+_ABBREVIATED: Final = 1e-4
 _SKEWED: Final = 100
-# How many points there may be for them to be this large, in square pixels.
-_DOTS: Final = {300: 60, 2_000: 30, 10_000: 14}
+# The size of points in square pixels, by their maximum number.
+_POINT_SIZES: Final = {300: 60, 2_000: 30, 10_000: 14}
 
 _TAG: Final = r"<([/!?A-Za-z])"
 _NO_TAG: Final = "<\N{WORD JOINER}"
 
 
 def disarm(part: _Part) -> _Part:
-    """Break what reads as a tag, in every text of a chart, with an unseen character.
+    """Break HTML tags in every text of a chart with an invisible character.
 
-    Altair saves a chart as it is within `<script>`, which a file's name could close.
+    Altair saves charts unescaped within `<script>`, which the name of a file could close.
     """
     value: Any = part
     if isinstance(value, str):
@@ -54,12 +56,12 @@ def disarm(part: _Part) -> _Part:
     elif isinstance(value, dict):
         value = {key: disarm(one) for key, one in value.items()}
     elif isinstance(value, alt.SchemaBase):
-        value._kwds.update(disarm(value._kwds))  # noqa: SLF001 - the only way to all of it
+        value._kwds.update(disarm(value._kwds))  # noqa: SLF001 - there is no public access to all
     return cast("_Part", value)
 
 
 def title(text: str, lines: Sequence[str] = (), **options: Any) -> alt.TitleParams:  # noqa: ANN401 - Altair's
-    """Make a title at the left, with quieter lines below it."""
+    """Make a left-aligned title, with less prominent lines below it."""
     if lines:
         options |= {"subtitle": list(lines), "subtitleColor": _QUIET}
     return alt.TitleParams(text, anchor="start", fontSize=13, fontWeight=600, **options)
@@ -73,55 +75,61 @@ def distribution(
     pair: bool,
     heading: tuple[str, Sequence[str]] | None,
 ) -> Distribution:
-    """Draw how many images have which values.
+    """Draw a histogram or bar chart.
 
     Args:
         counts: A row for each bin: its `start` and `end`, or the word `bin`, with
-            `group`, `images` and `share`.
-        axis: What is counted.
-        groups: The groups in order, whose shares are drawn; without any, images.
+            `group`, `images` and `fraction`.
+        axis: The binned values.
+        groups: The groups in order; without any, numbers of images are drawn instead of
+            fractions of the groups.
         pair: Whether the groups are two data sets that are compared.
-        heading: The title of a chart that stands alone, and lines below it.
+        heading: The title of a single chart, and lines below it.
     """
     common = in_common(counts) if pair else []
-    colour = _colour_of(axis)
+    colour = _axis_colour(axis)
     if heading:
         above = title(heading[0], [*heading[1], *common])
         width, height, x_title = 460, 260, axis.title
     else:
         above = title(axis.quantity.name, common, color=colour, frame="group", offset=8)
         width, height, x_title = 210, 110, axis.unit or ""
-    form = {"format": "%"} if groups else {"format": "~s", **whole_ticks(counts["images"], 0)}
-    sides = alt.Axis(tickCount=4, titleColor=_QUIET, titleFontWeight="normal", **form)
-    field = "share" if groups else "images"
-    # With room above: a label at the very top would push the title up.
-    top = alt.Scale(domain=[0, 1.08 * (greatest(counts[field]) or 1)], nice=False)
-    label = "share of images" if groups else "images"
+    labels = {"format": "%"} if groups else {"format": "~s", **whole_ticks(counts["images"], 0)}
+    sides = alt.Axis(tickCount=4, titleColor=_QUIET, titleFontWeight="normal", **labels)
+    field = "fraction" if groups else "images"
+    # With space above, as a label at the top edge would shift the title.
+    top = alt.Scale(domain=[0, 1.08 * (maximum_of(counts[field]) or 1)], nice=False)
+    label = "fraction of images" if groups else "images"
     y = alt.Y(f"{field}:Q", title=label, stack=None, axis=sides, scale=top)
-    told = [_tooltip("images", "images", ",d"), _tooltip("share", "share", ".1%")]
+    tooltips = [_tooltip("images", "images", ",d"), _tooltip("fraction", "fraction", ".1%")]
     color: alt.Color | alt.ColorValue = alt.ColorValue(colour)
     if groups:
-        told.insert(0, _tooltip("group", "group"))
-        color = _groups(groups, pair=pair)
+        tooltips.insert(0, _tooltip("group", "group"))
+        color = _group_colours(groups, pair=pair)
     view = alt.ViewBackground(stroke=None)
     base = alt.Chart(counts, title=above, view=view, width=width, height=height)
     if axis.bins is None:
-        x = _words(alt.X, "bin", axis, x_title)
-        told.insert(0, _tooltip("bin", axis.quantity.name))
-        words: alt.Chart = base.mark_bar().encode(x=x, y=y, color=color, tooltip=told)
+        x = _word_channel(alt.X, "bin", axis, x_title)
+        tooltips.insert(0, _tooltip("bin", axis.quantity.name))
+        words: alt.Chart = base.mark_bar().encode(x=x, y=y, color=color, tooltip=tooltips)
         if groups:
             words = words.encode(xOffset=alt.XOffset("group:N", sort=list(groups)))
         return words
-    x = _placed(alt.X, "start", axis, x_title, grid=False)
+    x = _binned_channel(alt.X, "start", axis, x_title, grid=False)
     bars: alt.Chart = base.mark_rect(x2Offset=-1)
     if groups:
         bars = base.mark_rect(opacity=0.6 / max(len(groups), 2))
     bars = bars.encode(
-        x=x, x2="end:Q", y=y, y2=alt.datum(0), color=color, tooltip=[*_ends("", axis), *told]
+        x=x,
+        x2="end:Q",
+        y=y,
+        y2=alt.datum(0),
+        color=color,
+        tooltip=[*_bin_tooltips("", axis), *tooltips],
     )
     if not groups:
         return bars
-    # Over the bars, which overlap, an outline for each group.
+    # The bars of groups overlap: each group also has an outline.
     last = counts.filter(pl.col("end") == axis.bins.edges[-1])
     closed = pl.concat([counts, last.with_columns(start="end")])
     outline = alt.Chart(closed).mark_line(interpolate="step-after", strokeWidth=1.5)
@@ -132,7 +140,7 @@ def distribution(
 
 
 def grid(charts: Sequence[Distribution], text: str, lines: Sequence[str]) -> alt.ConcatChart:
-    """Put charts side by side, three in a row."""
+    """Arrange charts in rows of three."""
     chart = alt.concat(*charts, columns=3, spacing=24, title=title(text, lines, offset=14))
     shared: alt.ConcatChart = chart.resolve_scale(color="shared")
     return shared
@@ -146,78 +154,78 @@ def points(
     Args:
         rows: `x`, `y` and, for words, `spread`, from 0 to 1; `color`, `locator` and
             `image` where there are any.
-        x: What is to the right.
-        y: What is up.
-        color: What the colours show.
-        named: What the user calls the locator.
+        x: The horizontal axis.
+        y: The vertical axis.
+        color: The values that the colours show.
+        named: The name of the locator column.
     """
     extracted = x.quantity.row or y.quantity.row
     spread = alt.Scale(domain=[-0.2, 1.2])
-    told = [_tooltip("locator", named)] if named else []
-    told += [_told("x", x), _told("y", y)]
+    tooltips = [_tooltip("locator", named)] if named else []
+    tooltips += [_value_tooltip("x", x), _value_tooltip("y", y)]
     encoding: dict[str, Any] = {}
     for channel, key, axis in ((alt.X, "x", x), (alt.Y, "y", y)):
         if axis.words:
-            encoding[key] = _words(channel, key, axis, axis.title)
+            encoding[key] = _word_channel(channel, key, axis, axis.title)
         else:
-            encoding[key] = _placed(channel, key, axis, axis.title, grid=True)
+            encoding[key] = _binned_channel(channel, key, axis, axis.title, grid=True)
     if x.words:
         encoding["xOffset"] = alt.XOffset("spread:Q", scale=spread)
     if y.words:
         encoding["yOffset"] = alt.YOffset("spread:Q", scale=spread)
     encoding["color"] = alt.value(PURPLE if extracted else _GREY)
-    if color and len(rows):  # A scale of no times would be of NaN.
-        encoding["color"] = _coloured(color, color.title, _POINTS)
-        told.append(_told("color", color))
-    size = next(size for most, size in _DOTS.items() if len(rows) <= most)
-    marks = _square(rows).mark_circle(size=size, opacity=0.75)
-    chart: alt.Chart = marks.encode(**encoding, tooltip=[*told, *_image(rows)])
+    if color and len(rows):  # an empty scale of times would end at NaN
+        encoding["color"] = _colour_channel(color, color.title, _POINT_COLOURS)
+        tooltips.append(_value_tooltip("color", color))
+    size = next(size for most, size in _POINT_SIZES.items() if len(rows) <= most)
+    marks = _square_chart(rows).mark_circle(size=size, opacity=0.75)
+    chart: alt.Chart = marks.encode(**encoding, tooltip=[*tooltips, *_picture_tooltip(rows)])
     return chart
 
 
-def heat(cells: pl.DataFrame, x: Axis, y: Axis, color: Axis | None) -> alt.Chart:
-    """Draw a cell for each row.
+def heat(pairs: pl.DataFrame, x: Axis, y: Axis, color: Axis | None) -> alt.Chart:
+    """Draw a rectangle for each row.
 
     Args:
-        cells: `x` and `x_end`, or a word; the same for y; `images`, and `color` and
+        pairs: `x` and `x_end`, or a word; the same for y; `images`, and `color` and
             `image` where there are any.
-        x: What is to the right.
-        y: What is up.
-        color: What the colours show the mean of; otherwise they show images.
+        x: The horizontal axis.
+        y: The vertical axis.
+        color: The values whose mean the colours show; otherwise they show images.
     """
     encoding: dict[str, Any] = {}
-    told: list[alt.Tooltip] = []
+    tooltips: list[alt.Tooltip] = []
     for channel, key, axis in ((alt.X, "x", x), (alt.Y, "y", y)):
         if axis.bins:
-            encoding[key] = _placed(channel, key, axis, axis.title, grid=False)
+            encoding[key] = _binned_channel(channel, key, axis, axis.title, grid=False)
             encoding[f"{key}2"] = f"{key}_end:Q"
-            told += _ends(key, axis)
+            tooltips += _bin_tooltips(key, axis)
         else:
-            encoding[key] = _words(channel, key, axis, axis.title)
-            told.append(_told(key, axis))
-    told.append(_tooltip("images", "images", ",d"))
+            encoding[key] = _word_channel(channel, key, axis, axis.title)
+            tooltips.append(_value_tooltip(key, axis))
+    tooltips.append(_tooltip("images", "images", ",d"))
     if color:
-        encoding["color"] = _coloured(color, f"mean {color.title}", _CELLS)
-        told.append(_told("color", color, f"mean {color.title}"))
+        encoding["color"] = _colour_channel(color, f"mean {color.title}", _HEAT_COLOURS)
+        tooltips.append(_value_tooltip("color", color, f"mean {color.title}"))
     else:
-        skewed = greatest(cells["images"]) > _SKEWED
-        scale = alt.Scale(range=_CELLS, type="log" if skewed else "linear")
-        whole = alt.Legend(title="images", **whole_ticks(cells["images"], 1))
+        skewed = maximum_of(pairs["images"]) > _SKEWED
+        scale = alt.Scale(range=_HEAT_COLOURS, type="log" if skewed else "linear")
+        whole = alt.Legend(title="images", **whole_ticks(pairs["images"], 1))
         encoding["color"] = alt.Color("images:Q", scale=scale, legend=whole)
-    marks = _square(cells).mark_rect()
-    chart: alt.Chart = marks.encode(**encoding, tooltip=[*told, *_image(cells)])
+    marks = _square_chart(pairs).mark_rect()
+    chart: alt.Chart = marks.encode(**encoding, tooltip=[*tooltips, *_picture_tooltip(pairs)])
     return chart
 
 
-def _square(rows: pl.DataFrame) -> alt.Chart:
+def _square_chart(rows: pl.DataFrame) -> alt.Chart:
     return alt.Chart(rows, view=alt.ViewBackground(stroke=None), width=460, height=340)
 
 
-def _colour_of(axis: Axis) -> str:
+def _axis_colour(axis: Axis) -> str:
     return PURPLE if axis.quantity.row else _GREY
 
 
-def _groups(groups: Sequence[str], *, pair: bool) -> alt.Color:
+def _group_colours(groups: Sequence[str], *, pair: bool) -> alt.Color:
     legend = alt.Legend(
         orient="top", title=None, symbolType="square", symbolOpacity=1, labelLimit=250
     )
@@ -227,9 +235,9 @@ def _groups(groups: Sequence[str], *, pair: bool) -> alt.Color:
     return alt.Color("group:N", scale=scale, legend=legend)
 
 
-def _coloured(color: Axis, named: str, ramp: list[str]) -> alt.Color:
+def _colour_channel(color: Axis, named: str, ramp: list[str]) -> alt.Color:
     legend = alt.Legend(
-        title=named, titleLimit=300, titleColor=_colour_of(color), gradientOpacity=1
+        title=named, titleLimit=300, titleColor=_axis_colour(color), gradientOpacity=1
     )
     if color.words:
         legend = alt.Legend(title=named, titleLimit=300, symbolOpacity=1, labelLimit=250)
@@ -241,38 +249,39 @@ def _coloured(color: Axis, named: str, ramp: list[str]) -> alt.Color:
     return alt.Color("color:T" if time else "color:Q", scale=scale, legend=legend)
 
 
-def _placed(channel: Any, key: str, axis: Axis, named: str, *, grid: bool) -> Any:  # noqa: ANN401 - X or Y
-    """A position from the first edge of the bins to the last."""
+def _binned_channel(channel: Any, key: str, axis: Axis, named: str, *, grid: bool) -> Any:  # noqa: ANN401 - X or Y
+    """Encode numbers or times on an axis from the first edge to the last."""
     bins = axis.bins or Bins((0, 1))
     domain = [bins.edges[0], bins.edges[-1]]
-    side: dict[str, Any] = {"titleColor": _colour_of(axis), "titleLimit": 400, "grid": grid}
+    side: dict[str, Any] = {"titleColor": _axis_colour(axis), "titleLimit": 400, "grid": grid}
     if axis.quantity.kind == "time":
         scale = alt.Scale(type="utc", domain=domain, nice=False)
         return channel(f"{key}:T", title=named, scale=scale, axis=alt.Axis(tickCount=5, **side))
     scale = alt.Scale(type="log" if bins.log else "linear", domain=domain, nice=False, zero=False)
-    if bins.log or bins.edges[-1] >= _LARGE:
-        # 10k and 1M, yet never 10m for a hundredth.
-        side["format"] = "~s" if bins.edges[0] >= 1 else "~g"
+    first, last = bins.edges[0], bins.edges[-1]
+    if bins.log or (last >= _LARGE and last - first >= _ABBREVIATED * last):
+        # 10k and 1M, but never 10m for a hundredth.
+        side["format"] = "~s" if first >= 1 else "~g"
     ticks = alt.Axis(tickCount=5, labelOverlap=True, **side)
     return channel(f"{key}:Q", title=named, scale=scale, axis=ticks)
 
 
-def _words(channel: Any, key: str, axis: Axis, named: str) -> Any:  # noqa: ANN401 - X or Y
+def _word_channel(channel: Any, key: str, axis: Axis, named: str) -> Any:  # noqa: ANN401 - X or Y
     angle = -35 if channel is alt.X else 0
     words = list(axis.words)
-    side = alt.Axis(titleColor=_colour_of(axis), titleLimit=400, labelLimit=150, labelAngle=angle)
+    side = alt.Axis(titleColor=_axis_colour(axis), titleLimit=400, labelLimit=150, labelAngle=angle)
     return channel(f"{key}:N", title=named, sort=words, scale=alt.Scale(domain=words), axis=side)
 
 
-def _tooltip(field: str, named: str | None, form: str | None = None) -> alt.Tooltip:
-    # Vega takes these two for a picture to load and for a heading.
+def _tooltip(field: str, named: str | None, number_format: str | None = None) -> alt.Tooltip:
+    # Vega would load the value of one as a picture, and show the other as a heading.
     named = f"column {named!r}" if named in {"image", "title"} else named
-    if form is None:
+    if number_format is None:
         return alt.Tooltip(f"{field}:N", title=named)
-    return alt.Tooltip(f"{field}:Q", title=named, format=form)
+    return alt.Tooltip(f"{field}:Q", title=named, format=number_format)
 
 
-def _told(key: str, axis: Axis, named: str | None = None) -> alt.Tooltip:
+def _value_tooltip(key: str, axis: Axis, named: str | None = None) -> alt.Tooltip:
     named = named or axis.title
     if axis.words:
         return _tooltip(key, named)
@@ -281,20 +290,20 @@ def _told(key: str, axis: Axis, named: str | None = None) -> alt.Tooltip:
     return _tooltip(key, named, ",d" if axis.quantity.dtype.is_integer() else ",.4~r")
 
 
-def _ends(key: str, axis: Axis) -> list[alt.Tooltip]:
-    """The two ends of a bin, of the only axis or of one of two."""
+def _bin_tooltips(key: str, axis: Axis) -> list[alt.Tooltip]:
+    """Return tooltips of both ends of a bin, on the only axis or on one of two."""
     fields = (key, f"{key}_end") if key else ("start", "end")
     prefix = f"{axis.quantity.name} " if key else ""
     if axis.quantity.kind == "time":
-        fields, form = (f"{fields[0]}_text", f"{fields[1]}_text"), None
+        fields, number_format = (f"{fields[0]}_text", f"{fields[1]}_text"), None
     else:
-        form = ",.6~r"
+        number_format = ",.6~r"
     return [
-        _tooltip(field, f"{prefix}{word}", form)
+        _tooltip(field, f"{prefix}{word}", number_format)
         for field, word in zip(fields, ("from", "to"), strict=True)
     ]
 
 
-def _image(rows: pl.DataFrame) -> list[alt.Tooltip]:
-    """The picture: Vega shows one for a field of this very name."""
+def _picture_tooltip(rows: pl.DataFrame) -> list[alt.Tooltip]:
+    """Return the picture, which Vega shows for a field of exactly this name."""
     return [alt.Tooltip("image:N")] if "image" in rows.columns else []

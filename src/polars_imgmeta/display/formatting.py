@@ -1,8 +1,7 @@
-"""Values as text, for pages that people read, whatever a column holds.
+"""Values of any dtype as one short line of printable text.
 
-A value is data: it may be long, nested, binary, or spelled so as to look like
-something else. Here it becomes one line of printable text. Markup is not a concern
-of this module: who puts text into a page escapes it there.
+Values may be long, nested, binary, or contain characters that disguise them. Markup is
+not escaped here, but where text is put into a page.
 """
 
 from __future__ import annotations
@@ -14,15 +13,17 @@ from collections.abc import Mapping, Sequence
 from polars_imgmeta.io.redaction import parse_url, redact
 
 AUTO_EXTRACTED_COLOURS = ("#7c3aed", "#c4b5fd")
-"""The purple of auto-extracted values, on light and on dark ground."""
+"""The purple of auto-extracted values, on light and on dark backgrounds."""
 
 _LONGEST = 300
 _MOST_ITEMS = 8
 _SHOWN_BYTES = 8
 _DEEPEST = 4
-# What has no glyph, and what turns the direction of the text around it.
-_UNSEEN = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\u061c\\u200e\\u200f\\u2028-\\u202e\\u2066-\\u2069]")
-# With a drive, or of a server.
+# Characters without a glyph, and those that change the direction of text.
+_INVISIBLE = re.compile(
+    "[\\x00-\\x1f\\x7f-\\x9f\\u061c\\u200e\\u200f\\u2028-\\u202e\\u2066-\\u2069]"
+)
+# With a drive or a server name.
 _WINDOWS_PATH = re.compile(r"[A-Za-z]:[\\/]|\\\\")
 
 
@@ -30,7 +31,7 @@ def text_of(value: object) -> str:
     r"""Return a value as one short line.
 
     Args:
-        value: Of any type that Polars gives out.
+        value: Of any type that Polars returns.
 
     Examples:
         >>> text_of([1, None, {"a": b"\x89PNG", "b": [0.5] * 20}])
@@ -38,12 +39,12 @@ def text_of(value: object) -> str:
         >>> text_of("a\nb\u202egpj.exe")
         'a↵b\\u202egpj.exe'
     """
-    text = _UNSEEN.sub(_spell, _plain(value, 0))
+    text = _INVISIBLE.sub(_escape, _format_any(value, 0))
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
 
 
 def locator_text(locator: object) -> str:
-    """Return what locates an image, or is one, as one short line without secrets.
+    """Return a locator as one short line without credentials.
 
     Examples:
         >>> locator_text({"bytes": None, "path": "photos/a.jpg"}), locator_text(b"abc")
@@ -55,9 +56,9 @@ def locator_text(locator: object) -> str:
 
 
 def base_name(locator: object) -> str:
-    r"""Return the name of the file that a locator ends in, as one short line.
+    r"""Return the file name of a locator as one short line.
 
-    A backslash divides only what is a path of Windows; elsewhere names may hold it.
+    A backslash is a separator only in Windows paths; elsewhere it is part of a name.
 
     Examples:
         >>> base_name(r"photos/a\b.jpg"), base_name(r"C:\photos\a.jpg")
@@ -78,11 +79,11 @@ def base_name(locator: object) -> str:
     return text_of(parts[-1] if parts else locator)
 
 
-def _spell(unseen: re.Match[str]) -> str:
-    return "↵" if unseen[0] == "\n" else f"\\u{ord(unseen[0]):04x}"
+def _escape(invisible: re.Match[str]) -> str:
+    return "↵" if invisible[0] == "\n" else f"\\u{ord(invisible[0]):04x}"
 
 
-def _plain(value: object, depth: int) -> str:
+def _format_any(value: object, depth: int) -> str:
     match value:
         case None:
             text = "null"
@@ -99,19 +100,19 @@ def _plain(value: object, depth: int) -> str:
             text = value.isoformat()
         case Mapping():
             first = list(value.items())[:_MOST_ITEMS]
-            items = [f"{key}: {_nested(item, depth)}" for key, item in first]
-            text = "{" + ", ".join(items + _rest(value)) + "}"
+            items = [f"{key}: {_format_nested(item, depth)}" for key, item in first]
+            text = "{" + ", ".join(items + _remainder(value)) + "}"
         case list() | tuple():
-            items = [_nested(item, depth) for item in value[:_MOST_ITEMS]]
-            text = "[" + ", ".join(items + _rest(value)) + "]"
+            items = [_format_nested(item, depth) for item in value[:_MOST_ITEMS]]
+            text = "[" + ", ".join(items + _remainder(value)) + "]"
         case _:
             text = str(value)
     return text
 
 
-def _nested(value: object, depth: int) -> str:
-    return _plain(value, depth + 1) if depth < _DEEPEST else "…"
+def _format_nested(value: object, depth: int) -> str:
+    return _format_any(value, depth + 1) if depth < _DEEPEST else "…"
 
 
-def _rest(items: Sequence[object] | Mapping[str, object]) -> list[str]:
+def _remainder(items: Sequence[object] | Mapping[str, object]) -> list[str]:
     return [f"{len(items) - _MOST_ITEMS} more"] if len(items) > _MOST_ITEMS else []

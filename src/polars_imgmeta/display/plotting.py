@@ -1,4 +1,4 @@
-"""The verb that draws: what is drawn is chosen and aggregated here, by Polars."""
+"""The verb that draws charts of properties."""
 
 from __future__ import annotations
 
@@ -11,14 +11,16 @@ import polars as pl
 
 from polars_imgmeta.column import structs
 from polars_imgmeta.column.fields import Quantity, find_drawable, match_quantities
-from polars_imgmeta.display import aggregation, thumbnails
+from polars_imgmeta.display import aggregation
 from polars_imgmeta.display.aggregation import Axis
+from polars_imgmeta.display.locator_lookup import LocatorLookup
+from polars_imgmeta.display.thumbnails import add_thumbnails
 from polars_imgmeta.exceptions import ColumnError
 from polars_imgmeta.measuring.options import Reading, ReadOptions, takes
 from polars_imgmeta.typing import Frame
 
 if TYPE_CHECKING:
-    # At run time only where it is needed: it is of an extra.
+    # At run time it is imported on use, as it belongs to an extra.
     import altair as alt
 
 _MOST_POINTS: Final = 5_000
@@ -41,45 +43,46 @@ def plot(
 ) -> alt.Chart | alt.LayerChart | alt.ConcatChart:
     """Draw properties: distributions, one against another, or two data sets.
 
-    What is drawn depends on what is given:
+    The arguments decide what is drawn:
 
-    - nothing but the frame: the distribution of every property
-    - `x`: the distribution of that, or of several
-    - `x` and `y`: a point for each image, whose picture is shown when the mouse is
-      over it; for more than 5,000 images, a heat map of how many there are
-    - `against`: distributions of two data sets over each other, as shares of each
-    - `color`: a third property or column to colour points by, or groups whose
-      distributions are drawn over each other
+    - only the frame: the distribution of every property
+    - `x`: the distribution of one property or column, or of several
+    - `x` and `y`: a point for each image, whose picture is shown on hover; for more
+      than 5,000 images, a heat map of their number
+    - `against`: overlaid distributions of two data sets, as fractions of each
+    - `color`: a third property or column that colours points, or groups with
+      overlaid distributions
 
-    Polars bins and counts, so that charts stay small however large the frame is.
+    Polars bins and aggregates, so that charts stay small however large the frame is.
     Rows with an error and rows without a value are left out; the title counts
-    them. What is auto-extracted is purple.
+    them. Auto-extracted properties are purple.
 
     Args:
-        frame: The frame. A lazy one is collected, once, as far as it is drawn.
+        frame: The frame. Of a lazy one, the values that are drawn are collected once,
+            and then the locators of the pictures.
         x: A property or a column of your own: numbers, times or words. Of words,
-            the 20 most frequent are told apart.
+            the 20 most frequent are shown, and the others as one.
         y: A second one.
-        color: A third one. Of words, the 9 most frequent are told apart. Groups of
-            numbers or times are up to 5 ranges of about as many rows each. A heat
-            map has the mean of numbers; words are drawn as points of a random
-            sample of 5,000 rows, always the same.
-        against: Another frame to compare distributions with; of what both have, unless
-            `x` says of what.
-        names: What the frame and the other one are called.
-        pictures: How many pictures a chart holds at most; of more points, every
+        color: A third one. Of words, the 9 most frequent are shown, and the others
+            as one. Groups of numbers or times are up to 5 ranges of about as many
+            rows each. A heat map shows the mean of numbers; with words, points of a
+            random sample of 5,000 rows, always the same, are drawn instead.
+        against: Another frame to compare distributions with: of `x`, or else of the
+            properties that both frames have.
+        names: The names of the frame and of the other one.
+        pictures: The maximum number of pictures in a chart; of more points, every
             second, third and so on has one. They take about 3 kB each.
         column: The auto-extracted column; may be left out where there is one.
         locator: The locator column, where the one on record was renamed.
         options: See `ReadOptions`.
 
     Returns:
-        An Altair chart, which can be changed, joined and saved like any other.
+        An Altair chart, to be changed, joined and saved like any other.
 
     Raises:
         ImportError: If the extra `plot` is not installed.
-        ColumnError: If a name is neither a property nor a column, or not clear.
-        ValueError: If options do not go together.
+        ColumnError: If a name is neither a property nor a column, or ambiguous.
+        ValueError: If arguments exclude each other.
 
     Examples:
         >>> df = im.scan_images("photos").imgmeta.extract("path").collect()
@@ -88,7 +91,7 @@ def plot(
         '9 images'
     """
     schema = structs.schema_of(frame)
-    _require_options((x, y, color, against), names, pictures)
+    _require_compatible((x, y, color, against), names, pictures)
     _require_altair()
     reading = Reading.of(ReadOptions, options)
     if isinstance(x, str) and y is not None:
@@ -98,23 +101,21 @@ def plot(
         }
         if color is not None:
             drawn["color"] = find_drawable(schema, color, column, "color")
-        source, lacking = _source(schema, drawn, column, locator) if pictures else (None, [])
-        rows, left_out = aggregation.collect(frame, drawn, source)
-        left_out += lacking
-        return _relation(
-            rows,
-            drawn,
-            left_out,
-            source,
-            partial(thumbnails.beside, pictures=pictures, reading=reading),
-        )
+        source, lacking = _find_locator(schema, drawn, column, locator) if pictures else (None, [])
+        key = illustrate = None
+        if source is not None:
+            lookup = LocatorLookup(frame, source)
+            key = lookup.key
+            illustrate = partial(add_thumbnails, lookup=lookup, pictures=pictures, reading=reading)
+        rows, left_out = aggregation.collect(frame, drawn, key)
+        return _relation(rows, drawn, [*left_out, *lacking], source, illustrate)
     every = x is None
     if x is None:
         chosen = structs.choose(schema, column)
         x, column = chosen.properties, chosen.column
     wanted = [x] if isinstance(x, str) else list(x)
     found = {
-        f"v{place}": find_drawable(schema, name, column, "x") for place, name in enumerate(wanted)
+        f"v{number}": find_drawable(schema, name, column, "x") for number, name in enumerate(wanted)
     }
     if not found:
         msg = "`x` must name at least one property or column, got none"
@@ -124,11 +125,11 @@ def plot(
             frame, against, found, names, column, alone=isinstance(x, str), every=every
         )
     groups = {} if color is None else {"group": find_drawable(schema, color, column, "color")}
-    rows, left_out = aggregation.collect(frame, {**found, **groups}, None)
+    rows, left_out = aggregation.collect(frame, {**found, **groups})
     words: Sequence[str] = ()
     if groups:
         rows, words = aggregation.group(rows, "group", groups["group"], _MOST_GROUPS)
-    title = (_images(len(rows)), left_out)
+    title = (_count_images(len(rows)), left_out)
     return _distributions(rows, found, title, words, alone=isinstance(x, str))
 
 
@@ -142,14 +143,14 @@ def _comparison(
     alone: bool,
     every: bool,
 ) -> alt.Chart | alt.LayerChart | alt.ConcatChart:
-    """The distributions of two frames over each other."""
+    """Draw overlaid distributions of two frames."""
     schema = against.collect_schema()
     found, others, single = match_quantities(schema, found, column, every=every)
     parts, lines = [], []
     for name, part, quantities in zip(names, (frame, against), (found, others), strict=True):
-        rows, left_out = aggregation.collect(part, quantities, None)
+        rows, left_out = aggregation.collect(part, quantities)
         parts.append(rows.with_columns(group=pl.lit(name)))
-        lines.append(", ".join([f"{name}: {_images(len(rows))}", *left_out]))
+        lines.append(", ".join([f"{name}: {_count_images(len(rows))}", *left_out]))
     lines += [f"not in both: {', '.join(single)}"] if single else []
     title = (" against ".join(names), lines)
     return _distributions(pl.concat(parts), found, title, names, alone=alone, pair=True)
@@ -164,7 +165,7 @@ def _distributions(
     alone: bool,
     pair: bool = False,
 ) -> alt.Chart | alt.LayerChart | alt.ConcatChart:
-    from polars_imgmeta.display import charts  # noqa: PLC0415 - Altair is of an extra
+    from polars_imgmeta.display import charts  # noqa: PLC0415 - Altair belongs to an extra
 
     drawn = []
     for key, quantity in found.items():
@@ -180,45 +181,47 @@ def _relation(
     drawn: dict[str, Quantity],
     left_out: list[str],
     source: str | None,
-    pictured: Callable[[pl.DataFrame], pl.DataFrame],
+    illustrate: Callable[[pl.DataFrame], pl.DataFrame] | None,
 ) -> alt.Chart:
-    """Points or, where they are too many, a heat map."""
-    from polars_imgmeta.display import charts  # noqa: PLC0415 - Altair is of an extra
+    """Draw points or, where they are too many, a heat map."""
+    from polars_imgmeta.display import charts  # noqa: PLC0415 - Altair belongs to an extra
 
-    text = _images(len(rows))
+    text = _count_images(len(rows))
     axes: dict[str, Axis] = {}
     for key in ("x", "y"):
         rows, axes[key] = aggregation.axis_of(rows, key, drawn[key], most_bins=40)
     color = None
     if "color" in drawn:
         if drawn["color"].kind == "word":
-            rows, words = aggregation.tell_apart(rows, "color", drawn["color"], _MOST_GROUPS)
+            rows, words = aggregation.keep_frequent(rows, "color", drawn["color"], _MOST_GROUPS)
             color = Axis(drawn["color"], words=words)
         else:
             color = Axis(drawn["color"])
     x, y = axes["x"], axes["y"]
     crowded = len(rows) > _MOST_POINTS or bool(x.words and y.words)
     if crowded and not (color and color.words):
-        cells = pictured(aggregation.count_cells(rows, x, y))
-        chart = charts.heat(cells, x, y, color)
+        pairs = aggregation.count_pairs(rows, x, y)
+        pairs = illustrate(pairs) if illustrate else pairs
+        chart = charts.heat(pairs, x, y, color)
     else:
         if len(rows) > _MOST_POINTS:
             rows = rows.sample(_MOST_POINTS, seed=0)
             left_out = [f"a sample of {_MOST_POINTS:,} is drawn", *left_out]
         # The golden ratio spreads neighbours evenly.
         spread = pl.int_range(pl.len()) * 0.618_033_988_75 % 1
-        rows = aggregation.spell_times(rows.with_columns(spread=spread), {"x": x, "y": y})
-        chart = charts.points(pictured(rows), x, y, color, source)
+        rows = aggregation.format_times(rows.with_columns(spread=spread), {"x": x, "y": y})
+        points = illustrate(rows) if illustrate else rows
+        chart = charts.points(points, x, y, color, source)
     return charts.disarm(chart.properties(title=charts.title(text, left_out)))
 
 
-def _source(
+def _find_locator(
     schema: Mapping[str, pl.DataType],
     drawn: Mapping[str, Quantity],
     column: str | None,
     locator: str | None,
 ) -> tuple[str | None, list[str]]:
-    """The column that locates the pictures, or why there is none."""
+    """Return the locator column, or the reason why the chart has no pictures."""
     if locator is not None:
         structs.require_locator(schema, locator)
         return locator, []
@@ -230,23 +233,23 @@ def _source(
     try:
         return structs.locator_of(schema, holder, None), []
     except ColumnError:
-        # Pictures are an extra: without the column the chart does without.
+        # Charts are useful without pictures, too.
         name = holder.locator or holder.column.removesuffix(structs.SUFFIX)
         reason = f"is of dtype {schema[name]}" if name in schema else "is not in the frame"
         return None, [f"no pictures: the column {name!r} {reason}"]
 
 
-def _images(count: int) -> str:
+def _count_images(count: int) -> str:
     return f"{count:,} image{'' if count == 1 else 's'}"
 
 
-def _require_options(drawn: tuple[object, ...], names: object, pictures: object) -> None:
-    """Check what goes with what.
+def _require_compatible(drawn: tuple[object, ...], names: object, pictures: object) -> None:
+    """Check which arguments are combined.
 
     Raises:
-        ColumnError: If `x` names nothing.
+        ColumnError: If `x` is neither a name nor several.
         TypeError: If `against` is no frame.
-        ValueError: If something does not.
+        ValueError: If arguments exclude each other, or `names` or `pictures` is invalid.
     """
     x, y, color, against = drawn
     if not isinstance(x, Iterable | None):

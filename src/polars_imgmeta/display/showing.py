@@ -1,4 +1,4 @@
-"""The verb that shows the first rows in a notebook, with their pictures."""
+"""The verb that shows the first rows of a frame with their pictures, in a notebook."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from polars_imgmeta.typing import Frame
 from polars_imgmeta.verbs import inspection
 
 _LIGHT, _DARK = AUTO_EXTRACTED_COLOURS
-# Purple brings its own ground, as nobody tells a cell which theme its notebook has;
-# of the themes that do, the dark ones are met.
+# Purple has its own background, as a notebook may not say whether its theme is dark. The
+# selectors match the dark themes of JupyterLab, VS Code and the PyData documentation.
 _STYLE: Final = f"""
 .imgmeta-show {{ overflow-x: auto; }}
 .imgmeta-show table {{ border-collapse: collapse; }}
@@ -47,25 +47,25 @@ def show(
 ) -> Preview:
     """Show the first rows with their pictures, in a notebook.
 
-    Auto-extracted properties are purple, and tell on hover where they come from.
-    Outside notebooks, the rows are printed as a flat frame.
+    Auto-extracted properties are purple, with their origin as a tooltip. Outside
+    notebooks, the rows are printed as a flat frame.
 
     Args:
-        frame: The frame. Of a lazy one, the first rows alone are computed.
-        rows: How many rows.
+        frame: The frame. Of a lazy one, only the first rows are computed.
+        rows: The number of rows.
         column: The auto-extracted column; may be left out where there is one.
         locator: The locator column, where the one on record was renamed.
         options: See `ReadOptions`.
 
     Returns:
-        What a notebook draws as a table when it is the last value of a cell. The
-        images are read when it does.
+        A preview, which a notebook displays as a table where it is the last value of
+        a cell. The images are read when it is displayed.
 
     Raises:
-        ColumnError: If it is not clear which column is meant, or if the locator
+        ColumnError: If the auto-extracted column is ambiguous, or if the locator
             column is missing.
-        ValueError: If `rows` or `max_pixels` is no positive whole number,
-            or if a storage option is unknown.
+        ValueError: If `rows` or `max_pixels` is not a positive integer, or if a
+            storage option is unknown.
 
     Examples:
         >>> df = im.scan_images("photos").imgmeta.extract("path", ["width", "brightness"])
@@ -85,18 +85,15 @@ def show(
     source = structs.locator_of(schema, existing, locator)
     require_positive("rows", rows)
     head = frame.head(rows).lazy().collect()
-    look = partial(
-        thumbnails.data_uris,
-        reading=Reading.of(ReadOptions, options),
-    )
-    return Preview(head, existing, source, look)
+    make_thumbnails = partial(thumbnails.data_uris, reading=Reading.of(ReadOptions, options))
+    return Preview(head, existing, source, make_thumbnails)
 
 
 class Preview:
-    """The first rows of a frame, to look at: what `show` returns.
+    """The first rows of a frame for display, as `show` returns them.
 
     Attributes:
-        frame: These rows, as they are.
+        frame: These rows.
     """
 
     def __init__(
@@ -104,42 +101,45 @@ class Preview:
         frame: pl.DataFrame,
         existing: Provenance,
         locator: str,
-        look: Callable[[pl.Series], Sequence[str | None]],
+        make_thumbnails: Callable[[pl.Series], Sequence[str | None]],
     ) -> None:
         self.frame = frame
         self._existing = existing
         self._locator = locator
-        self._look = look
+        self._make_thumbnails = make_thumbnails
 
     def __repr__(self) -> str:
         try:
             return repr(inspection.unnest(self.frame, self._existing.column))
-        except ColumnError:  # names of properties are taken
+        except ColumnError:  # other columns have the names of properties
             prefix = f"{self._existing.column}."
             return repr(inspection.unnest(self.frame, self._existing.column, prefix=prefix))
 
     def _repr_html_(self) -> str:
-        """Return the table that notebooks draw."""
+        """Return the table that notebooks display."""
         return self._html
 
     @cached_property
     def _html(self) -> str:
         frame, existing = self.frame, self._existing
         locators = frame[self._locator]
-        pictures = self._look(locators)
+        pictures = self._make_thumbnails(locators)
         own = [name for name in frame.columns if name not in {existing.column, self._locator}]
         values = frame[existing.column].struct.unnest()
-        head = _cell("picture", tag="th") + _cell(self._locator, tag="th")
-        head += "".join(_cell(text_of(name), tag="th") for name in own)
+        head = _format_cell("picture", tag="th") + _format_cell(self._locator, tag="th")
+        head += "".join(_format_cell(text_of(name), tag="th") for name in own)
         for name in existing.properties:
-            head += _cell(name.replace("_", " "), tag="th", title=self._about(name))
+            head += _format_cell(name.replace("_", " "), tag="th", title=self._about(name))
         body = ""
         for index, (locator, picture) in enumerate(zip(locators, pictures, strict=True)):
             failure = values[structs.ERROR][index]
-            body += f"<tr><td>{_image(picture, failure)}</td>{_cell(locator_text(locator))}"
-            body += "".join(_cell(_text(frame[name][index])) for name in own)
+            body += f"<tr><td>{_format_picture(picture, failure)}</td>"
+            body += _format_cell(locator_text(locator))
+            body += "".join(_format_cell(_format_value(frame[name][index])) for name in own)
             for name in existing.properties:
-                body += _cell(_text(values[name][index], digits=4), title=self._about(name))
+                body += _format_cell(
+                    _format_value(values[name][index], digits=4), title=self._about(name)
+                )
             body += "</tr>"
         return (
             f'<div class="imgmeta-show"><style>{_STYLE}</style><table>'
@@ -147,7 +147,7 @@ class Preview:
         )
 
     def _about(self, name: str) -> str:
-        """What the tooltip of a property says."""
+        """Return the tooltip of a property."""
         edition = self._existing.edition or "unknown"
         row = CATALOGUE[name]  # type: ignore[index]
         return (
@@ -156,20 +156,20 @@ class Preview:
         )
 
 
-def _cell(text: str, *, tag: str = "td", title: str | None = None) -> str:
-    """A cell of text; one with a title is auto-extracted."""
+def _format_cell(text: str, *, tag: str = "td", title: str | None = None) -> str:
+    """Return a table cell; one with a title is styled as auto-extracted."""
     auto = "" if title is None else f' class="auto" title="{escape(title)}"'
     scope = ' scope="col"' if tag == "th" else ""
     return f"<{tag}{scope}{auto}><bdi>{escape(text)}</bdi></{tag}>"
 
 
-def _text(value: object, *, digits: int = 6) -> str:
+def _format_value(value: object, *, digits: int = 6) -> str:
     if isinstance(value, pl.Series):
         value = value.to_list()
     return text_of(f"{value:.{digits}g}" if isinstance(value, float) else value)
 
 
-def _image(uri: str | None, failure: str | None) -> str:
+def _format_picture(uri: str | None, failure: str | None) -> str:
     if uri is not None:
         return f'<img src="{escape(uri)}" alt="">'
     return f"<bdi>{escape(text_of(failure or 'no picture'))}</bdi>"

@@ -1,7 +1,7 @@
-"""What a report tells, as data that become JSON.
+"""The content of a report, as data for JSON.
 
-Summary, distributions, extremes and failures are of all rows. The rows themselves,
-which a page shows and filters, may be a sample.
+Summary, distributions, extremes and failures are those of all rows. The rows that the
+page shows and filters may be a sample.
 """
 
 from __future__ import annotations
@@ -17,13 +17,14 @@ from numpy.typing import NDArray
 
 from polars_imgmeta.catalogue.registry import CATALOGUE
 from polars_imgmeta.column import structs
-from polars_imgmeta.column.deduplication import Images, parts_of
+from polars_imgmeta.column.binning import Bins, Limits
+from polars_imgmeta.column.fields import limits_of
 from polars_imgmeta.column.structs import Provenance
 from polars_imgmeta.display import thumbnails
-from polars_imgmeta.display.formatting import base_name, locator_text, text_of
+from polars_imgmeta.display.formatting import text_of
+from polars_imgmeta.display.locator_lookup import LocatorLookup
 from polars_imgmeta.measuring.options import Reading
-from polars_imgmeta.typing import PropertyName
-from polars_imgmeta.verbs import inspection
+from polars_imgmeta.typing import Frame, PropertyName
 
 Json: TypeAlias = dict[str, Any]
 
@@ -38,29 +39,29 @@ EXTREMES: Final[dict[PropertyName, tuple[str, str]]] = {
     "pixel_entropy": ("plainest", "most varied"),
     "symmetry": ("least symmetric", "most symmetric"),
 }
-"""What the images with the least and the greatest values of a property are called."""
+"""The headings of the images with the minimum and the maximum values of a property."""
 
 MOST_COLUMNS: Final = 30
-"""How many of the user's own columns are told."""
+"""The maximum number of the user's own columns in a report."""
 
 _EXTREMES_SHOWN = 5
 _BINS = 40
-# From this ratio of the greatest to the least value on, bins grow with the values.
-_LOGARITHMIC_FROM = 50
 _SAMPLE_SEED = 0
 _THUMBNAIL_SIDE = 192
-# Whole numbers up to here are exact in JavaScript.
-_MOST_EXACT = (1 << 53) - 1
+# JavaScript represents integers up to here exactly.
+_MAX_SAFE_INTEGER = (1 << 53) - 1
+# Names that no column of the user has.
+_KEY, _IMAGE, _ROW = "\0key", "\0image", "\0row"
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which rows a report tells one by one.
+    """Which rows a report shows one by one, and how.
 
     Attributes:
-        sample: How many rows at most, beside the extremes.
-        thumbnails: Whether with their pictures.
-        reading: How they are read.
+        sample: The maximum number of rows, not counting the extremes.
+        thumbnails: Whether their pictures are shown.
+        reading: How images are read.
     """
 
     sample: int
@@ -68,36 +69,58 @@ class Selection:
     reading: Reading
 
 
-def tell(frame: pl.DataFrame, existing: Provenance, locator: str, selection: Selection) -> Json:
-    """Gather what a report tells.
+def report_data(frame: Frame, existing: Provenance, locator: str, selection: Selection) -> Json:
+    """Collect the content of a report.
 
     Args:
-        frame: All rows.
+        frame: The frame. Of a lazy one the values are collected once, and after that the
+            locators of the rows that are shown.
         existing: The auto-extracted column.
-        locator: The column that locates the images.
-        selection: Which rows are told one by one.
+        locator: The locator column.
+        selection: Which rows are shown one by one.
 
     Returns:
-        Plain data, without NaN and infinities, that JSON can hold.
+        Plain data for JSON, without NaN and infinities.
     """
-    properties = frame[existing.column].struct.unnest()
-    parts = parts_of(frame[locator])
-    images = Images(parts)
-    located = images.numbers.is_not_null().arg_true().to_numpy()
-    extremes = _extremes(images.numbers, properties.select(existing.properties))
-    rows = _choose(located, extremes, selection.sample)
-    failures = inspection.errors(frame, existing.column, locator=locator)
-    chosen = frame[rows]
-    own = _own_columns(frame, existing, locator)
+    lookup = LocatorLookup(frame, locator)
+    schema = frame.collect_schema()
+    own = _own_columns(schema, existing, locator)
+    lazy = isinstance(frame, pl.LazyFrame)
+    values = frame.lazy().select(
+        existing.column,
+        *(
+            # Also columns of the user may hold images: collect their text instead.
+            pl.col(name).map_elements(text_of, pl.String)
+            if lazy and _holds_bytes(schema[name])
+            else pl.col(name)
+            for name in own[:MOST_COLUMNS]
+        ),
+        lookup.key.alias(_KEY),
+        lookup.image.alias(_IMAGE),
+    )
+    table = values.collect(engine="streaming")
+    properties = table[existing.column].struct.unnest()
+    located = table[_IMAGE].is_not_null().arg_true().to_numpy()
+    extremes = _find_extremes(table[_IMAGE], properties.select(existing.properties))
+    rows = _choose_rows(located, extremes, selection.sample)
+    errors = properties[structs.ERROR]
+    failed = errors.is_not_null().arg_true()
+    listed = failed.head(selection.sample)
+    keys = table[_KEY].gather(rows)
+    found = lookup.find(
+        pl.concat([keys, table[_KEY].gather(listed)]),
+        pictured=keys if selection.thumbnails else keys.clear(),
+    ).with_columns(pl.col("text", "name").fill_null("null"))
+    shown = found.head(len(rows))
     fields = [_property_field(name, properties[name], rows) for name in existing.properties]
-    fields += [_own_field(frame[name], rows) for name in own[:MOST_COLUMNS]]
-    place = {row: index for index, row in enumerate(rows)}
+    fields += [_own_field(table[name], rows) for name in own[:MOST_COLUMNS]]
+    number_of = {row: number for number, row in enumerate(rows)}
     return {
         "summary": {
-            "rows": len(frame),
+            "rows": len(table),
             "located": len(located),
-            "images": len(images),
-            "failed": len(failures),
+            "images": table[_IMAGE].drop_nulls().n_unique(),
+            "failed": len(failed),
             "uncomputed": _count_uncomputed(properties, existing, located),
             "shown": len(rows),
             "sampled": len(located) > selection.sample,
@@ -110,67 +133,80 @@ def tell(frame: pl.DataFrame, existing: Provenance, locator: str, selection: Sel
             "edition": existing.edition,
         },
         "fields": fields,
-        "locators": [locator_text(value) for value in chosen[locator].to_list()],
-        "names": [base_name(value) for value in chosen[locator].to_list()],
-        "errors": [
-            error and text_of(error) for error in properties[structs.ERROR].gather(rows).to_list()
-        ],
+        "locators": shown["text"].to_list(),
+        "names": shown["name"].to_list(),
+        "errors": [error and text_of(error) for error in errors.gather(rows).to_list()],
         "thumbnails": thumbnails.data_uris(
-            chosen[locator],
-            _THUMBNAIL_SIDE,
-            reading=selection.reading,
+            shown["locator"], _THUMBNAIL_SIDE, reading=selection.reading
         )
         if selection.thumbnails
         else None,
         "extremes": {
-            name: [[place[row] for row in side] for side in sides]
+            name: [[number_of[row] for row in side] for side in sides]
             for name, sides in extremes.items()
         },
-        "failures": _failures(failures, selection.sample),
+        "failures": {
+            "kinds": errors.drop_nulls().str.extract("^([^:]*)").value_counts(sort=True).rows(),
+            "rows": [
+                [text, *map(text_of, error.split(": ", 1))]
+                for text, error in zip(
+                    found["text"][len(rows) :], errors.gather(listed), strict=True
+                )
+            ],
+            "left_out": len(failed) - len(listed),
+        },
     }
 
 
-def _own_columns(frame: pl.DataFrame, existing: Provenance, locator: str) -> list[str]:
-    """The user's columns; other auto-extracted ones are none."""
-    apart = {existing.column, locator, *structs.find(frame.schema)}
-    return [name for name in frame.columns if name not in apart]
+def _own_columns(schema: pl.Schema, existing: Provenance, locator: str) -> list[str]:
+    """Return the user's columns: all but the locator and auto-extracted ones."""
+    apart = {existing.column, locator, *structs.find(schema)}
+    return [name for name in schema if name not in apart]
+
+
+def _holds_bytes(dtype: object) -> bool:
+    if isinstance(dtype, pl.Struct):
+        return any(map(_holds_bytes, dict(dtype).values()))
+    if isinstance(dtype, pl.List | pl.Array):
+        return _holds_bytes(dtype.inner)
+    return isinstance(dtype, pl.Binary)
 
 
 def _count_uncomputed(
     properties: pl.DataFrame, existing: Provenance, located: NDArray[np.uint32]
 ) -> int:
-    """How many rows lack values without an error that says why."""
+    """Count the rows with an image that lack values, but have no error."""
     gap = pl.any_horizontal(pl.col(existing.properties).is_null())
     return properties[located].filter(gap & pl.col(structs.ERROR).is_null()).height
 
 
-def _extremes(
+def _find_extremes(
     images: pl.Series, properties: pl.DataFrame
 ) -> dict[str, tuple[list[int], list[int]]]:
-    """The rows of the least and the greatest values, an image once; none where all are equal."""
+    """Return the rows of minimum and maximum values, once an image; none if all are equal."""
     found: dict[str, tuple[list[int], list[int]]] = {}
-    once = (
-        properties.with_row_index("\0row")
-        .with_columns(images.alias("\0image"))
-        .unique("\0image", keep="first", maintain_order=True)
+    distinct = (
+        properties.with_row_index(_ROW)
+        .with_columns(images)
+        .unique(images.name, keep="first", maintain_order=True)
     )
     for name in properties.columns:
-        values = once.select("\0row", name).filter(_finite(once[name]))
+        values = distinct.select(_ROW, name).filter(_is_finite(distinct[name]))
         if values[name].n_unique() < 2:  # noqa: PLR2004 - there is nothing to compare
             found[name] = ([], [])
             continue
         shown = min(_EXTREMES_SHOWN, len(values) // 2)
-        ordered = values.sort(name, maintain_order=True)["\0row"]
+        ordered = values.sort(name, maintain_order=True)[_ROW]
         found[name] = (ordered.head(shown).to_list(), ordered.tail(shown).reverse().to_list())
     return found
 
 
-def _choose(
+def _choose_rows(
     located: NDArray[np.uint32],
     extremes: Mapping[str, tuple[list[int], list[int]]],
     sample: int,
 ) -> list[int]:
-    """The rows to tell one by one, in their order: all, or a sample with the extremes."""
+    """Return the rows to show, ascending: all, or a sample and the extremes."""
     if len(located) <= sample:
         return [int(row) for row in located]
     drawn = np.random.default_rng(_SAMPLE_SEED).choice(located, sample, replace=False)
@@ -188,8 +224,8 @@ def _property_field(name: PropertyName, values: pl.Series, rows: list[int]) -> J
         "unit": row.unit,
         "about": row.description,
         "words": EXTREMES[name],
-        "values": [_number(value) for value in values.gather(rows).to_list()],
-        "distribution": _distribution(values, logarithmic=row.maximum is None),
+        "values": [_json_number(value) for value in values.gather(rows).to_list()],
+        "distribution": _distribution(values, limits_of(row)),
     }
 
 
@@ -200,48 +236,49 @@ def _own_field(values: pl.Series, rows: list[int]) -> Json:
     field: Json = {"name": text_of(values.name), "auto": False}
     if (values.dtype.is_integer() or values.dtype.is_float()) and _is_exact(values):
         return field | {
-            "values": [_number(value) for value in chosen.to_list()],
-            "distribution": _distribution(values, logarithmic=True),
+            "values": [_json_number(value) for value in chosen.to_list()],
+            "distribution": _distribution(values, (-math.inf, math.inf)),
         }
-    cells = chosen.to_list()
-    field["values"] = [None if value is None else text_of(value) for value in cells]
+    field["values"] = [None if value is None else text_of(value) for value in chosen.to_list()]
     if values.dtype.is_temporal() or values.dtype.is_numeric() or values.dtype == pl.Enum:
-        # Their text sorts otherwise than they do.
+        # Their text sorts differently.
         field["order"] = chosen.rank("dense").to_list()
     return field
 
 
 def _is_exact(values: pl.Series) -> bool:
-    """Whether JavaScript can hold these numbers as they are."""
+    """Tell whether JavaScript represents these numbers exactly."""
     if values.dtype.is_float():
         return True
     bounds = [bound for bound in (values.min(), values.max()) if isinstance(bound, int)]
-    return all(abs(bound) <= _MOST_EXACT for bound in bounds)
+    return all(abs(bound) <= _MAX_SAFE_INTEGER for bound in bounds)
 
 
-def _number(value: float | None) -> float | str | None:
-    """A number for JSON, which has no NaN and no infinities."""
+def _json_number(value: float | None) -> float | str | None:
+    """Return a number for JSON, with NaN and infinities as text."""
     return text_of(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _finite(values: pl.Series) -> pl.Series:
+def _is_finite(values: pl.Series) -> pl.Series:
     known = values.is_not_null()
     return known & values.is_finite() if values.dtype.is_float() else known
 
 
-def _distribution(values: pl.Series, *, logarithmic: bool) -> Json | None:
-    """The histogram of all rows and what sums it up, or None without any value."""
-    integer = values.dtype.is_integer()
-    numbers = values.filter(_finite(values)).cast(pl.Float64).to_numpy()
+def _distribution(values: pl.Series, limits: Limits) -> Json | None:
+    """Return the histogram and statistics of all rows, or None without values."""
+    whole = values.dtype.is_integer()
+    finite = values.filter(_is_finite(values)).cast(pl.Float64)
+    numbers = finite.to_numpy()
     if not len(numbers):
         return None
-    edges = _edges(float(numbers.min()), float(numbers.max()), integer, logarithmic)
+    bins = Bins.readable(finite, whole=whole, limits=limits, count=_BINS)
     return {
-        "integer": integer,
-        "edges": edges.tolist(),
-        "counts": np.histogram(numbers, edges)[0].tolist(),
-        "least": float(numbers.min()),
-        "greatest": float(numbers.max()),
+        "integer": whole,
+        "logarithmic": bins.log,
+        "edges": bins.edges,
+        "counts": bins.count(finite),
+        "minimum": float(numbers.min()),
+        "maximum": float(numbers.max()),
         "median": _median(numbers),
         "mean": _mean(numbers),
         "missing": len(values) - len(numbers),
@@ -249,41 +286,13 @@ def _distribution(values: pl.Series, *, logarithmic: bool) -> Json | None:
 
 
 def _mean(numbers: NDArray[np.float64]) -> float:
-    """The mean, also where the sum of all numbers is none."""
+    """Return the mean, also where the sum would overflow."""
     with np.errstate(over="ignore"):
         mean = (numbers / len(numbers)).sum()
     return float(mean.clip(numbers.min(), numbers.max()))
 
 
 def _median(numbers: NDArray[np.float64]) -> float:
-    """The median, also where the sum of two numbers is none."""
+    """Return the median, also where the sum of two numbers would overflow."""
     below, above = (float(np.quantile(numbers, 0.5, method=side)) for side in ("lower", "higher"))
     return below if below == above else below / 2 + above / 2
-
-
-def _edges(least: float, greatest: float, integer: bool, logarithmic: bool) -> NDArray[np.float64]:  # noqa: FBT001
-    """The edges of the bins; the last bin holds its right edge as well."""
-    if least == greatest:
-        return np.array([least, greatest])
-    if integer and greatest - least < _BINS:
-        return np.arange(least, greatest + 2)
-    # Weighted, as the difference or the ratio of two floats may be none.
-    share = np.linspace(0, 1, _BINS + 1)[1:-1]
-    if logarithmic and least > 0 and greatest / least >= _LOGARITHMIC_FROM:
-        inner = np.exp(np.log(least) * (1 - share) + np.log(greatest) * share)
-    else:
-        inner = least * (1 - share) + greatest * share
-    return np.sort([least, *inner.clip(least, greatest), greatest])
-
-
-def _failures(failures: pl.DataFrame, most: int) -> Json:
-    kinds = failures["kind"].value_counts(sort=True).rows()
-    listed = failures.head(most)
-    return {
-        "kinds": kinds,
-        "rows": [
-            [locator_text(locator), *map(text_of, reason)]
-            for locator, *reason in listed.iter_rows()
-        ],
-        "left_out": len(failures) - len(listed),
-    }

@@ -1,4 +1,4 @@
-"""The verb that writes a report: one page of pictures that needs no network."""
+"""The verb that writes a report: a self-contained HTML page of pictures and properties."""
 
 from __future__ import annotations
 
@@ -13,15 +13,13 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Unpack
 
-import polars as pl
-
 from polars_imgmeta.column import structs
-from polars_imgmeta.display.report.data import Json, Selection, tell
+from polars_imgmeta.display.report.data import Json, Selection, report_data
 from polars_imgmeta.exceptions import require_positive
 from polars_imgmeta.measuring.options import Reading, ReadOptions, takes
 from polars_imgmeta.typing import Frame
 
-# In JSON these are the same characters; in a page they would be markup.
+# Equivalent in JSON, but no markup in a page.
 _ESCAPES = {ord(character): f"\\u{ord(character):04x}" for character in "<>&"}
 
 
@@ -37,22 +35,24 @@ def report(
     thumbnails: bool = True,
     **options: Unpack[ReadOptions],
 ) -> Path:
-    """Write a page to look at the images of a frame and at their properties.
+    """Write a page that shows the images of a frame and their properties.
 
     The page is one HTML file that needs no network: a summary; a histogram of each
-    property, where brushing a range filters everything else; a gallery that is
+    property, where a selected range filters everything else; a gallery that is
     sorted and filtered; the extremes of each property side by side; and the
     failures by kind. Auto-extracted properties are purple. The user's own columns
     are shown beside them, at most the first 30.
 
     Args:
-        frame: The frame. A lazy one is computed once, as a whole.
-        file: The page to write, whole or not at all; one that exists is replaced.
+        frame: The frame. Of a lazy one, the values are collected once; where the
+            locator column holds the images themselves, those of the rows that are
+            shown are collected after that.
+        file: The page, which is written atomically and replaces an existing one.
         column: The auto-extracted column; may be left out where there is one.
         locator: The locator column, where the one on record was renamed.
         title: The heading of the page.
-        sample: How many rows at most are shown one by one. Of more rows these are
-            drawn at random, always the same, and joined by the extremes; summary,
+        sample: The maximum number of rows that are shown one by one. Of more rows, a
+            random sample, always the same, and the extremes are shown; summary,
             distributions, extremes and failure counts are still of all rows.
         thumbnails: Whether to show the pictures, which reads each image once.
         options: See `ReadOptions`.
@@ -61,13 +61,13 @@ def report(
         The path of the page.
 
     Raises:
-        ColumnError: If it is not clear which column is meant, or if the locator
+        ColumnError: If the auto-extracted column is ambiguous, or if the locator
             column is missing.
-        TypeError: If `frame` is no frame, `file` no path or `title` no text.
-        ValueError: If `sample` or `max_pixels` is no positive whole number,
-            or if a storage option is unknown.
-        OSError: If the page cannot be written. A folder that does not exist is
-            found out before any work is done.
+        TypeError: If `frame` is not a frame, `file` not a path or `title` not text.
+        ValueError: If `sample` or `max_pixels` is not a positive integer, or if a
+            storage option is unknown.
+        OSError: If the page cannot be written. A missing folder is reported before
+            any work is done.
 
     Examples:
         >>> df = im.scan_images("photos").imgmeta.extract("path").collect()
@@ -83,23 +83,22 @@ def report(
     require_positive("sample", sample)
     page = writable_page(file)
     selection = Selection(sample, thumbnails, Reading.of(ReadOptions, options))
-    whole = frame.collect() if isinstance(frame, pl.LazyFrame) else frame
     data = {
         "title": title,
         "version": version("polars-imgmeta"),
         "made": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        **tell(whole, existing, source, selection),
+        **report_data(frame, existing, source, selection),
     }
-    _write_whole(page, _render(data))
+    _write_atomically(page, _render(data))
     return page
 
 
 def writable_page(file: object) -> Path:
-    """Return the path of a page, or say why it cannot be written there.
+    """Return the path of a page to write.
 
     Raises:
-        TypeError: If it is no path.
-        OSError: If its folder does not exist, or if it exists and is no file.
+        TypeError: If it is not a path.
+        OSError: If its folder does not exist, or if it exists and is not a regular file.
     """
     if not isinstance(file, str | os.PathLike):
         msg = f"`file` must be a path, got {file!r}"
@@ -116,7 +115,7 @@ def writable_page(file: object) -> Path:
 
 
 def _render(data: Json) -> str:
-    """Put the page together: its shell, style, script, and the data, which nothing runs."""
+    """Assemble the page of shell, style, script and data, which are not executable."""
     folder = files("polars_imgmeta") / "display" / "report" / "page"
     shell, style, script = (
         (folder / name).read_text("utf-8") for name in ("page.html", "page.css", "page.js")
@@ -125,7 +124,7 @@ def _render(data: Json) -> str:
         f"default-src 'none'; img-src data:; style-src '{_digest(style)}';"
         f" script-src '{_digest(script)}'; base-uri 'none'; form-action 'none'"
     )
-    # The first four are ours. The data come last, as nothing is replaced behind them.
+    # The data come last, as they may contain the placeholders.
     parts = {"policy": policy, "style": style, "script": script, "data": _to_json(data)}
     for name, part in parts.items():
         before, _, after = shell.partition("{{" + name + "}}")
@@ -138,13 +137,13 @@ def _digest(text: str) -> str:
 
 
 def _to_json(data: Json) -> str:
-    """Spell data in ASCII without the characters that begin or end markup."""
+    """Encode data in ASCII without the characters of markup."""
     return json.dumps(data, allow_nan=False, separators=(",", ":")).translate(_ESCAPES)
 
 
-def _write_whole(page: Path, text: str) -> None:
-    """Write beside the page, then put it in place: there is never half a page."""
-    target = page.resolve()  # what a symbolic link points at
+def _write_atomically(page: Path, text: str) -> None:
+    """Write to a temporary file beside the page, and move it into place."""
+    target = page.resolve()  # the target of a symbolic link
     partial = target.with_name(f".{secrets.token_hex(8)}.partial")
     try:
         with partial.open("x", encoding="utf-8", newline="\n") as stream:

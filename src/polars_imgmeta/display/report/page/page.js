@@ -1,7 +1,7 @@
 "use strict";
 
-// The data are text from anywhere. They reach the page as text nodes and as values of
-// attributes that cannot run, never as markup.
+// The data are untrusted. They become text nodes and values of attributes that are not
+// executed, never markup.
 const data = JSON.parse(document.getElementById("data").textContent);
 const { summary, fields, locators, names } = data;
 const total = locators.length;
@@ -32,20 +32,20 @@ function withText(made, text) {
   return made;
 }
 
-/** Text that keeps its direction to itself. */
+/** Text that does not change the direction of its surroundings. */
 const isolated = (text) => element("bdi", {}, text);
 
 const whole = (number) => number.toLocaleString("en");
 const counted = (number, noun) => `${whole(number)} ${noun}${number === 1 ? "" : "s"}`;
 
-/** How many digits tell a value from others of its field: four, or more in a narrow range. */
+/** The number of significant digits of a value: four, or more in a narrow range. */
 function digits(value, { distribution }) {
-  const spread = distribution.greatest - distribution.least || 1;
+  const spread = distribution.maximum - distribution.minimum || 1;
   const magnitude = (number) => Math.floor(Math.log10(Math.abs(number)));
   return Math.min(17, Math.max(4, magnitude(value) - magnitude(spread) + 4));
 }
 
-/** A value for reading. Those of a property have as many decimals as each other. */
+/** Format a value. Values of a property have the same number of decimals. */
 function shown(value, field) {
   if (value === null) return "–";
   if (typeof value === "string") return value;
@@ -58,26 +58,27 @@ function shown(value, field) {
     ? { minimumFractionDigits: 3, maximumFractionDigits: 3 } : { maximumSignificantDigits: digits(value, field) });
 }
 
-/** The same where there is little room, as far as a few digits tell values apart. */
+/** Format a value for little space, where a few digits distinguish values. */
 const brief = (value, field) => (Math.abs(value) >= 1e6 && digits(value, field) <= 6
   ? value.toLocaleString("en", { notation: "compact", maximumSignificantDigits: digits(value, field) }) : shown(value, field));
 
 const title = (field) => field.name.replaceAll("_", " ");
 const named = (text) => text || "(no name)";
 const taken = new Set(fields.filter((field) => field.auto).map(title));
-/** What a field is called: a column of the user's may have the name of a property, or none. */
+/** The label of a field: a column of the user may have the name of a property, or none. */
 const name = (field) => (field.auto ? title(field) : named(field.name) + (taken.has(title(field)) ? " (own column)" : ""));
 
 const origin = `Auto-extracted from the images in “${data.provenance.locator}” into “${data.provenance.column}”, `
   + `edition ${data.provenance.edition ?? "unknown"} of the formulas.`;
 const aboutField = (field) => (field.auto
-  ? `${field.about}, in ${field.unit === "share" ? "a share of 1" : field.unit}. ${origin}`
+  ? `${field.about} (${field.unit}). ${origin}`
   : "A column of your own.");
 
 // ---- Filters -------------------------------------------------------------------------
 
-// Each filter keeps a mark for every row that it blocks, and `blocked` counts the marks:
-// a change of one filter costs one pass, and what passes all the others is known.
+// Each filter marks the rows that it blocks, and `blocked` counts the marks of a row: a
+// change of one filter takes one pass, and a row passes all other filters where `blocked`
+// equals its own mark.
 const blocked = new Uint16Array(total);
 const filters = [];
 
@@ -103,7 +104,7 @@ function changed() {
 
 // ---- Histograms ----------------------------------------------------------------------
 
-/** A distribution with its brush and its two fields; the filter of one property or column. */
+/** A histogram with a brush and two inputs: the filter of one property or column. */
 class Histogram {
   constructor(field, index) {
     this.field = field;
@@ -131,13 +132,11 @@ class Histogram {
     const { field, distribution } = this;
     const id = `histogram-${index}`;
     const heading = element("h3", { id }, isolated(name(field)));
-    const logarithmic = this.bins > 1
-      && distribution.edges[2] - distribution.edges[1] > 1.01 * (distribution.edges[1] - distribution.edges[0]);
     const median = `median ${brief(distribution.median, field)}`;
     const missing = distribution.missing ? `, ${whole(distribution.missing)} null` : "";
     this.svg = drawing("svg", {
       viewBox: `0 0 ${this.bins} 1`, preserveAspectRatio: "none", role: "img",
-      "aria-label": `Histogram of ${name(field)}: from ${shown(distribution.least, field)} to ${shown(distribution.greatest, field)}, `
+      "aria-label": `Histogram of ${name(field)}: from ${shown(distribution.minimum, field)} to ${shown(distribution.maximum, field)}, `
         + `mean ${shown(distribution.mean, field)}, ${median}${missing}`,
     });
     this.all = drawing("path", { class: "all" });
@@ -149,7 +148,7 @@ class Histogram {
     this.inputs = ["from", "to"].map((word, end) => {
       const input = element("input", {
         type: "number", step: distribution.integer ? 1 : "any", "aria-label": `${name(field)} ${word}`,
-        placeholder: brief(end ? distribution.greatest : distribution.least, field),
+        placeholder: brief(end ? distribution.maximum : distribution.minimum, field),
       });
       input.addEventListener("input", () => {
         this.range[end] = Number.isNaN(input.valueAsNumber) ? null : input.valueAsNumber;
@@ -165,7 +164,7 @@ class Histogram {
     const biggest = Math.max(...distribution.counts);
     this.scale = biggest;
     this.all.setAttribute("d", this.bars(distribution.counts));
-    // Of a sample, as many times fewer rows fill the same bars.
+    // The bars of a sample are scaled to those of all rows.
     const values = distribution.counts.reduce((sum, count) => sum + count, 0);
     const here = this.binOf.reduce((sum, bin) => sum + (bin >= 0), 0);
     if (summary.sampled) this.scale = Math.max(biggest * here / values, 1e-9);
@@ -174,26 +173,26 @@ class Histogram {
         element("span", { class: "quiet" }, median + missing)),
       this.svg,
       element("div", { class: "range" }, this.inputs[0], element("span", { "aria-hidden": "true" }, "–"), this.inputs[1], this.clear));
-    if (logarithmic) this.svg.append(withText(drawing("title"), "The bins grow with the values."));
+    if (distribution.logarithmic) this.svg.append(withText(drawing("title"), "Logarithmic scale"));
     this.root = root;
     this.apply();
   }
 
-  /** The outline of bars, each a bin wide but for a gap. */
+  /** The outline of bars with gaps between them. */
   bars(counts, first = 0, last = this.bins) {
     let path = "";
     for (let bin = 0; bin < this.bins; bin += 1) {
       const left = Math.max(bin + 0.06, first);
       const right = Math.min(bin + 0.94, last);
       if (!counts[bin] || left >= right) continue;
-      // A single image among thousands is still to be seen.
+      // A single image among thousands stays visible.
       const height = Math.min(1, Math.max(counts[bin] / this.scale, 0.02));
       path += `M${left} 1V${1 - height}H${right}V1Z`;
     }
     return path;
   }
 
-  /** Where a value is on the axis, in bins. */
+  /** The position of a value on the axis, in bins. */
   place(value) {
     const { edges } = this.distribution;
     if (value <= edges[0]) return 0;
@@ -208,7 +207,7 @@ class Histogram {
     const width = edges[bin + 1] - edges[bin];
     const value = edges[bin] + (place - bin) * width;
     if (integer) return Math.floor(value);
-    // To a hundredth of the bin, however large the value.
+    // Rounded to a hundredth of the bin, relative to its width.
     const decimals = 2 - Math.floor(Math.log10(width));
     if (!(decimals <= 100)) return value;
     return decimals > 0 ? Number(value.toFixed(decimals)) : Number(`${Math.round(value / 10 ** -decimals)}e${-decimals}`);
@@ -222,7 +221,7 @@ class Histogram {
     const start = at(event);
     const move = (e) => {
       const [low, high] = [start, at(e)].sort((a, b) => a - b);
-      // To the edge means without a bound; a click without a drag clears.
+      // At the end of the axis there is no bound; a click without a drag clears the range.
       const slack = this.bins / 100;
       if (high - low < slack) this.select([null, null]);
       else this.select([low < slack ? null : this.valueAt(low), high > this.bins - slack ? null : this.valueAt(high)]);
@@ -257,7 +256,7 @@ class Histogram {
     this.root.classList.toggle("active", active);
     this.clear.disabled = !active;
     const first = low === null ? 0 : this.place(low);
-    // A whole number fills its bin.
+    // The bin of an integer ends at the next one.
     const last = high === null ? this.bins : this.place(this.distribution.integer ? high + 1 : high);
     this.brush.setAttribute("x", first);
     this.brush.setAttribute("width", active ? Math.max(0, last - first) : 0);
@@ -265,7 +264,7 @@ class Histogram {
     changed();
   }
 
-  /** Draw what passes all the other filters. */
+  /** Draw the rows that pass all other filters. */
   update() {
     const counts = new Uint32Array(this.bins);
     const { marks } = this.filter;
@@ -281,7 +280,7 @@ const histograms = [];
 
 // ---- Provenance ----------------------------------------------------------------------
 
-/** A button that says, on hover and on focus, where a property comes from. */
+/** A button whose tooltip describes the origin of a property. */
 function aboutButton(field) {
   const button = element("button", {
     type: "button", class: "about sign", "aria-label": `About ${name(field)}`, "aria-describedby": describe(field),
@@ -290,14 +289,14 @@ function aboutButton(field) {
   return button;
 }
 
-/** The description of a field for assistive technology, once in the page. */
+/** The ID of the description of a field for assistive technology, once in the page. */
 function describe(field) {
   const id = `about-${fields.indexOf(field)}`;
   if (!byId(id)) byId("abouts").append(element("p", { id }, aboutField(field)));
   return id;
 }
 
-// A tip closes with Escape, and comes back with the next hover or focus.
+// Escape closes a tooltip until the next hover or focus.
 document.addEventListener("keydown", (event) => {
   if (event.key === "Escape") document.body.classList.add("no-tips");
 });
@@ -345,7 +344,7 @@ function card(row) {
   return made;
 }
 
-/** Compare rows by a field: numbers and ranks as such, text as people sort it, nothing last. */
+/** Compare rows by a field: numbers and ranks by value, text by natural order, nulls last. */
 function comparison() {
   const chosen = byId("sort").value;
   const direction = Number(byId("order").value);
@@ -367,7 +366,7 @@ function pager(root, pages, current, go) {
     made.disabled = !enabled;
     made.addEventListener("click", () => {
       go(target);
-      // The button was made anew, and may be at its end.
+      // The buttons were replaced, and this one may be disabled.
       const buttons = [...root.querySelectorAll("button")];
       (buttons.find((other) => other.textContent === text && !other.disabled) ?? buttons.find((other) => !other.disabled))?.focus();
     });
@@ -407,7 +406,7 @@ function buildGallery() {
   byId("abouts").append(element("p", { id: "about-origin" }, origin));
   byId("origin").dataset.tip = origin;
   const option = (value, text) => element("option", { value }, text);
-  byId("sort").append(option("row", "row of the frame"), option("locator", named(data.provenance.locator)),
+  byId("sort").append(option("row", "original order"), option("locator", named(data.provenance.locator)),
     ...fields.map((field, index) => option(index, name(field))));
   for (const id of ["sort", "order"]) byId(id).addEventListener("change", changed);
   byId("search").addEventListener("input", () => {
@@ -439,19 +438,19 @@ function buildSummary() {
   tile("images", whole(summary.images));
   tile("failed", whole(summary.failed), summary.failed ? "failed" : "");
   if (summary.rows > summary.located) tile("rows without a locator", whole(summary.rows - summary.located));
-  if (summary.uncomputed) tile("rows not computed yet", whole(summary.uncomputed));
+  if (summary.uncomputed) tile("rows not yet computed", whole(summary.uncomputed));
   tile("properties", whole(fields.filter((field) => field.auto).length), "auto");
   byId("notes").append(element("p", { class: "quiet" },
     element("span", { class: "auto" }, "Purple"), " is auto-extracted, from the images in ",
     element("code", {}, isolated(data.provenance.locator)), " into ", element("code", {}, isolated(data.provenance.column)),
-    `, edition ${data.provenance.edition ?? "unknown"} of the formulas. The rest is your own.`));
+    `, edition ${data.provenance.edition ?? "unknown"} of the formulas. Other columns are your own.`));
   if (summary.sampled) {
-    note(`Gallery and filters hold a sample: ${counted(summary.sample, "row")} of ${whole(summary.located)}, drawn at random, `
-      + `and the extremes, ${whole(summary.shown)} in all. Everything else is of all rows, the grey histograms too.`);
+    note(`The gallery and the filters contain a random sample of ${counted(summary.sample, "row")} out of ${whole(summary.located)}, `
+      + `and the extremes: ${whole(summary.shown)} rows. Everything else, including the grey histograms, covers all rows.`);
   }
   if (summary.left_out.length) {
     const kept = fields.filter((field) => !field.auto).length;
-    note(`Of your own columns the first ${kept} are shown. Left out: ${counted(summary.left_out.length, "column")}.`);
+    note(`The first ${kept} of your own columns are shown; ${counted(summary.left_out.length, "column")} left out.`);
   }
 }
 
@@ -465,14 +464,14 @@ function figure(row, field) {
 }
 
 function buildExtremes() {
-  byId("extremes-note").textContent = !summary.images ? "No images." : summary.sampled ? "Of all rows, an image once." : "Each image once.";
+  byId("extremes-note").textContent = !summary.images ? "No images." : summary.sampled ? "From all rows, each image once." : "Each image once.";
   for (const field of fields.filter((one) => one.auto && summary.images)) {
     const root = element("div", { class: "contrast" }, element("h3", { class: "auto" }, title(field)));
     const sides = data.extremes[field.name];
     if (!sides[0].length) {
       const { distribution } = field;
       root.append(element("p", { class: "quiet" }, distribution
-        ? `The same for all images: ${shown(distribution.least, field)}.` : "No image has a value."));
+        ? `All images have the same value: ${shown(distribution.minimum, field)}.` : "No image has a value."));
     } else {
       root.append(element("div", { class: "sides" }, ...sides.map((rows, end) => element("div", {},
         element("h4", {}, field.words[end]),
@@ -486,7 +485,7 @@ function buildFailures() {
   const { kinds, rows, left_out: left } = data.failures;
   const root = byId("failure-list");
   if (!kinds.length) {
-    root.append(element("p", { class: "quiet" }, summary.images ? "Every image could be read." : "No images."));
+    root.append(element("p", { class: "quiet" }, summary.images ? "All images were read." : "No images."));
     return;
   }
   const select = element("select", {}, element("option", { value: "" }, `all kinds (${whole(summary.failed)})`),
@@ -513,7 +512,7 @@ function buildFailures() {
         element("td", {}))),
       element("tbody", {}, ...bars)),
     element("div", { class: "controls" }, element("label", {}, "Kind ", select)),
-    element("table", { class: "failed-rows" }, element("caption", {}, left ? `The first ${whole(rows.length)} rows that failed` : "Rows that failed"),
+    element("table", { class: "failed-rows" }, element("caption", {}, left ? `The first ${whole(rows.length)} failed rows` : "Failed rows"),
       element("thead", {}, element("tr", {}, ...["locator", "kind", "message"].map((word) => element("th", { scope: "col" }, word)))),
       body),
     pages);

@@ -1,0 +1,94 @@
+"""Late materialization: locators are gathered for the rows that are shown, and for no others.
+
+A locator column may hold the images themselves. A chart or report carries a small key for
+each row instead, chooses rows, and looks the keys up at the end.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import polars as pl
+
+from polars_imgmeta.display.formatting import base_name, locator_text
+from polars_imgmeta.typing import Frame
+
+_KEY: Final = "key"
+_LOCATOR: Final = "locator"
+_IMAGE_PARTS: Final = {"bytes": pl.Binary(), "path": pl.String()}
+
+
+class LocatorLookup:
+    """The locator column of a frame, by keys.
+
+    The key of a row is its number in an eager frame. A lazy one may return its rows in
+    another order when it is collected again: there, the key is the locator itself, or the
+    64-bit hash of a locator that may hold an image.
+
+    Args:
+        frame: The frame.
+        column: Its locator column.
+
+    Attributes:
+        column: The locator column.
+        image: An expression that is equal for rows of equal images, and null without one.
+        key: The expression to carry along for each row.
+    """
+
+    def __init__(self, frame: Frame, column: str) -> None:
+        self.column = column
+        self._frame = frame
+        dtype = frame.collect_schema()[column]
+        fields = dict(dtype) if isinstance(dtype, pl.Struct) else {}
+        of_struct = pl.col(column).struct.field
+        parts = [
+            of_struct(name).cast(part) for name, part in _IMAGE_PARTS.items() if name in fields
+        ]
+        if not parts:
+            binary = isinstance(dtype, pl.Binary)
+            parts = [pl.col(column) if binary else pl.col(column).cast(pl.String)]
+        # A seed each, so that a path is never equal to an image.
+        hashes = [part.hash(seed) for seed, part in enumerate(parts)]
+        self.image = pl.coalesce(
+            pl.when(part.is_not_null()).then(one) for part, one in zip(parts, hashes, strict=True)
+        )
+        self._hashed = bool(fields) or isinstance(dtype, pl.Binary)
+        if isinstance(frame, pl.DataFrame):
+            self.key = pl.int_range(pl.len(), dtype=pl.UInt32)
+        elif self._hashed:
+            # Of both parts: equal images may have different paths, which are shown.
+            key = hashes[0] if len(hashes) == 1 else hashes[0].xor(hashes[1])
+            self.key = pl.when(self.image.is_not_null()).then(key)
+        else:
+            self.key = parts[0]
+
+    def find(self, keys: pl.Series, pictured: pl.Series) -> pl.DataFrame:
+        """Look up rows; of a lazy frame, by collecting its locator column again.
+
+        Args:
+            keys: The keys of the rows that are shown.
+            pictured: Those whose images are needed.
+
+        Returns:
+            A row for each key: `text` and `name` of the locator for readers, and the
+            `locator` itself where it is pictured. All are null for a key that is not found.
+        """
+        wanted = keys.drop_nulls().unique()
+        if isinstance(self._frame, pl.DataFrame):
+            gathered = self._frame[self.column].gather(wanted)
+            rows = pl.LazyFrame([wanted.alias(_KEY), gathered.alias(_LOCATOR)])
+        elif not self._hashed:
+            rows = pl.LazyFrame([wanted.alias(_KEY), wanted.alias(_LOCATOR)])
+        else:
+            rows = self._frame.select(self.key.alias(_KEY), pl.col(self.column).alias(_LOCATOR))
+            rows = rows.filter(pl.col(_KEY).is_in(wanted.implode()))
+        locator = pl.col(_LOCATOR)
+        described = rows.select(
+            _KEY,
+            locator.map_elements(locator_text, pl.String).alias("text"),
+            locator.map_elements(base_name, pl.String).alias("name"),
+            pl.when(pl.col(_KEY).is_in(pictured.implode())).then(locator).alias(_LOCATOR),
+        )
+        # Only now, as it holds a row for each key: most have lost their image.
+        found = described.unique(_KEY, keep="any").collect(engine="streaming")
+        return keys.to_frame(_KEY).join(found, _KEY, how="left", maintain_order="left").drop(_KEY)
