@@ -146,7 +146,7 @@ def row_of(row: im.Property) -> str:
     return f"| `{row.name}` | {row.dtype} | {row.unit} | {bound} | {row.description} |"
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/properties.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/catalogue/properties.md"])
 @pytest.mark.parametrize("row", im.CATALOGUE.values(), ids=im.CATALOGUE)
 def test_the_tables_of_the_docs_are_the_catalogue(page: str, row: im.Property) -> None:
     """README and docs list each property as the catalogue has it."""

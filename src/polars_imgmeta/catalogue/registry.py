@@ -85,11 +85,11 @@ _ROWS = (
     Property("height", pl.Int32(), "shape", "pixels", 1, None, "Rows of the picture", kernels.height),
     Property("size", pl.Int64(), "shape", "pixels", 1, None, "Width times height", kernels.size),
     Property("aspect_ratio", pl.Float64(), "shape", "ratio", 0, None, "Width divided by height", kernels.aspect_ratio),
-    Property("brightness", pl.Float64(), "intensity", "share", 0, 1, "Mean intensity, over 255", kernels.brightness, batched_kernels.brightness),
-    Property("contrast", pl.Float64(), "intensity", "share", 0, 0.6375, "Standard deviation of the intensity, over 200", kernels.contrast, batched_kernels.contrast),
-    Property("sharpness", pl.Float64(), "intensity", "share", 0, 1, "Share of pixels that Canny marks as edge", kernels.sharpness, batched_kernels.sharpness),
+    Property("brightness", pl.Float64(), "intensity", "fraction", 0, 1, "Mean intensity, over 255", kernels.brightness, batched_kernels.brightness),
+    Property("contrast", pl.Float64(), "intensity", "fraction", 0, 0.6375, "Standard deviation of the intensity, over 200", kernels.contrast, batched_kernels.contrast),
+    Property("sharpness", pl.Float64(), "intensity", "fraction", 0, 1, "Share of pixels that Canny marks as edge", kernels.sharpness, batched_kernels.sharpness),
     Property("pixel_entropy", pl.Float64(), "colours", "bits", 0, 24, "Shannon entropy of the distribution of colours", kernels.pixel_entropy, batched_kernels.pixel_entropy),
-    Property("symmetry", pl.Float64(), "intensity", "share", 0, 1, "Likeness of the left half and the mirrored right half", kernels.symmetry, batched_kernels.symmetry),
+    Property("symmetry", pl.Float64(), "intensity", "fraction", 0, 1, "Likeness of the left half and the mirrored right half", kernels.symmetry, batched_kernels.symmetry),
 )  # fmt: skip
 
 CATALOGUE: dict[PropertyName, Property] = {row.name: row for row in _ROWS}
