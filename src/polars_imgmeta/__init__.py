@@ -10,9 +10,13 @@ Examples:
     [0.2]
 """
 
-from polars_imgmeta.catalogue.registry import CATALOGUE, GROUPS, Property
-from polars_imgmeta.column.structs import Imgmeta, Provenance
-from polars_imgmeta.column.structs import register_marker as _register_marker
+from polars_imgmeta.catalogue.registry import (
+    CATALOGUE,
+    GROUPS,
+    Catalogue,
+    Property,
+    custom_property,
+)
 from polars_imgmeta.display.plotting import plot
 from polars_imgmeta.display.report.writing import report
 from polars_imgmeta.display.showing import Preview, show
@@ -25,6 +29,7 @@ from polars_imgmeta.exceptions import (
     InvalidLocatorError,
     NotFoundError,
     PropertyError,
+    PropertyFailedError,
     TooLargeError,
     UnreachableError,
     UnsupportedError,
@@ -33,10 +38,25 @@ from polars_imgmeta.execution.runtime import set_thread_count, thread_count
 from polars_imgmeta.io.access import Access
 from polars_imgmeta.namespaces import register as _register_namespaces
 from polars_imgmeta.verbs.cases import Quantiles, test_cases
-from polars_imgmeta.verbs.editing import add, configure, remove, retry
-from polars_imgmeta.verbs.export import sink_parquet, to_arrow, write_parquet
+from polars_imgmeta.verbs.editing import add, configure, refresh, remove, retry
+from polars_imgmeta.verbs.export import (
+    sink_iceberg,
+    sink_parquet,
+    to_arrow,
+    write_delta,
+    write_parquet,
+)
 from polars_imgmeta.verbs.extraction import extract, extract_expr, extract_series
-from polars_imgmeta.verbs.inspection import columns, errors, properties, provenance, unnest
+from polars_imgmeta.verbs.inspection import (
+    Provenance,
+    columns,
+    errors,
+    nest,
+    properties,
+    provenance,
+    status,
+    unnest,
+)
 from polars_imgmeta.verbs.scanning import scan_images
 
 __version__ = "0.1.0"
@@ -46,16 +66,17 @@ __all__ = [
     "GROUPS",
     "Access",
     "AccessDeniedError",
+    "Catalogue",
     "ColumnError",
     "CorruptError",
     "ImageError",
-    "Imgmeta",
     "ImgmetaError",
     "InvalidLocatorError",
     "NotFoundError",
     "Preview",
     "Property",
     "PropertyError",
+    "PropertyFailedError",
     "Provenance",
     "Quantiles",
     "TooLargeError",
@@ -64,24 +85,30 @@ __all__ = [
     "add",
     "columns",
     "configure",
+    "custom_property",
     "errors",
     "extract",
     "extract_expr",
     "extract_series",
+    "nest",
     "plot",
     "properties",
     "provenance",
+    "refresh",
     "remove",
     "report",
     "retry",
     "scan_images",
     "set_thread_count",
     "show",
+    "sink_iceberg",
     "sink_parquet",
+    "status",
     "test_cases",
     "thread_count",
     "to_arrow",
     "unnest",
+    "write_delta",
     "write_parquet",
 ]
 
@@ -90,5 +117,4 @@ def __dir__() -> list[str]:
     return __all__
 
 
-_register_marker()
 _register_namespaces()

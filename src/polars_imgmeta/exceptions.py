@@ -10,7 +10,8 @@
         ├── InvalidLocatorError            the locator does not denote a file
         ├── UnsupportedError               not an image, or of an unknown format
         ├── CorruptError                   a damaged image
-        └── TooLargeError                  reading it would exceed a limit
+        ├── TooLargeError                  reading it would exceed a limit
+        └── PropertyFailedError            a custom property failed on it
 
 The first two are argument errors, raised when the call is made. An `ImageError`
 belongs to a row: under `on_error="null"` it becomes the row's `error`,
@@ -98,6 +99,12 @@ class TooLargeError(ImageError):
     kind = "too_large"
 
 
+class PropertyFailedError(ImageError):
+    """A custom property raised, or returned a value of another dtype."""
+
+    kind = "property_failed"
+
+
 FAILURES = (ImageError, OSError, MemoryError)
 """The exceptions that become the error of a row."""
 
@@ -162,7 +169,7 @@ def from_decoder_error(error: Exception, *, what: str) -> ImageError:
         return TooLargeError(f"{what} do not fit into memory")
     if type(error).__name__ == "DecompressionBombError":
         return TooLargeError("an icon, or an image within, of more pixels than it lets expect")
-    reason = _reason(error)
+    reason = reason_of(error)
     kind = UnsupportedError if _UNSUPPORTED.search(reason) else CorruptError
     return kind(f"{what} cannot be decoded: {reason}")
 
@@ -183,7 +190,7 @@ def from_failure(failure: BaseException) -> ImageError:
 _MAX_REASON_LENGTH = 120
 
 
-def _reason(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
     """Return the message of a foreign exception in one line, without memory addresses."""
     if isinstance(error, KeyError):  # its message is the key alone
         return f"unknown value {error}"

@@ -45,10 +45,13 @@ class _FrameNamespace(_Namespace):
     remove = _method(editing.remove)
     configure = _method(editing.configure)
     retry = _method(editing.retry)
+    refresh = _method(editing.refresh)
     columns = _method(inspection.columns)
     properties = _method(inspection.properties)
     provenance = _method(inspection.provenance)
     errors = _method(inspection.errors)
+    status = _method(inspection.status)
+    nest = _method(inspection.nest)
     unnest = _method(inspection.unnest)
     test_cases = _method(cases.test_cases)
     plot = _method(plotting.plot)
@@ -60,12 +63,18 @@ class _FrameNamespace(_Namespace):
 class DataFrameNamespace(_FrameNamespace):
     """What `df.imgmeta` is."""
 
+    write_delta = _method(export.write_delta)
     write_parquet = _method(export.write_parquet)
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        """Let consumers of Arrow have the frame with the readable metadata."""
+        return export.to_arrow(self._subject).__arrow_c_stream__(requested_schema)
 
 
 class LazyFrameNamespace(_FrameNamespace):
     """What `lf.imgmeta` is."""
 
+    sink_iceberg = _method(export.sink_iceberg)
     sink_parquet = _method(export.sink_parquet)
 
 

@@ -6,7 +6,6 @@ run time derives them with [`typing.get_args`][].
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Literal, TypeAlias, TypeVar
 
 import polars as pl
@@ -21,14 +20,14 @@ PropertyName: TypeAlias = Literal[
     "sharpness",
     "pixel_entropy",
     "symmetry",
+    "file_size",
+    "modified",
+    "etag",
 ]
-"""An image property, which is also the name of its field, in catalogue order."""
+"""A built-in property, which is also the name of its field, in catalogue order."""
 
-GroupName: TypeAlias = Literal["geometry", "standard"]
+GroupName: TypeAlias = Literal["geometry", "standard", "source"]
 """A named set of properties."""
-
-PropertiesLike: TypeAlias = PropertyName | GroupName | Iterable[PropertyName | GroupName]
-"""One name of a property or group, or several of them."""
 
 ErrorKind: TypeAlias = Literal[
     "not_found",
@@ -38,8 +37,15 @@ ErrorKind: TypeAlias = Literal[
     "unsupported",
     "corrupt",
     "too_large",
+    "property_failed",
 ]
 """Why a row has no values: the word before the colon in its `error`."""
+
+SourceField: TypeAlias = Literal["file_size", "modified", "etag"]
+"""What tells whether an image has changed at its source."""
+
+State: TypeAlias = Literal["missing", "stale", "gone", "changed", "failed", "ok"]
+"""The state of a row; of several that apply, the first one."""
 
 OnError: TypeAlias = Literal["null", "raise"]
 """What a failing row does: become nulls with an `error`, or raise."""

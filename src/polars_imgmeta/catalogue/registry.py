@@ -1,60 +1,207 @@
-"""The properties: the one table from which schemas, docs and tests follow.
+"""The properties: one table from which schemas, documentation and tests follow.
 
-A property is added by one row here, one kernel and one name in `typing`.
+A property is a value. The built-in ones are the rows of the table below; a caller's own ones
+are made with `custom_property` and passed with a call, by themselves or in a `Catalogue`.
+Nothing outside this room asks for a property by its name.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias, get_args
+import pickle
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from functools import wraps
+from importlib import import_module
+from importlib.metadata import entry_points
+from operator import attrgetter
+from typing import Any, Final, Literal, TypeAlias, cast, get_args
 
 import polars as pl
 
 from polars_imgmeta.catalogue import batched_kernels, kernels
-from polars_imgmeta.exceptions import PropertyError, hint
+from polars_imgmeta.exceptions import PropertyError, hint, require_positive
 from polars_imgmeta.typing import GroupName, PropertyName
 
-Need: TypeAlias = Literal["shape", "intensity", "colours"]
+Needs: TypeAlias = Literal["header", "source", "bytes", "intensity", "picture"]
+"""What a property is computed from; see [`Property`][polars_imgmeta.Property]."""
 
-EDITION = 1
-"""The edition of the formulas. It grows whenever a value of any image changes by more
-than rounding, so that values of two editions are never mixed in one column."""
+RESERVED: Final = ("error", "auto_extracted")
+"""Names of fields that are no properties."""
+
+_ENTRY_POINTS: Final = "polars_imgmeta.properties"
 
 
 @dataclass(frozen=True, slots=True)
 class Property:
-    """One row of the catalogue.
+    """One property of images.
 
     Attributes:
-        name: The property and its field.
-        dtype: The type of the field; signed, because Delta and Iceberg have no
-            unsigned integers.
-        need: What the kernel takes; `shape` is answered by the header alone.
+        name: The property and its field; an identifier.
+        dtype: The dtype of the field. Unsigned integers are not allowed, because Delta and
+            Iceberg have none.
+        needs: What the kernel takes. `"header"`: format, size and orientation, read without
+            decoding; `"source"`: file size, modification time and ETag; `"bytes"`: the
+            encoded image; `"intensity"`: the grey picture Y, `uint8` of shape (rows,
+            columns); `"picture"`: the picture as a viewer shows it, `uint8` of shape (rows,
+            columns, 3), in the order BGR.
         unit: The unit of the value.
-        minimum: The least possible value.
-        maximum: The greatest possible value, or None without a limit.
+        minimum: The minimum possible value, or None without a limit.
+        maximum: The maximum possible value, or None without a limit.
         description: One sentence, without the full stop.
-        kernel: The formula.
+        kernel: The function that computes it.
         batched_kernel: The same for a batch of small pictures of one size, equal to the last
             bit, where that is faster.
+        version: The version of its definition. A row that was computed by another version is
+            stale, and `extract` computes its value again.
+        nullable: Whether it may be null although the image could be read.
     """
 
-    name: PropertyName
+    name: str
     dtype: pl.DataType
-    need: Need
+    needs: Needs
     unit: str
-    minimum: float
+    minimum: float | None
     maximum: float | None
     description: str
-    kernel: Callable[[Any], float] = field(repr=False)
-    batched_kernel: Callable[[Any], Sequence[float]] | None = field(default=None, repr=False)
+    kernel: Callable[[Any], Any] = field(repr=False)
+    batched_kernel: Callable[[Any], Sequence[Any]] | None = field(default=None, repr=False)
+    version: int = 1
+    nullable: bool = False
 
-    def measure_batch(self, batch: Any) -> Sequence[float]:  # noqa: ANN401 - what `need` says
+    def __call__(self, value: Any) -> Any:  # noqa: ANN401 - what `needs` says
+        """Compute the property of one image."""
+        return self.kernel(value)
+
+    @property
+    def built_in(self) -> bool:
+        """Whether it is one of this package."""
+        return _BUILT_IN.get(self.name) is self
+
+    def measure_batch(self, batch: Any) -> Sequence[Any]:  # noqa: ANN401 - what `needs` says
         """Compute the property of each picture of a batch."""
         if self.batched_kernel is None or len(batch) == 1:
             return [self.kernel(picture) for picture in batch]
         return self.batched_kernel(batch)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle by name or import path, so that a process uses its own definition."""
+        if self.built_in:
+            return _built_in, (self.name,)
+        module = getattr(self.kernel, "__module__", "")
+        path = getattr(self.kernel, "__qualname__", "<unknown>")
+        if "<" not in path:
+            try:
+                if attrgetter(path)(sys.modules[module]) is self:
+                    return _import_property, (module, path)
+            except (AttributeError, KeyError):
+                pass
+        # Such a pickler takes functions by value.
+        if not any(name.endswith("cloudpickle") for name in sys.modules):
+            msg = (
+                f"the property {self.name!r} must be importable to reach another process,"
+                f" got {module}.{path}\n\nHint: define it at the top level of a module"
+            )
+            raise pickle.PicklingError(msg)
+        return Property, tuple(getattr(self, one.name) for one in fields(self))
+
+
+def _built_in(name: str) -> Property:
+    return _BUILT_IN[name]
+
+
+def _import_property(module: str, path: str) -> Property:
+    return cast("Property", attrgetter(path)(import_module(module)))
+
+
+def custom_property(
+    *,
+    needs: Needs,
+    dtype: pl.DataType | type[pl.DataType],
+    version: int = 1,
+    name: str | None = None,
+    unit: str = "",
+    minimum: float | None = None,
+    maximum: float | None = None,
+    description: str | None = None,
+    nullable: bool = False,
+) -> Callable[[Callable[[Any], Any]], Property]:
+    """Make a property of a function, to be passed to `extract`, `add` and `configure`.
+
+    The property is computed in the same decode as all others. What the function raises, or
+    returns of another dtype, becomes the error of that row and spares its other properties.
+
+    Args:
+        needs: What the function takes: see [`Property`][polars_imgmeta.Property].
+        dtype: The dtype of what it returns: a signed integer, a float, String, Boolean,
+            Date, Datetime, Duration, or a List or Array of these.
+        version: The version of its definition; raise it when the formula changes, and
+            `extract` computes again what the earlier version has computed.
+        name: The name of the field; that of the function unless given.
+        unit: The unit of the value.
+        minimum: The minimum possible value.
+        maximum: The maximum possible value.
+        description: One sentence; the first line of the function's docstring unless given.
+        nullable: Whether the function may return None.
+
+    Returns:
+        A decorator that turns the function into a
+        [`Property`][polars_imgmeta.Property], which can still be called.
+
+    Raises:
+        PropertyError: If the name is taken or no identifier, or if the dtype is none that
+            Parquet, Delta and Iceberg can hold.
+        ValueError: If `needs` or `version` is out of range.
+
+    Examples:
+        >>> @im.custom_property(needs="picture", dtype=pl.Float64, minimum=-1, maximum=1)
+        ... def warmth(picture):
+        ...     '''Mean of red minus blue, over 255.'''
+        ...     return float((picture[..., 2] / 255 - picture[..., 0] / 255).mean())
+        >>> df = im.extract(pl.DataFrame({"path": ["photos/dusk.png"]}), "path", ["width", warmth])
+        >>> df["path_imgmeta"].struct.field("warmth").to_list()
+        [0.0]
+    """
+    if needs not in get_args(Needs):
+        listing = ", ".join(map(repr, get_args(Needs)))
+        msg = f"`needs` must be one of {listing}, got {needs!r}{hint(needs, get_args(Needs))}"
+        raise ValueError(msg)
+    require_positive("version", version)
+    instance = dtype() if isinstance(dtype, type) else dtype
+    _require_dtype(instance)
+
+    def make(function: Callable[[Any], Any]) -> Property:
+        own = name or function.__name__
+        _require_name(own)
+        lines = (function.__doc__ or "").strip().splitlines()
+        text = description or (lines[0].rstrip(".") if lines else own.replace("_", " "))
+        return Property(
+            own, instance, needs, unit, minimum, maximum, text, function, None, version, nullable
+        )
+
+    return make
+
+
+def _require_name(name: object) -> None:
+    if not isinstance(name, str) or not name.isidentifier():
+        msg = f"`name` of a property must be an identifier, got {name!r}"
+        raise PropertyError(msg)
+    if name in {*RESERVED, *CATALOGUE, *GROUPS}:
+        msg = f"`name` of a property must be a new one, got {name!r}, which has a meaning already"
+        raise PropertyError(msg)
+
+
+def _require_dtype(dtype: pl.DataType) -> None:
+    inner = dtype
+    while isinstance(inner, pl.List | pl.Array):
+        inner = cast("pl.DataType", inner.inner)
+    plain = (pl.String, pl.Boolean, pl.Date, pl.Datetime, pl.Duration)
+    if not (inner.is_signed_integer() or inner.is_float() or isinstance(inner, plain)):
+        msg = (
+            "`dtype` of a property must be a signed integer, a float, String, Boolean, Date,"
+            f" Datetime or Duration, or a List or Array of these, got {dtype}"
+        )
+        raise PropertyError(msg)
 
 
 class PropertySet:
@@ -66,85 +213,180 @@ class PropertySet:
         properties: The properties. None of them means the picture alone, to look at.
 
     Attributes:
-        of_header: The properties that the header answers.
+        of_source: The properties that need facts of the source.
+        of_header: The properties that need the header.
+        of_bytes: The properties that need the encoded image.
         of_pixels: The properties that need the decoded picture.
-        needs_pixels: Whether the whole image has to be read.
+        whole: Whether the whole image has to be read.
     """
 
-    __slots__ = ("needs_pixels", "of_header", "of_pixels")
+    __slots__ = ("of_bytes", "of_header", "of_pixels", "of_source", "whole")
 
     def __init__(self, properties: Iterable[Property] = ()) -> None:
         listed = tuple(properties)
-        self.of_header = tuple(one for one in listed if one.need == "shape")
-        self.of_pixels = tuple(one for one in listed if one.need != "shape")
-        self.needs_pixels = bool(self.of_pixels) or not listed
+        self.of_source = tuple(one for one in listed if one.needs == "source")
+        self.of_header = tuple(one for one in listed if one.needs == "header")
+        self.of_bytes = tuple(one for one in listed if one.needs == "bytes")
+        self.of_pixels = tuple(one for one in listed if one.needs in {"intensity", "picture"})
+        self.whole = bool(self.of_bytes or self.of_pixels) or not listed
 
+
+def _of_shape(kernel: Callable[[kernels.Shape], float]) -> Callable[[Any], float]:
+    """Let a kernel of rows and columns take a header."""
+
+    @wraps(kernel)
+    def of_header(header: Any) -> float:  # noqa: ANN401 - a header, which is above this room's kernels
+        return kernel(header.shape)
+
+    return of_header
+
+
+_UTC: Final = pl.Datetime("us", "UTC")
 
 _ROWS = (
-    Property("width", pl.Int32(), "shape", "pixels", 1, None, "Columns of the picture", kernels.width),
-    Property("height", pl.Int32(), "shape", "pixels", 1, None, "Rows of the picture", kernels.height),
-    Property("size", pl.Int64(), "shape", "pixels", 1, None, "Width times height", kernels.size),
-    Property("aspect_ratio", pl.Float64(), "shape", "ratio", 0, None, "Width divided by height", kernels.aspect_ratio),
+    Property("width", pl.Int32(), "header", "pixels", 1, None, "Columns of the picture", _of_shape(kernels.width)),
+    Property("height", pl.Int32(), "header", "pixels", 1, None, "Rows of the picture", _of_shape(kernels.height)),
+    Property("size", pl.Int64(), "header", "pixels", 1, None, "Width times height", _of_shape(kernels.size)),
+    Property("aspect_ratio", pl.Float64(), "header", "ratio", 0, None, "Width divided by height", _of_shape(kernels.aspect_ratio)),
     Property("brightness", pl.Float64(), "intensity", "fraction", 0, 1, "Mean intensity, over 255", kernels.brightness, batched_kernels.brightness),
     Property("contrast", pl.Float64(), "intensity", "fraction", 0, 0.6375, "Standard deviation of the intensity, over 200", kernels.contrast, batched_kernels.contrast),
-    Property("sharpness", pl.Float64(), "intensity", "fraction", 0, 1, "Share of pixels that Canny marks as edge", kernels.sharpness, batched_kernels.sharpness),
-    Property("pixel_entropy", pl.Float64(), "colours", "bits", 0, 24, "Shannon entropy of the distribution of colours", kernels.pixel_entropy, batched_kernels.pixel_entropy),
+    Property("sharpness", pl.Float64(), "intensity", "fraction", 0, 1, "Fraction of pixels that Canny marks as edge", kernels.sharpness, batched_kernels.sharpness),
+    Property("pixel_entropy", pl.Float64(), "picture", "bits", 0, 24, "Shannon entropy of the distribution of colours", kernels.pixel_entropy, batched_kernels.pixel_entropy),
     Property("symmetry", pl.Float64(), "intensity", "fraction", 0, 1, "Likeness of the left half and the mirrored right half", kernels.symmetry, batched_kernels.symmetry),
+    Property("file_size", pl.Int64(), "source", "bytes", 0, None, "Size of the encoded image", attrgetter("file_size")),
+    Property("modified", _UTC, "source", "", None, None, "When the file or object was last modified", attrgetter("modified"), nullable=True),
+    Property("etag", pl.String(), "source", "", None, None, "Entity tag that the server gave the object", attrgetter("etag"), nullable=True),
 )  # fmt: skip
+_BUILT_IN: Final = {row.name: row for row in _ROWS}
 
-CATALOGUE: dict[PropertyName, Property] = {row.name: row for row in _ROWS}
-"""Every property by name, in the order in which a column holds its fields."""
-
-GROUPS: dict[GroupName, tuple[PropertyName, ...]] = {
+GROUPS: Final[dict[GroupName, tuple[PropertyName, ...]]] = {
     "geometry": ("width", "height", "size", "aspect_ratio"),
     "standard": get_args(PropertyName)[:9],
+    "source": ("file_size", "modified", "etag"),
 }
 """Named sets. `standard` stays these nine, whatever the catalogue grows to."""
 
 
-def resolve(properties: object) -> tuple[PropertyName, ...]:
-    """Turn what a caller wrote into property names, once each, in catalogue order.
+class Catalogue(Mapping[str, Property]):
+    """The built-in properties and, beside them, those of a caller.
 
     Args:
-        properties: What the caller wrote: one name of a property or group, or several.
-
-    Returns:
-        At least one name.
+        properties: The caller's own ones, made with
+            [`custom_property`][polars_imgmeta.custom_property].
 
     Raises:
-        PropertyError: If a name is unknown or there is none.
+        PropertyError: If two have the same name.
 
     Examples:
-        >>> resolve(["brightness", "width", "brightness"])
-        ('width', 'brightness')
-        >>> resolve("geometry")
-        ('width', 'height', 'size', 'aspect_ratio')
+        >>> @im.custom_property(needs="header", dtype=pl.String)
+        ... def image_format(header):
+        ...     return header.format
+        >>> ours = im.Catalogue([image_format])
+        >>> df = pl.DataFrame({"path": ["photos/dusk.png"]})
+        >>> im.extract(df, "path", ["width", "image_format"], catalogue=ours)["path_imgmeta"][0]
+        {'width': 320, 'image_format': 'PNG', 'error': None, 'auto_extracted': 'path@...'}
     """
-    wanted: set[PropertyName] = set()
-    for name in _flatten(properties):
-        if isinstance(name, str) and name in CATALOGUE:
-            wanted.add(name)
-        elif isinstance(name, str) and name in GROUPS:
-            wanted.update(GROUPS[name])
-        else:
-            known = (*CATALOGUE, *GROUPS)
+
+    def __init__(self, properties: Iterable[Property] = ()) -> None:
+        self._rows = dict(_BUILT_IN)
+        for one in properties:
+            if self._rows.setdefault(one.name, one) is not one:
+                msg = f"a catalogue must have each name once, got {one.name!r} twice"
+                raise PropertyError(msg)
+
+    @classmethod
+    def discover(cls) -> Catalogue:
+        """Return a catalogue with what installed packages offer.
+
+        They do so by entry points of the group `polars_imgmeta.properties`, each of which
+        names a property.
+        """
+        return cls(entry.load() for entry in entry_points(group=_ENTRY_POINTS))
+
+    def __getitem__(self, name: str) -> Property:
+        """A property."""
+        return self._rows[name]
+
+    def __iter__(self) -> Iterator[str]:
+        """The names, in the order in which a column holds its fields."""
+        return iter(canonical_order(self._rows))
+
+    def __len__(self) -> int:
+        """The number of properties."""
+        return len(self._rows)
+
+    def __hash__(self) -> int:
+        """By identity of the properties."""
+        return hash(tuple(self._rows))
+
+    def resolve(self, properties: object) -> tuple[Property, ...]:
+        """Turn what a caller wrote into properties, once each, in canonical order.
+
+        Args:
+            properties: A name of a property or group, a property, or several of these.
+
+        Raises:
+            PropertyError: If a name is unknown, a property is of the name of another one, or
+                there is none.
+
+        Examples:
+            >>> [one.name for one in im.CATALOGUE.resolve(["brightness", "geometry"])]
+            ['width', 'height', 'size', 'aspect_ratio', 'brightness']
+        """
+        wanted: dict[str, Property] = {}
+        for one in _flatten(properties):
+            if isinstance(one, Property):
+                known = wanted.get(one.name) or self._rows.get(one.name, one)
+                if known != one:
+                    msg = f"`properties` must have one meaning a name, got two of {one.name!r}"
+                    raise PropertyError(msg)
+                wanted[one.name] = one
+            elif isinstance(one, str) and one in self._rows:
+                wanted[one] = self._rows[one]
+            elif isinstance(one, str) and one in GROUPS:
+                wanted.update((name, self._rows[name]) for name in GROUPS[one])
+            else:
+                known_names = (*self, *GROUPS)
+                msg = (
+                    f"`properties` must name known properties, got {one!r}"
+                    f"{hint(one, known_names)}\n\nKnown: {', '.join(known_names)}"
+                )
+                raise PropertyError(msg)
+        if not wanted:
             msg = (
-                f"`properties` must name known properties, got {name!r}"
-                f"{hint(name, known)}\n\nKnown: {', '.join(known)}"
+                "`properties` must name at least one property, got none"
+                "\n\nHint: leave it out for all nine of 'standard'"
             )
             raise PropertyError(msg)
-    if not wanted:
-        msg = (
-            "`properties` must name at least one property, got none"
-            "\n\nHint: leave it out for all nine of 'standard'"
-        )
-        raise PropertyError(msg)
-    return tuple(name for name in CATALOGUE if name in wanted)
+        return tuple(wanted[name] for name in canonical_order(wanted))
+
+
+CATALOGUE: Final = Catalogue()
+"""Every built-in property by name, in the order in which a column holds its fields."""
+
+PropertyLike: TypeAlias = PropertyName | GroupName | str | Property
+"""A property, or the name of one or of a group."""
+
+PropertiesLike: TypeAlias = PropertyLike | Iterable[PropertyLike]
+"""One or several properties."""
+
+
+def canonical_order(names: Iterable[str]) -> list[str]:
+    """Sort names of properties as a column holds them: built-in ones first, then by name.
+
+    Examples:
+        >>> canonical_order(["warmth", "height", "blur", "width"])
+        ['width', 'height', 'blur', 'warmth']
+    """
+    return sorted(names, key=lambda name: (_PLACES.get(name, len(_PLACES)), name))
+
+
+_PLACES: Final = {row.name: place for place, row in enumerate(_ROWS)}
 
 
 def _flatten(names: object) -> Iterator[object]:
-    """Names one by one, whether they came singly or in lists."""
-    if isinstance(names, str) or not isinstance(names, Iterable):
+    """Yield names and properties one by one, whether they came singly or in lists."""
+    if isinstance(names, str | Property) or not isinstance(names, Iterable):
         yield names
     else:
         for name in names:

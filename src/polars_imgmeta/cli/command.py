@@ -11,7 +11,7 @@ from pathlib import Path
 
 import polars as pl
 
-from polars_imgmeta.catalogue.registry import CATALOGUE, GROUPS, resolve
+from polars_imgmeta.catalogue.registry import CATALOGUE, GROUPS
 from polars_imgmeta.cli.samples import make_samples
 from polars_imgmeta.display.report import writing
 from polars_imgmeta.exceptions import ImgmetaError, NotFoundError
@@ -93,13 +93,14 @@ def _run(options: argparse.Namespace) -> None:
     if options.report:
         _require_writable("--report", options.report, (".html", ".htm"))
         writing.writable_page(options.report)
-    properties = resolve(options.properties.split(","))
+    properties = CATALOGUE.resolve(options.properties.split(","))
     if options.source is None:
         make_samples(_SAMPLES)
         print(f"Drew images into {_SAMPLES}/.")
     started = time.perf_counter()
     images = scanning.scan_images(_SAMPLES if options.source is None else options.source)
-    frame = extraction.extract(images.collect(), "path", properties, progress=options.progress)
+    listed = images.collect().drop((one.name for one in properties), strict=False)
+    frame = extraction.extract(listed, "path", properties, progress=options.progress)
     seconds = time.perf_counter() - started
     if frame.is_empty():
         msg = f"no images in {options.source}: only files with the suffix of an image are read"
@@ -128,7 +129,7 @@ def _require_writable(option: str, file: Path, suffixes: Sequence[str]) -> None:
 
 
 def _print_summary(frame: pl.DataFrame, failed: pl.DataFrame, seconds: float) -> None:
-    flat = inspection.unnest(frame).drop("file_size", "error")
+    flat = inspection.unnest(frame.select("path", "path_imgmeta")).drop("error")
     rate = len(frame) / seconds
     images = "1 image" if len(frame) == 1 else f"{len(frame):,} images"
     print(f"{images} in {seconds:.1f} s ({rate:,.0f} a second), {len(failed):,} failed.")

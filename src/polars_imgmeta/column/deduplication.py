@@ -1,8 +1,8 @@
-"""The distinct images of a locator column, of whichever dtype.
+"""The distinct images of a locator column.
 
-A String locates an image, a Binary is one, and a Struct has `bytes` and/or `path`, as
-the data sets of Hugging Face: the image itself where there are bytes, else where it
-is. The same image twice is one: equal strings, or equal bytes.
+A String locates an image, a Binary is one, and a Struct has `bytes`, `path` or both, as in
+the data sets of Hugging Face; where both are there, the bytes count. Equal strings, and equal
+bytes, are one image.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _BINARIES = (pl.Binary, pl.Null)
 
 
 def require_locator_dtype(dtype: pl.DataType, locator: str) -> None:
-    """Check that values of a dtype can locate images, or are some.
+    """Check that values of a dtype can locate or hold images.
 
     Raises:
         ColumnError: If they cannot.
@@ -45,13 +45,13 @@ def require_locator_dtype(dtype: pl.DataType, locator: str) -> None:
 
 
 def parts_of(column: pl.Series) -> pl.DataFrame:
-    """Return what each row has of an image: its `bytes`, its `path`, or neither.
+    """Return what each row holds: the `bytes` of an image, its `path`, or neither.
 
     Args:
         column: Of a dtype that can locate images.
 
     Returns:
-        One of the two columns, or both; at most one value in a row.
+        One of these two columns, or both; at most one value in a row.
 
     Examples:
         >>> images = [{"bytes": None, "path": "a.png"}, {"bytes": b"abc", "path": "b.png"}]
@@ -76,15 +76,16 @@ def located(parts: pl.DataFrame) -> pl.Series:
 
 
 class Images:
-    """The distinct images of some rows, in the order in which they come first.
+    """The distinct images of some rows, in the order of their first occurrence.
 
-    Bytes become Python's own only when they are asked for, one image at a time.
+    Bytes become Python objects on demand only, one image at a time.
 
     Args:
         parts: As `parts_of` returns them.
 
     Attributes:
         numbers: For each row the number of its image; null where it has none.
+        distinct: The rows of `parts` that are numbered.
         remote: The numbers of those that are on servers, ascending.
     """
 
@@ -103,6 +104,7 @@ class Images:
             self.numbers = numbers[_NUMBER]
             self._bytes = distinct[_BYTES]
             self._paths = distinct[_PATH].to_list() if _PATH in distinct else []
+            self.distinct = distinct
         else:
             place: dict[str, int] = {}
             rows = [
@@ -111,6 +113,7 @@ class Images:
             ]
             self.numbers = pl.Series(_NUMBER, rows, pl.UInt32)
             self._paths = list(place)
+            self.distinct = pl.DataFrame({_PATH: self._paths}, schema={_PATH: pl.String()})
         self.remote = [
             number for number, path in enumerate(self._paths) if path and is_remote(path)
         ]

@@ -67,7 +67,10 @@ class Quantity:
 
 def limits_of(row: Property) -> Limits:
     """Return the minimum and maximum of a property, infinite without one."""
-    return row.minimum, math.inf if row.maximum is None else row.maximum
+    return (
+        -math.inf if row.minimum is None else row.minimum,
+        math.inf if row.maximum is None else row.maximum,
+    )
 
 
 def find_quantity(
@@ -104,8 +107,8 @@ def find_quantity(
         )
         raise ColumnError(msg)
     for holder in holders:
-        row = CATALOGUE[name]  # type: ignore[index] # holders have it
-        return Quantity(row.name, row.dtype, pl.col(holder).struct.field(row.name), row, holder)
+        dtype = found[holder].dtypes[name]
+        return Quantity(name, dtype, found[holder].field(name), CATALOGUE.get(name), holder)
     if name in schema and name not in found:
         return Quantity(name, schema[name], pl.col(name))
     properties = [known for one in found.values() for known in one.properties]

@@ -1,101 +1,77 @@
-"""The struct column: its dtype, its marker, and how it is found again.
+"""The struct column: its dtype, and how it is found in a schema.
 
-The marker is the field `auto_extracted`. Its dtype is an extension type over
-Boolean, whose metadata say where the values come from; Polars carries them
-through files and Arrow by itself. Metadata are part of a dtype's identity, so
-they hold nothing that changes from run to run.
+    Struct{ <properties>, error: String, auto_extracted: String }
+
+All dtypes are plain and the same for every column, so that frames of any origin can be
+joined, concatenated, stored and read by any tool.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Final
 
 import polars as pl
+import polars.selectors as cs
 
-from polars_imgmeta.catalogue.registry import CATALOGUE, EDITION
+from polars_imgmeta.catalogue.registry import Property, canonical_order
 from polars_imgmeta.column.deduplication import require_locator_dtype
 from polars_imgmeta.exceptions import ColumnError, hint
-from polars_imgmeta.typing import Frame, PropertyName
+from polars_imgmeta.typing import Frame
 
-EXTENSION_NAME = "imgmeta"
-SUFFIX = "_imgmeta"
-ERROR = "error"
-MARKER = "auto_extracted"
-
-
-class Imgmeta(pl.BaseExtension):
-    """The dtype of the marker: a Boolean that knows its locator and edition."""
-
-    def __init__(self, locator: str) -> None:
-        # Canonical, so that equal origins are equal dtypes.
-        origin = {"edition": EDITION, "locator": locator}
-        metadata = json.dumps(origin, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-        super().__init__(EXTENSION_NAME, pl.Boolean(), metadata)
-
-    def _string_repr(self) -> str:
-        return EXTENSION_NAME
-
-
-def register_marker() -> None:
-    """Make Polars load the marker as `Imgmeta`; once for a process."""
-    # A second registration would raise, after overwriting the first.
-    if pl.get_extension_type(EXTENSION_NAME) is None:
-        pl.register_extension_type(EXTENSION_NAME, Imgmeta)
+SUFFIX: Final = "_imgmeta"
+ERROR: Final = "error"
+MARKER: Final = "auto_extracted"
 
 
 @dataclass(frozen=True, slots=True)
-class Provenance:
-    """Where the values of an auto-extracted column come from.
+class StructColumn:
+    """An auto-extracted column, as the schema shows it.
 
     Attributes:
-        column: The name of the struct column.
-        properties: What it holds, in catalogue order.
-        locator: The column that located the images when it was made, or None
-            where another engine has dropped the record.
-        edition: The edition of the formulas, or None where it was dropped.
+        name: The name of the column.
+        dtypes: The dtype of each property, in canonical order; those that this process does
+            not know are among them.
     """
 
-    column: str
-    properties: tuple[PropertyName, ...]
-    locator: str | None
-    edition: int | None
+    name: str
+    dtypes: Mapping[str, pl.DataType]
 
     @property
-    def current(self) -> bool:
-        """Whether the values are of this version's formulas.
+    def properties(self) -> tuple[str, ...]:
+        """The names of its properties."""
+        return tuple(self.dtypes)
 
-        A column without a record counts as current: there has been only one
-        edition.
-        """
-        return self.edition in {EDITION, None}
+    def field(self, name: str) -> pl.Expr:
+        """Return a field, by its name alone: Polars would take `^...$` for a pattern."""
+        return column(self.name).struct.field(name)
 
 
-def struct_dtype(properties: tuple[PropertyName, ...], locator: str) -> pl.Struct:
+def exactly(name: str) -> cs.Selector:
+    """Select a column by its exact name, which Polars could take for a pattern."""
+    return cs.by_name(name)
+
+
+def column(name: str) -> pl.Expr:
+    """Return a column by its exact name, which Polars could take for a pattern."""
+    return exactly(name).as_expr()
+
+
+def struct_dtype(properties: Iterable[Property]) -> pl.Struct:
     """Return the dtype of a column with these properties.
 
     Examples:
-        >>> struct_dtype(("width",), "path").fields[0]
-        Field('width', Int32)
+        >>> struct_dtype([im.CATALOGUE["width"]])
+        Struct({'width': Int32, 'error': String, 'auto_extracted': String})
     """
-    return pl.Struct(
-        {
-            **{name: CATALOGUE[name].dtype for name in properties},
-            ERROR: pl.String(),
-            MARKER: Imgmeta(locator),
-        }
-    )
+    return dtype_of({one.name: one.dtype for one in properties})
 
 
-def same_but_for_marker(dtype: pl.DataType, expected: pl.Struct) -> bool:
-    """Tell whether two structs have the same fields, and each some marker."""
-    if not isinstance(dtype, pl.Struct):
-        return False
-    return {**dict(dtype), MARKER: None} == {**dict(expected), MARKER: None} and (
-        list(dict(dtype)) == list(dict(expected))
-    )
+def dtype_of(dtypes: Mapping[str, pl.DataType]) -> pl.Struct:
+    """Return the dtype of a column with properties of these names and dtypes."""
+    ordered = {name: dtypes[name] for name in canonical_order(dtypes)}
+    return pl.Struct({**ordered, ERROR: pl.String(), MARKER: pl.String()})
 
 
 def schema_of(frame: Frame) -> pl.Schema:
@@ -106,61 +82,42 @@ def schema_of(frame: Frame) -> pl.Schema:
     return frame.collect_schema()
 
 
-def find(schema: Mapping[str, pl.DataType]) -> dict[str, Provenance]:
-    """Find the auto-extracted columns of a schema, in its order."""
+def find(schema: Mapping[str, pl.DataType]) -> dict[str, StructColumn]:
+    """Find the auto-extracted columns of a schema, in its order.
+
+    A struct is one if it has `auto_extracted` and `error`, both String, or Null where a tool
+    drops the dtype of columns without values, and at least one field beside them.
+    """
     found = {}
     for name, dtype in schema.items():
-        if isinstance(dtype, pl.Struct) and (origin := _origin(dtype)) is not None:
-            fields = {field.name for field in dtype.fields}
-            properties = tuple(known for known in CATALOGUE if known in fields)
-            found[name] = Provenance(name, properties, origin.get("locator"), origin.get("edition"))
+        if isinstance(dtype, pl.Struct):
+            fields = {one.name: one.dtype for one in dtype.fields}
+            flags = [fields.pop(flag, None) for flag in (MARKER, ERROR)]
+            if fields and all(flag is not None and flag in {pl.String, pl.Null} for flag in flags):
+                dtypes = dict(pl.Schema({key: fields[key] for key in canonical_order(fields)}))
+                found[name] = StructColumn(name, dtypes)
     return found
 
 
-def _origin(dtype: pl.Struct) -> dict[str, Any] | None:
-    """What the marker records; empty where it lost that, None where there is none."""
-    fields = dict(dtype)
-    marker = fields.get(MARKER)
-    # Not our class alone: a frame may be older than the registration.
-    if isinstance(marker, pl.BaseExtension):
-        if marker.ext_name() != EXTENSION_NAME:
-            return None
-        try:
-            origin = json.loads(marker.ext_metadata() or "{}")
-        except ValueError:
-            return {}
-        return origin if isinstance(origin, dict) else {}
-    # Engines that know no extension types leave a plain Boolean.
-    return {} if marker == pl.Boolean and fields.get(ERROR) == pl.String else None
-
-
-def strangers(schema: Mapping[str, pl.DataType], existing: Provenance) -> list[str]:
-    """Return the names of fields, if any, that this package would not keep."""
-    dtype = schema.get(existing.column)
-    known = {*CATALOGUE, ERROR, MARKER}
-    fields = dict(dtype) if isinstance(dtype, pl.Struct) else {}
-    return [repr(name) for name in fields if name not in known]
-
-
-def choose(schema: Mapping[str, pl.DataType], column: str | None) -> Provenance:
+def choose(schema: Mapping[str, pl.DataType], name: str | None) -> StructColumn:
     """Return the auto-extracted column that a call means.
 
     Args:
         schema: The schema of the frame.
-        column: The name that the caller gave, or None for the only one.
+        name: The name that the caller gave, or None for the only one.
 
     Raises:
         ColumnError: If there is none, if there are several and none is named,
             or if the named column is missing or no auto-extracted one.
     """
     found = find(schema)
-    if column is not None:
-        if column in found:
-            return found[column]
-        problem = "is not auto-extracted" if column in schema else "does not exist"
+    if name is not None:
+        if name in found:
+            return found[name]
+        problem = "is not auto-extracted" if name in schema else "does not exist"
         msg = (
-            f"`column` must name an auto-extracted column, got {column!r}, which {problem}"
-            f"{hint(column, found)}\n\nAuto-extracted: {listing(found)}"
+            f"`column` must name an auto-extracted column, got {name!r}, which {problem}"
+            f"{hint(name, found)}\n\nAuto-extracted: {listing(found)}"
         )
         raise ColumnError(msg)
     if len(found) == 1:
@@ -196,28 +153,51 @@ def require_locator(schema: Mapping[str, pl.DataType], locator: object) -> None:
     require_locator_dtype(schema[locator], locator)
 
 
-def locator_of(schema: Mapping[str, pl.DataType], existing: Provenance, locator: str | None) -> str:
+def locator_of(frame: Frame, existing: StructColumn, locator: str | None) -> str:
     """Return the locator column of an auto-extracted one.
 
     Args:
-        schema: The schema of the frame.
+        frame: The frame.
         existing: The auto-extracted column.
-        locator: The name that the caller gave, or None for the one on record.
+        locator: The name that the caller gave, or None for the one that the name of the
+            column says or, in a data frame, that its rows record.
 
     Raises:
         ColumnError: If it is missing or of a dtype that cannot locate images.
     """
+    schema = frame.collect_schema()
     if locator is None:
-        locator = existing.locator or existing.column.removesuffix(SUFFIX)
-        if locator not in schema:
+        locator = find_locator(frame, existing, None)
+        if locator is None:
+            named = existing.name.removesuffix(SUFFIX)
+            candidates = dict.fromkeys([named, *recorded_locators(frame, existing)])
             msg = (
-                f"the locator column {locator!r} of {existing.column!r} is not in the frame"
-                f"\n\nHint: name the column that locates the images now with `locator=`"
+                f"the locator column {listing(candidates)} of {existing.name!r} is not in the"
+                " frame\n\nHint: name the column that locates the images now with `locator=`"
                 f"\n\nColumns: {listing(schema)}"
             )
             raise ColumnError(msg)
     require_locator(schema, locator)
     return locator
+
+
+def find_locator(frame: Frame, existing: StructColumn, locator: str | None) -> str | None:
+    """Return the locator column, or None if none was named and the frame has none."""
+    if locator is not None:
+        return locator_of(frame, existing, locator)
+    schema = frame.collect_schema()
+    named = existing.name.removesuffix(SUFFIX)
+    candidates = [named, *recorded_locators(frame, existing)]
+    return next((one for one in candidates if one in schema and one != existing.name), None)
+
+
+def recorded_locators(frame: Frame, existing: StructColumn) -> list[str]:
+    """Return the locator columns that the rows of a data frame record, most frequent first."""
+    if isinstance(frame, pl.LazyFrame):
+        return []
+    markers = frame.select(existing.field(MARKER).cast(pl.String).alias(MARKER))
+    names = markers.select(locator=pl.col(MARKER).str.extract(r"(?s)^(.*)@", 1)).drop_nulls()
+    return names["locator"].value_counts(sort=True)["locator"].to_list()
 
 
 def listing(names: Mapping[str, object]) -> str:

@@ -9,23 +9,23 @@ from itertools import compress
 
 import polars as pl
 
-from polars_imgmeta.catalogue.registry import CATALOGUE, PropertySet
-from polars_imgmeta.column import deduplication, structs
+from polars_imgmeta.catalogue.registry import Property, PropertySet
+from polars_imgmeta.column import deduplication, marker
 from polars_imgmeta.column.deduplication import Images
-from polars_imgmeta.column.merge import merge
-from polars_imgmeta.column.plan import Plan, make_plan
+from polars_imgmeta.column.merge import SIZE, contradicted, merge
+from polars_imgmeta.column.plan import Plan, Rows, look, make_forced_plan, make_plan
+from polars_imgmeta.column.structs import ERROR, MARKER, column, dtype_of
 from polars_imgmeta.execution import scheduler
 from polars_imgmeta.execution.progress import Observer
 from polars_imgmeta.io.redaction import locate
 from polars_imgmeta.measuring.measurement import Measurement, measure_all
 from polars_imgmeta.measuring.options import Reading
 from polars_imgmeta.measuring.prefetching import ImagePrefetcher, Requests
-from polars_imgmeta.typing import PropertyName
 
 
 @dataclass(frozen=True, slots=True)
 class Extraction:
-    """What to extract; called with batches of locators, and old structs if there are any.
+    """What to extract; called with locators, old structs and a condition, if there are any.
 
     Without an observer, an instance is plain data: it is pickled to other processes as it
     is. It may be called by several threads at once.
@@ -33,40 +33,53 @@ class Extraction:
     Attributes:
         column: The name of the struct column.
         locator: The name of the locator column, for the record.
-        properties: The properties of the result, in catalogue order.
+        properties: The properties of the result that are known here, in canonical order.
         reading: How images are read.
-        present: The properties that the old structs have already.
-        retry: Whether to read again the rows that have an error, and no others.
+        unknown: The names and dtypes of other properties, which pass through.
+        existing: Whether there are old structs.
+        other_columns: The other columns of the frame.
+        forced: Whether there is a condition, of rows to read in any case.
+        only_forced: Whether to read no other rows than these.
         observer: What is told of the progress.
     """
 
     column: str
     locator: str
-    properties: tuple[PropertyName, ...]
+    properties: tuple[Property, ...]
     reading: Reading
-    present: tuple[PropertyName, ...] = ()
-    retry: bool = False
+    unknown: tuple[tuple[str, pl.DataType], ...] = ()
+    existing: bool = False
+    other_columns: tuple[str, ...] = ()
+    forced: bool = False
+    only_forced: bool = False
     observer: Observer | None = None
 
     @property
     def dtype(self) -> pl.Struct:
         """The dtype of the result."""
-        return structs.struct_dtype(self.properties, self.locator)
+        return dtype_of({**{one.name: one.dtype for one in self.properties}, **dict(self.unknown)})
 
-    def expression(self, locators: pl.Expr, *, in_one_batch: bool = False) -> pl.Expr:
+    def expression(
+        self, locators: pl.Expr, condition: pl.Expr | None = None, *, in_one_batch: bool = False
+    ) -> pl.Expr:
         """Return the lazy result, to be put into a frame.
 
         Args:
             locators: The locators; old structs are taken from the column that the result
                 replaces.
+            condition: Where rows are read in any case, if `forced`.
             in_one_batch: Whether to have the whole column at once. Otherwise Polars chooses
                 the batches, and drops rows beforehand that a later filter drops. Raising
                 for the first row that fails needs the whole column.
         """
         in_one_batch = in_one_batch or self.reading.on_error == "raise"
-        old = [pl.col(self.column)] if self.present else []
+        arguments = [locators]
+        if self.existing:
+            arguments.append(column(self.column))
+        if condition is not None:
+            arguments.append(condition)
         return pl.map_batches(
-            [locators, *old], self, return_dtype=self.dtype, is_elementwise=not in_one_batch
+            arguments, self, return_dtype=self.dtype, is_elementwise=not in_one_batch
         ).alias(self.column)
 
     def __call__(
@@ -75,7 +88,7 @@ class Extraction:
         """Extract one batch.
 
         Args:
-            batch: The locators and, if there are any, the old structs.
+            batch: The locators; then the old structs and the condition, if there are any.
             return_dtype: What Polars was told to expect, which is `dtype`.
 
         Returns:
@@ -86,51 +99,119 @@ class Extraction:
             ImageError: Under `on_error="raise"`, for the first row that fails.
         """
         del return_dtype
-        deduplication.require_locator_dtype(batch[0].dtype, self.locator)
-        parts = deduplication.parts_of(batch[0])
-        if not self.present:
-            return self._read_all(parts)
-        old = batch[1].alias(self.column)
-        located = deduplication.located(parts)
-        plan = make_plan(located, old, self.properties, self.present, retry=self.retry)
-        if not plan.read.any() and structs.same_but_for_marker(old.dtype, self.dtype):
-            return self._mark(old)
-        return merge(self._read(parts, plan), old, plan, self.properties, self._marker(len(old)))
+        # Polars implements methods of series by expressions on their name, which it could take
+        # for a pattern.
+        locators, *others = (one.alias("values") for one in batch)
+        deduplication.require_locator_dtype(locators.dtype, self.locator)
+        parts = deduplication.parts_of(locators)
+        if not self.existing:
+            return self._read_all(parts).alias(self.column)
+        old = others[0]
+        condition = others[1] if self.forced else None
+        if condition is not None and len(condition) == 1:
+            condition = condition.new_from_index(0, len(old))
+        return self._complete(parts, old, condition).alias(self.column)
 
-    def _marker(self, rows: int) -> pl.Series:
-        """Return the marker of `rows` rows."""
-        marker = pl.Series(structs.MARKER, [True]).new_from_index(0, rows)
-        return marker.ext.to(structs.Imgmeta(self.locator))
+    def _complete(
+        self, parts: pl.DataFrame, old: pl.Series, condition: pl.Series | None
+    ) -> pl.Series:
+        """Read what old structs lack."""
+        digest = marker.digests(parts)
+        if condition is None and self._is_complete(old, digest):
+            return old
+        located = digest.is_not_null()
+        rows = look(located, digest, old, self.properties, self.other_columns)
+        if condition is not None and self.only_forced:
+            plan = make_forced_plan(rows, self.properties, condition.fill_null(value=False))
+        else:
+            force = None if condition is None else condition.fill_null(value=False)
+            plan = make_plan(rows, self.properties, force)
+        same, fresh = rows.current, self._nothing(len(old))
+        if plan.read.any():
+            fresh = self._read(parts, plan)
+            facts = [one.name for one in self._facts]
+            differs = contradicted(rows, plan, fresh, facts)
+            same &= ~differs
+            again = differs & ~plan.anew
+            if again.any():
+                plan = plan.replacing(again)
+                whole = Plan(plan.needs.select(pl.all() & again), plan.anew & again)
+                fresh = _replace(fresh, self._read(parts, whole), again)
+        before = old.struct.unnest()
+        unknown = before.select(name for name, _ in self.unknown)
+        merged = self._merge(rows, plan, fresh, unknown, same)
+        if not self.only_forced:
+            return merged
+        # Stale rows that were not asked for stay stale, rather than lose what they have.
+        kept = before.select(
+            pl.when(pl.col(MARKER).is_not_null() & pl.lit(located)).then(
+                pl.struct(
+                    pl.col(name).cast(dtype) for name, dtype in self.dtype.to_schema().items()
+                )
+            )
+        ).to_series()
+        return merged.zip_with(plan.read, kept)
 
-    def _mark(self, old: pl.Series) -> pl.Series:
-        """Give complete structs our marker: theirs may be plain, or from before the import."""
-        marker = pl.field(structs.MARKER).ext.storage().ext.to(structs.Imgmeta(self.locator))
-        marked = pl.col(old.name).struct.with_fields(marker)
-        return old.to_frame().select(marked).to_series()
+    def _is_complete(self, old: pl.Series, digest: pl.Series) -> bool:
+        """Whether there is nothing to do, as far as can be seen at a glance."""
+        if old.dtype != self.dtype or any(one.version != 1 for one in self.properties):
+            return False
+        fields = old.struct.unnest()
+        begin = f"{self.locator}@"
+        text = fields[MARKER]
+        rest = text.str.slice(len(begin))
+        current = text.str.starts_with(begin) & (rest.str.slice(0, 8) == digest)
+        current &= ~rest.str.contains(" ", literal=True)  # lists no other version
+        filled = fields.select(
+            pl.all_horizontal(pl.col([one.name for one in self.properties]).is_not_null())
+        ).to_series()
+        nothing = digest.is_null() & old.is_null()
+        return (nothing | (current & filled).fill_null(value=False)).all()
+
+    @property
+    def _facts(self) -> tuple[Property, ...]:
+        """The properties that are read with any other one, to be compared."""
+        return tuple(one for one in self.properties if one.needs in {"header", "source"})
 
     def _read_all(self, parts: pl.DataFrame) -> pl.Series:
         """Measure every row; an image that several rows name is read once."""
         images = Images(parts)
-        wanted = PropertySet(CATALOGUE[name] for name in self.properties)
+        wanted = PropertySet(self.properties)
         table = self._measure(images, [wanted] * len(images))
-        marked = table.with_columns(self._marker(len(table)))
-        return marked.to_struct(self.column).gather(images.numbers)
+        rows = look_at_new(marker.digests(images.distinct), self.properties)
+        plan = make_plan(rows, self.properties, None)
+        merged = self._merge(rows, plan, table, pl.DataFrame(), rows.current)
+        return merged.gather(images.numbers)
+
+    def _merge(
+        self, rows: Rows, plan: Plan, fresh: pl.DataFrame, unknown: pl.DataFrame, same: pl.Series
+    ) -> pl.Series:
+        return merge(
+            rows,
+            plan,
+            fresh,
+            properties=self.properties,
+            locator=self.locator,
+            unknown=unknown,
+            same=same,
+        )
 
     def _read(self, parts: pl.DataFrame, plan: Plan) -> pl.DataFrame:
         """Measure what rows need; an image that several rows name is read once."""
-        images = Images(parts.filter(plan.read))
-        needed = plan.needs.filter(plan.read).group_by(images.numbers).agg(pl.all().any())
-        rows = needed.sort(images.numbers.name).drop(images.numbers.name).rows()
+        read = plan.read
+        images = Images(parts.filter(read))
+        needed = plan.needs.filter(read).group_by(images.numbers).agg(pl.all().any())
+        combinations = needed.sort(images.numbers.name).drop(images.numbers.name).rows()
         wanted = {
-            need: PropertySet(CATALOGUE[name] for name in compress(self.properties, need))
-            for need in set(rows)
+            need: PropertySet(dict.fromkeys((*compress(self.properties, need), *self._facts)))
+            for need in set(combinations)
         }
-        table = self._measure(images, [wanted[need] for need in rows])
-        places = pl.Series(dtype=pl.UInt32).extend_constant(None, len(plan.read))
-        return table.select(pl.all().gather(places.scatter(plan.read.arg_true(), images.numbers)))
+        table = self._measure(images, [wanted[need] for need in combinations])
+        places = pl.Series(dtype=pl.UInt32).extend_constant(None, len(read))
+        return table.select(pl.all().gather(places.scatter(read.arg_true(), images.numbers)))
 
     def _measure(self, images: Images, wanted: Sequence[PropertySet]) -> pl.DataFrame:
-        """Return the properties of each image, as far as they are wanted, and its error."""
+        """Return the properties of each image, as far as they are wanted, error and size."""
         reading = self.reading
         measurements: list[Measurement] = [Measurement({}, None)] * len(images)
         raises = reading.on_error == "raise"
@@ -156,11 +237,41 @@ class Extraction:
                 if measurement.error is not None:
                     raise locate(measurement.error, images[number])
         values = [
-            pl.Series(name, [m.values.get(name) for m in measurements], CATALOGUE[name].dtype)
-            for name in self.properties
+            pl.Series(one.name, [m.values.get(one.name) for m in measurements], one.dtype)
+            for one in self.properties
         ]
         messages = [m.error and f"{m.error.kind}: {m.error}" for m in measurements]
-        return pl.DataFrame([*values, pl.Series(structs.ERROR, messages, pl.String)])
+        sizes = [m.size for m in measurements]
+        return pl.DataFrame(
+            [*values, pl.Series(ERROR, messages, pl.String), pl.Series(SIZE, sizes, pl.Int64)]
+        )
+
+    def _nothing(self, rows: int) -> pl.DataFrame:
+        """Return what reading no row gives."""
+        schema = {one.name: one.dtype for one in self.properties}
+        empty = pl.DataFrame(schema={**schema, ERROR: pl.String(), SIZE: pl.Int64()})
+        return empty.clear(rows)
+
+
+def look_at_new(digest: pl.Series, properties: Sequence[Property]) -> Rows:
+    """Return rows that have nothing yet."""
+    rows = len(digest)
+    false = pl.Series([False]).new_from_index(0, rows)
+    nothing = pl.DataFrame(schema={one.name: one.dtype for one in properties}).clear(rows)
+    none = pl.Series([None], dtype=pl.String).new_from_index(0, rows)
+    return Rows(
+        located=~false,
+        digest=digest,
+        values=nothing,
+        error=none,
+        entries=none.fill_null(""),
+        size=none.cast(pl.Int64),
+        current=false,
+    )
+
+
+def _replace(fresh: pl.DataFrame, other: pl.DataFrame, where: pl.Series) -> pl.DataFrame:
+    return pl.DataFrame([other[name].zip_with(where, fresh[name]) for name in fresh.columns])
 
 
 def _failed(measurement: Measurement) -> bool:

@@ -101,7 +101,7 @@ def plot(
         }
         if color is not None:
             drawn["color"] = find_drawable(schema, color, column, "color")
-        source, lacking = _find_locator(schema, drawn, column, locator) if pictures else (None, [])
+        source, lacking = _find_locator(frame, drawn, column, locator) if pictures else (None, [])
         key = illustrate = None
         if source is not None:
             lookup = LocatorLookup(frame, source)
@@ -112,7 +112,7 @@ def plot(
     every = x is None
     if x is None:
         chosen = structs.choose(schema, column)
-        x, column = chosen.properties, chosen.column
+        x, column = chosen.properties, chosen.name
     wanted = [x] if isinstance(x, str) else list(x)
     found = {
         f"v{number}": find_drawable(schema, name, column, "x") for number, name in enumerate(wanted)
@@ -216,12 +216,13 @@ def _relation(
 
 
 def _find_locator(
-    schema: Mapping[str, pl.DataType],
+    frame: Frame,
     drawn: Mapping[str, Quantity],
     column: str | None,
     locator: str | None,
 ) -> tuple[str | None, list[str]]:
     """Return the locator column, or the reason why the chart has no pictures."""
+    schema = structs.schema_of(frame)
     if locator is not None:
         structs.require_locator(schema, locator)
         return locator, []
@@ -231,10 +232,10 @@ def _find_locator(
         return None, []
     holder = found[next(holder for holder in holders if holder)]
     try:
-        return structs.locator_of(schema, holder, None), []
+        return structs.locator_of(frame, holder, None), []
     except ColumnError:
         # Charts are useful without pictures, too.
-        name = holder.locator or holder.column.removesuffix(structs.SUFFIX)
+        name = holder.name.removesuffix(structs.SUFFIX)
         reason = f"is of dtype {schema[name]}" if name in schema else "is not in the frame"
         return None, [f"no pictures: the column {name!r} {reason}"]
 

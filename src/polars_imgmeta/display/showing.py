@@ -11,7 +11,7 @@ import polars as pl
 
 from polars_imgmeta.catalogue.registry import CATALOGUE
 from polars_imgmeta.column import structs
-from polars_imgmeta.column.structs import Provenance
+from polars_imgmeta.column.structs import StructColumn
 from polars_imgmeta.display import thumbnails
 from polars_imgmeta.display.formatting import AUTO_EXTRACTED_COLOURS, locator_text, text_of
 from polars_imgmeta.exceptions import ColumnError, require_positive
@@ -69,7 +69,7 @@ def show(
 
     Examples:
         >>> df = im.scan_images("photos").imgmeta.extract("path", ["width", "brightness"])
-        >>> im.show(df.drop("file_size"), 2)
+        >>> im.show(df.select("path", "path_imgmeta"), 2)
         shape: (2, 4)
         ┌───────────────────┬───────┬────────────┬───────┐
         │ path              ┆ width ┆ brightness ┆ error │
@@ -82,7 +82,7 @@ def show(
     """
     schema = structs.schema_of(frame)
     existing = structs.choose(schema, column)
-    source = structs.locator_of(schema, existing, locator)
+    source = structs.find_locator(frame, existing, locator)
     require_positive("rows", rows)
     head = frame.head(rows).lazy().collect()
     make_thumbnails = partial(thumbnails.data_uris, reading=Reading.of(ReadOptions, options))
@@ -99,8 +99,8 @@ class Preview:
     def __init__(
         self,
         frame: pl.DataFrame,
-        existing: Provenance,
-        locator: str,
+        existing: StructColumn,
+        locator: str | None,
         make_thumbnails: Callable[[pl.Series], Sequence[str | None]],
     ) -> None:
         self.frame = frame
@@ -110,10 +110,10 @@ class Preview:
 
     def __repr__(self) -> str:
         try:
-            return repr(inspection.unnest(self.frame, self._existing.column))
+            return repr(inspection.unnest(self.frame, self._existing.name))
         except ColumnError:  # other columns have the names of properties
-            prefix = f"{self._existing.column}."
-            return repr(inspection.unnest(self.frame, self._existing.column, prefix=prefix))
+            prefix = f"{self._existing.name}."
+            return repr(inspection.unnest(self.frame, self._existing.name, prefix=prefix))
 
     def _repr_html_(self) -> str:
         """Return the table that notebooks display."""
@@ -122,11 +122,14 @@ class Preview:
     @cached_property
     def _html(self) -> str:
         frame, existing = self.frame, self._existing
-        locators = frame[self._locator]
+        if self._locator is None:
+            locators = pl.Series([None] * len(frame), dtype=pl.String)
+        else:
+            locators = frame[self._locator]
         pictures = self._make_thumbnails(locators)
-        own = [name for name in frame.columns if name not in {existing.column, self._locator}]
-        values = frame[existing.column].struct.unnest()
-        head = _format_cell("picture", tag="th") + _format_cell(self._locator, tag="th")
+        own = [name for name in frame.columns if name not in {existing.name, self._locator}]
+        values = frame[existing.name].struct.unnest()
+        head = _format_cell("picture", tag="th") + _format_cell(self._locator or "", tag="th")
         head += "".join(_format_cell(text_of(name), tag="th") for name in own)
         for name in existing.properties:
             head += _format_cell(name.replace("_", " "), tag="th", title=self._about(name))
@@ -134,7 +137,7 @@ class Preview:
         for index, (locator, picture) in enumerate(zip(locators, pictures, strict=True)):
             failure = values[structs.ERROR][index]
             body += f"<tr><td>{_format_picture(picture, failure)}</td>"
-            body += _format_cell(locator_text(locator))
+            body += _format_cell("" if self._locator is None else locator_text(locator))
             body += "".join(_format_cell(_format_value(frame[name][index])) for name in own)
             for name in existing.properties:
                 body += _format_cell(
@@ -148,12 +151,10 @@ class Preview:
 
     def _about(self, name: str) -> str:
         """Return the tooltip of a property."""
-        edition = self._existing.edition or "unknown"
-        row = CATALOGUE[name]  # type: ignore[index]
-        return (
-            f"{row.description}. Auto-extracted from {self._locator!r} into"
-            f" {self._existing.column!r}, edition {edition} of the formulas."
-        )
+        row = CATALOGUE.get(name)
+        about = f"{row.description}. " if row else ""
+        origin = f" from {self._locator!r}" if self._locator else ""
+        return f"{about}Auto-extracted{origin} into {self._existing.name!r}."
 
 
 def _format_cell(text: str, *, tag: str = "td", title: str | None = None) -> str:

@@ -11,6 +11,7 @@ from polars_imgmeta.io import redaction
 from polars_imgmeta.io.access import STORE_SCHEMES, WEB_SCHEMES, Access
 from polars_imgmeta.io.locators import local_path, scheme_of, spell_path
 from polars_imgmeta.io.remote import Storage, list_remote, require_remote
+from polars_imgmeta.io.sources import SourceFacts, facts_of
 
 _LOCAL = Storage()
 
@@ -26,7 +27,7 @@ IMAGE_SUFFIXES = frozenset({
 """The suffixes of image files, in lower case."""
 
 
-def list_images(source: str, storage: Storage = _LOCAL) -> Iterator[tuple[str, int | None]]:
+def list_images(source: str, storage: Storage = _LOCAL) -> Iterator[tuple[str, SourceFacts]]:
     """List the image files of a folder, or the files that a pattern matches.
 
     Args:
@@ -36,7 +37,8 @@ def list_images(source: str, storage: Storage = _LOCAL) -> Iterator[tuple[str, i
         storage: How to access it.
 
     Yields:
-        The locator of each file, and its size in bytes if it is available.
+        The locator of each file, and its size, modification time and ETag as far as they
+        are available.
 
     Raises:
         ImageError: If the folder, or one below it, cannot be listed.
@@ -56,7 +58,7 @@ def list_images(source: str, storage: Storage = _LOCAL) -> Iterator[tuple[str, i
     for match in matches:
         folder = os.path.dirname(match) or os.curdir
         if not os.path.isdir(match) and _is_allowed(folder, storage.access):
-            yield spell_path(match), _size(match, storage.access)
+            yield spell_path(match), _facts(match, storage.access)
 
 
 def require_listable(source: str, storage: Storage = _LOCAL) -> None:
@@ -85,7 +87,7 @@ def require_listable(source: str, storage: Storage = _LOCAL) -> None:
 
 def _walk(
     folder: str, access: Access, parents: frozenset[tuple[int, int]]
-) -> Iterator[tuple[str, int | None]]:
+) -> Iterator[tuple[str, SourceFacts]]:
     try:
         status = os.stat(folder)
         with os.scandir(folder) as entries:
@@ -100,7 +102,7 @@ def _walk(
             if _is_allowed(entry.path, access):
                 yield from _walk(entry.path, access, parents | {identity})
         elif os.path.splitext(entry.name)[1].lower() in IMAGE_SUFFIXES:
-            yield spell_path(entry.path), _size(entry.path, access)
+            yield spell_path(entry.path), _facts(entry.path, access)
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -119,10 +121,10 @@ def _is_allowed(path: str, access: Access) -> bool:
     return True
 
 
-def _size(path: str, access: Access) -> int | None:
+def _facts(path: str, access: Access) -> SourceFacts:
     if not _is_allowed(path, access):
-        return None
+        return SourceFacts(None)
     try:
-        return os.stat(path).st_size
+        return facts_of(os.stat(path))
     except OSError:  # such as a dangling link: its row gets the error
-        return None
+        return SourceFacts(None)

@@ -14,7 +14,7 @@ from urllib.parse import quote, unquote_to_bytes
 
 from polars_imgmeta import exceptions
 from polars_imgmeta.io.access import SCHEMES, STORE_SCHEMES, WEB_SCHEMES, Access
-from polars_imgmeta.io.sources import BytesSource, FileSource, Source
+from polars_imgmeta.io.sources import BytesSource, FileSource, Source, SourceFacts, facts_of
 
 Locator: TypeAlias = str | bytes
 """The path or URI of an image, or the image itself."""
@@ -54,6 +54,16 @@ def open_local(locator: Locator, access: Access) -> Source:
             msg = "a data URI; an image itself goes into a Binary column, its bytes decoded"
             raise exceptions.InvalidLocatorError(msg) from None
         raise exceptions.from_os_error(error) from None
+
+
+def probe_local(locator: str, access: Access) -> SourceFacts:
+    """Return what the file system says of the file that a locator denotes.
+
+    Raises:
+        ImageError: As for `open_local`.
+        OSError: If there is none.
+    """
+    return facts_of(os.stat(access.resolve_path(local_path(locator, access))))
 
 
 def is_remote(locator: str) -> bool:

@@ -13,38 +13,38 @@ from polars_imgmeta.exceptions import ImageError, UnreachableError
 from polars_imgmeta.execution.runtime import Runtime
 from polars_imgmeta.io.access import STORE_SCHEMES, Access
 from polars_imgmeta.io.locators import scheme_of
-from polars_imgmeta.io.sources import BytesSource, Source
+from polars_imgmeta.io.sources import BytesSource, Source, SourceFacts
 from polars_imgmeta.io.transfers import Client, Part, Transfer
 
-# A header is nearly always in here; a photo's preview may come before it.
+# Nearly always contains the header, even behind the preview of a photo.
 _START_BYTES = 1 << 15
-# Then a little more, and from some number of requests on ever more, as each takes a while.
-_LEAST_AHEAD, _MOST_AHEAD = 1 << 12, 1 << 20
+# Later requests begin small, and grow after `_SMALL_REQUESTS`, since each costs a round trip.
+_MIN_AHEAD, _MAX_AHEAD = 1 << 12, 1 << 20
 _SMALL_REQUESTS = 5
-_MOST_WINDOWS = 3
-# Whose header is in so many places, the whole is fetched of: it may be a trap.
-_MOST_REQUESTS = 64
+_MAX_WINDOWS = 3
+# After this many the whole is fetched: a malicious header may be scattered.
+_MAX_REQUESTS = 64
 
 
 @dataclass(frozen=True, slots=True)
 class Storage:
-    """Where and how one call reads images.
+    """How one call reaches images.
 
     Attributes:
-        access: What it may read, and what that may cost.
-        options: How to reach cloud storage, in Polars' words.
+        access: The access policy and its limits.
+        options: The options of cloud storage, by their names in Polars.
     """
 
     access: Access = field(default_factory=Access)
-    options: Mapping[str, str] = field(default_factory=dict, repr=False)  # has secrets
+    options: Mapping[str, str] = field(default_factory=dict, repr=False)  # contains secrets
 
 
 def make_storage(storage_options: Mapping[str, str] | None, access: Access | None) -> Storage:
-    """Check what a caller said of how images are reached.
+    """Check the options of a call and return its storage.
 
     Raises:
-        TypeError: If `access` is no `Access`, or `storage_options` no mapping of texts.
-        ValueError: If an option is unknown, or cannot be of its value.
+        TypeError: If `access` is not an `Access`, or `storage_options` not a mapping.
+        ValueError: If an option is unknown or has an invalid value.
     """
     if not isinstance(access, Access | None):
         msg = f"`access` must be an `Access`, got {type(access).__name__}"
@@ -60,60 +60,76 @@ def make_storage(storage_options: Mapping[str, str] | None, access: Access | Non
 
 
 def open_remote(url: str, storage: Storage, transfer: Transfer, *, whole: bool) -> Source:
-    """Begin to read an image on a server.
+    """Open a remote image.
 
     Args:
-        url: Of a scheme for which there is a client.
-        storage: How to read it.
-        transfer: Pays for it, and is released when the image is closed; where there is
-            none, by the caller.
-        whole: Whether to fetch all of it at once; otherwise what is read.
+        url: A URL of http, https or cloud storage.
+        storage: How to reach it.
+        transfer: Holds its memory. Closing the source releases it; if this raises, the
+            caller must.
+        whole: Whether to fetch all of it at once; otherwise parts are fetched on demand.
 
     Raises:
         ImageError: If it cannot be read.
     """
-    scheme = scheme_of(url) or ""
-    storage.access.require_scheme(scheme)
-    client = _client_for(scheme, storage, transfer.runtime)
+    client = _client_for(url, storage, transfer.runtime)
     if not whole:
         return RangeSource(client, url, transfer)
-    return FetchedSource(client.read(url, transfer, None).data, transfer)
+    return FetchedSource(client.read(url, transfer, None), transfer)
+
+
+def probe_remote(url: str, storage: Storage, transfer: Transfer) -> SourceFacts:
+    """Request the current facts of a remote image, by HEAD where the server supports it.
+
+    Raises:
+        ImageError: If it does not exist or cannot be reached.
+    """
+    return _client_for(url, storage, transfer.runtime).read(url, transfer, (0, 0)).facts
 
 
 def require_remote(scheme: str) -> None:
-    """Raise `ImportError` where the extra is not installed that a scheme needs."""
+    """Raise `ImportError` if the extra that a scheme needs is not installed."""
     with _needing_extra(f"{scheme}://", ImportError):
         import polars_imgmeta.io.cloud.client  # noqa: F401, PLC0415 - an extra
 
 
 def list_remote(
     source: str, suffixes: Collection[str], storage: Storage
-) -> Iterator[tuple[str, int]]:
-    """List objects of cloud storage: see `stores.list_objects`."""
+) -> Iterator[tuple[str, SourceFacts]]:
+    """List objects of cloud storage: see `cloud.client.list_objects`."""
     from polars_imgmeta.io.cloud.client import list_objects  # noqa: PLC0415 - an extra
 
     return list_objects(source, suffixes, storage.options, storage.access)
 
 
 class FetchedSource(BytesSource):
-    """An image that was fetched."""
+    """A remote image that was fetched as a whole."""
 
-    __slots__ = ("_transfer",)
+    __slots__ = ("_facts", "_transfer")
 
-    def __init__(self, data: bytes, transfer: Transfer) -> None:
-        super().__init__(data)
+    def __init__(self, part: Part, transfer: Transfer) -> None:
+        super().__init__(part.data)
+        self._facts = part.facts
         self._transfer = transfer
 
+    @property
+    def facts(self) -> SourceFacts:
+        """The facts that the server declared."""
+        return self._facts
+
     def close(self) -> None:
-        """Make room for others."""
+        """Release its memory."""
         self._transfer.release()
 
 
 class RangeSource(Source):
-    """An image of which parts are fetched when they are read."""
+    """A remote image whose parts are fetched on demand."""
 
     remote = True
-    __slots__ = ("_client", "_error", "_fetched", "_requests", "_transfer", "_url", "_windows")
+    __slots__ = (
+        *("_client", "_error", "_facts", "_fetched", "_requests", "_transfer", "_url"),
+        "_windows",
+    )
 
     def __init__(self, client: Client, url: str, transfer: Transfer) -> None:
         self._client = client
@@ -124,11 +140,12 @@ class RangeSource(Source):
         first = client.read(url, transfer, (0, _START_BYTES))
         self.start = first.data
         self.size = first.size
+        self._facts = first.facts
         self._fetched = len(first.data)
         self._windows = [first]
 
     def read(self, position: int, length: int) -> bytes:
-        """Fetch that part, and some more, unless it was fetched before."""
+        """Fetch that part and some bytes around it, unless a window contains it."""
         end = min(position + length, self.size)
         if position >= end:
             return b""
@@ -136,7 +153,7 @@ class RangeSource(Source):
             if part.position <= position and end <= part.position + len(part.data):
                 break
         else:
-            if self._error:  # readers pass over errors, and a trap would go on
+            if self._error:  # readers ignore errors, and would make further requests
                 raise type(self._error)(str(self._error))
             try:
                 part = self._fetch(position, end)
@@ -147,33 +164,56 @@ class RangeSource(Source):
 
     def _fetch(self, position: int, end: int) -> Part:
         self._requests += 1
-        doublings = max(0, min(self._requests, _MOST_REQUESTS) - _SMALL_REQUESTS)
-        ahead = max(end - position, min(_LEAST_AHEAD << doublings, _MOST_AHEAD))
+        doublings = max(0, min(self._requests, _MAX_REQUESTS) - _SMALL_REQUESTS)
+        ahead = max(end - position, min(_MIN_AHEAD << doublings, _MAX_AHEAD))
         begin = max(0, min(position, self.size - ahead))
         self._fetched += ahead
-        most = min(2 * self.size, self._transfer.access.max_bytes)
-        whole = self._requests > _MOST_REQUESTS or self._fetched > most
+        limit = min(2 * self.size, self._transfer.access.max_bytes)
+        whole = self._requests > _MAX_REQUESTS or self._fetched > limit
         extent = None if whole else (begin, ahead)
         part = self._client.read(self._url, self._transfer, extent)
-        if part.size != self.size:
-            msg = "it changed while it was read"
-            raise UnreachableError(msg)
-        # The start is kept, and the last ones, unless they are large.
-        kept = self._windows[1:][1 - _MOST_WINDOWS :] if ahead <= _MOST_AHEAD else []
+        self._facts = _require_same(self._facts, part.facts)
+        # The start and the latest windows are kept, unless they are large.
+        kept = self._windows[1:][1 - _MAX_WINDOWS :] if ahead <= _MAX_AHEAD else []
         self._windows = [part] if whole else [self._windows[0], *kept, part]
         return part
 
+    @property
+    def facts(self) -> SourceFacts:
+        """The facts that the server has declared so far."""
+        return self._facts
+
     def stream(self) -> BinaryIO:
-        """Wrap it for readers of files."""
+        """Return a buffered stream that fetches parts on demand."""
         return cast("BinaryIO", io.BufferedReader(cast("io.RawIOBase", _RangeStream(self))))
 
     def close(self) -> None:
-        """Make room for others."""
+        """Release its memory."""
         self._transfer.release()
 
 
+def _require_same(known: SourceFacts, found: SourceFacts) -> SourceFacts:
+    """Return the facts of two responses for the same object together.
+
+    A response may lack what another one declares. Modification times count only where entity
+    tags cannot be compared, since the machines behind one server may differ in them.
+
+    Raises:
+        UnreachableError: If the facts are of different versions.
+    """
+    validators = (known.etag, found.etag)
+    if None in validators:
+        validators = (known.modified, found.modified)  # type: ignore[assignment]
+    if known.file_size != found.file_size or (
+        None not in validators and validators[0] != validators[1]
+    ):
+        msg = "it changed while it was read"
+        raise UnreachableError(msg)
+    return SourceFacts(known.file_size, known.modified or found.modified, known.etag or found.etag)
+
+
 class _RangeStream(io.RawIOBase):
-    """The bytes of a source, as Python reads files."""
+    """A raw stream over a source."""
 
     def __init__(self, source: Source) -> None:
         self._source = source
@@ -202,7 +242,9 @@ class _RangeStream(io.RawIOBase):
         return data
 
 
-def _client_for(scheme: str, storage: Storage, runtime: Runtime) -> Client:
+def _client_for(url: str, storage: Storage, runtime: Runtime) -> Client:
+    scheme = scheme_of(url) or ""
+    storage.access.require_scheme(scheme)
     with _needing_extra(f"{scheme}://", UnreachableError):
         if scheme in STORE_SCHEMES:
             key = (frozenset(storage.options.items()), storage.access)
@@ -212,7 +254,7 @@ def _client_for(scheme: str, storage: Storage, runtime: Runtime) -> Client:
 
 @contextmanager
 def _needing_extra(what: str, kind: type[Exception]) -> Iterator[None]:
-    """Raise what names the extra, where one of its packages is not installed."""
+    """Raise an exception that names the extra if one of its packages is not installed."""
     try:
         yield
     except ModuleNotFoundError as error:

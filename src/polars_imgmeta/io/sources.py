@@ -10,11 +10,13 @@ import io
 import os
 import stat
 from abc import ABC, abstractmethod
-from typing import BinaryIO, ClassVar, Self
+from datetime import UTC, datetime, timedelta
+from typing import BinaryIO, ClassVar, NamedTuple, Self
 
 from polars_imgmeta import exceptions
 
 _START_BYTES = 4096
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 # Non-blocking, because opening a named pipe would wait for its writer.
 _FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
@@ -31,6 +33,20 @@ def _seek_and_read(descriptor: int, length: int, position: int) -> bytes:
 
 
 _read_at = getattr(os, "pread", _seek_and_read)  # not on Windows
+
+
+class SourceFacts(NamedTuple):
+    """What is known of an image beside its content.
+
+    Attributes:
+        file_size: The number of bytes; None where the file system does not say.
+        modified: When it was last modified, in UTC; None where it is not known.
+        etag: The entity tag that the server gave it.
+    """
+
+    file_size: int | None
+    modified: datetime | None = None
+    etag: str | None = None
 
 
 class Source(ABC):
@@ -60,6 +76,24 @@ class Source(ABC):
     @abstractmethod
     def close(self) -> None:
         """Release the source, which can no longer be read."""
+
+    @property
+    def facts(self) -> SourceFacts:
+        """What is known of it without reading more."""
+        return SourceFacts(self.file_size)
+
+    @property
+    def file_size(self) -> int | None:
+        """The number of bytes, where it is known."""
+        return self.size if self.size < _UNKNOWN_SIZE else None
+
+    def require_unchanged(self) -> None:
+        """Check that everything that was read is of one version of the image.
+
+        Raises:
+            UnreachableError: If it was modified meanwhile.
+        """
+        return  # what is in memory does not change
 
     def whole(self) -> bytes:
         """Return all bytes."""
@@ -103,7 +137,7 @@ class FileSource(Source):
         ValueError: If the path contains NUL.
     """
 
-    __slots__ = ("_descriptor",)
+    __slots__ = ("_descriptor", "_status")
 
     def __init__(self, path: str) -> None:
         self._descriptor = descriptor = os.open(path, _FLAGS)
@@ -111,6 +145,7 @@ class FileSource(Source):
             status = os.fstat(descriptor)
             _require_file(status.st_mode)
             self.start = _read_at(descriptor, _START_BYTES, 0)
+            self._status = status
             self.size = status.st_size or self._guess_size()
         except BaseException:
             self.close()
@@ -144,9 +179,35 @@ class FileSource(Source):
         os.lseek(self._descriptor, 0, os.SEEK_SET)
         return open(self._descriptor, "rb", closefd=False)
 
+    @property
+    def facts(self) -> SourceFacts:
+        """What the file system says."""
+        return facts_of(self._status)._replace(file_size=self.file_size)
+
+    def require_unchanged(self) -> None:
+        """Compare size and modification time, unless one read gave everything."""
+        if len(self.start) == self.size:
+            return
+        status = os.fstat(self._descriptor)
+        if (
+            self._status.st_mtime_ns != status.st_mtime_ns
+            or (status.st_size or self.size) != self.size
+        ):
+            msg = "it changed while it was read"
+            raise exceptions.UnreachableError(msg)
+
     def close(self) -> None:
         """Close the file."""
         os.close(self._descriptor)
+
+
+def facts_of(status: os.stat_result) -> SourceFacts:
+    """Return what the file system says of a file; its time may be outside the calendar."""
+    try:
+        modified = _EPOCH + timedelta(microseconds=status.st_mtime_ns // 1000)
+    except OverflowError:
+        return SourceFacts(status.st_size)
+    return SourceFacts(status.st_size, modified)
 
 
 def _require_file(mode: int) -> None:

@@ -1,46 +1,79 @@
-"""What it takes to bring an image from elsewhere: its time, its memory, its parts."""
+"""The transfer of a remote image: its deadline, its memory, and the parts it arrives in."""
 
 from __future__ import annotations
 
+import re
 import threading
 import time
+from datetime import datetime
 from typing import Final, NamedTuple, Protocol, Self
 
 from polars_imgmeta.exceptions import TooLargeError, UnreachableError
 from polars_imgmeta.execution.runtime import DEFAULT, Runtime
 from polars_imgmeta.io.access import Access
+from polars_imgmeta.io.sources import SourceFacts
 
 FIRST_BYTES: Final = 1 << 20
-"""How many bytes to make room for where nobody knows how many there will be."""
+"""How many bytes to reserve for a body of undeclared length."""
 
-# The fraction of the budget of bytes that is held for sizes which servers have declared and
-# not yet sent.
-_SHARE_OF_CLAIMS = 1 / 4
-# How often to look whether there is room, whoever has the overdraft.
-_LOOK_SECONDS = 0.05
+# The fraction of the byte budget that may be reserved for sizes that servers have declared
+# and not yet sent.
+_CLAIMED_FRACTION = 1 / 4
+# How often a growing transfer checks the budget while another one has the overdraft.
+_POLL_SECONDS = 0.05
+
+
+# Listings have tags without quotes.
+_ETAG = re.compile(r'(?:W/)?"?([\x21\x23-\x7e\x80-\xff]+)"?')
 
 
 class Part(NamedTuple):
     """A part of an object, or all of it.
 
     Attributes:
-        data: Its bytes.
-        position: Where in the object they begin.
-        size: How many bytes the whole object has.
+        data: The bytes of the part.
+        position: The offset of the part in the object.
+        size: The number of bytes of the object.
+        modified: When the object was last modified, in UTC, if the server declares it.
+        etag: The entity tag of the object, if the server declares it; see `parse_etag`.
     """
 
     data: bytes
     position: int
     size: int
+    modified: datetime | None = None
+    etag: str | None = None
+
+    @property
+    def facts(self) -> SourceFacts:
+        """Size, modification time and entity tag of the object."""
+        return SourceFacts(self.size, self.modified, self.etag)
+
+
+def parse_etag(text: str | None) -> str | None:
+    """Return the opaque tag of an ETag, without quotes and mark of weakness.
+
+    The same object may have a weak tag in one response and a strong one in another, and
+    the listing of Azure has no quotes: opaque tags can be compared everywhere.
+
+    Args:
+        text: The header or the field of a listing. None, like a malformed tag, gives None.
+
+    Examples:
+        >>> parse_etag('W/"5e1f"'), parse_etag('"5e1f"'), parse_etag("0x8DC"), parse_etag('"')
+        ('5e1f', '5e1f', '0x8DC', None)
+    """
+    match = _ETAG.fullmatch((text or "").strip())
+    return match[1] if match else None
 
 
 class Transfer:
-    """One image on its way; a context at whose end its memory is free again.
+    """The transfer of one image; a context that releases its memory at the end.
 
     Args:
-        access: Tells what it may cost.
-        stopped: Is set when the image is not needed any more.
-        runtime: Whose budget of bytes it shares.
+        access: The limits of time and size.
+        stopped: Set when the image is no longer needed.
+        runtime: The runtime whose byte budget it shares.
     """
 
     def __init__(
@@ -55,10 +88,10 @@ class Transfer:
         self._grows = False
 
     def seconds_left(self) -> float:
-        """Return how long it may still take.
+        """Return the time left, in seconds.
 
         Raises:
-            UnreachableError: If its time is over, or nobody wants it any more.
+            UnreachableError: If there is none, or the transfer was stopped.
         """
         left = self._until - time.monotonic()
         if self._stopped.is_set():
@@ -69,14 +102,14 @@ class Transfer:
         return left
 
     def overdue(self) -> str:
-        """Return the message for when its time is over."""
+        """Return the message for an exceeded deadline."""
         return f"it took longer than `timeout`, which is {self.access.timeout:g} seconds"
 
     def pause(self, seconds: float) -> bool:
-        """Wait before another try; or return False at once if no time would be left.
+        """Wait before a retry; return False at once if no time would be left.
 
         Raises:
-            UnreachableError: If its time is over, or nobody wants it any more.
+            UnreachableError: If no time is left, or the transfer was stopped.
         """
         if seconds >= self.seconds_left():
             return False
@@ -86,15 +119,15 @@ class Transfer:
 
     @property
     def share(self) -> int:
-        """For how many bytes to make room on the mere word of a server that they come."""
-        amount = self._budget.amount * _SHARE_OF_CLAIMS
+        """How many bytes to reserve for a declared size before any of them has arrived."""
+        amount = self._budget.amount * _CLAIMED_FRACTION
         return max(1, int(amount / self.access.concurrency))
 
     def require_size(self, size: int) -> None:
-        """Check that an image may be of so many bytes.
+        """Check that an image may have `size` bytes.
 
         Raises:
-            TooLargeError: If they are more than `max_bytes`.
+            TooLargeError: If `size` exceeds `max_bytes`.
         """
         if size > self.access.max_bytes:
             limit = self.access.max_bytes
@@ -102,14 +135,14 @@ class Transfer:
             raise TooLargeError(msg)
 
     def hold(self, size: int) -> None:
-        """Make room for so many bytes in all, once others have left enough.
+        """Reserve `size` bytes in total, waiting until the budget has room.
 
-        To be called before they are read: with the number that the server told, or with
-        a `share` of it until those have come; where it told none, with `FIRST_BYTES` and
-        then, as often as needed, with more. The time that it waits here does not count.
+        Call it before reading: with the declared size, or with a `share` of it until that
+        many bytes have arrived; for an undeclared size with `FIRST_BYTES`, then with more
+        as needed. The deadline is extended by the time spent waiting.
 
         Raises:
-            TooLargeError: If they are more than `max_bytes`.
+            TooLargeError: If `size` exceeds `max_bytes`.
         """
         self.require_size(size)
         if size <= self._held:
@@ -124,13 +157,13 @@ class Transfer:
 
     def _grow(self, more: int) -> None:
         while not self._budget.take_at_once(more):
-            if self._grows or self._budget.overdraft.acquire(timeout=_LOOK_SECONDS):
+            if self._grows or self._budget.overdraft.acquire(timeout=_POLL_SECONDS):
                 self._grows = True
                 self._budget.overdraw(more)
                 return
 
     def release(self) -> None:
-        """Give its memory back."""
+        """Return its memory to the budget."""
         if self._grows:
             self._grows = False
             self._budget.overdraft.release()
@@ -145,19 +178,20 @@ class Transfer:
 
 
 class Client(Protocol):
-    """What reads objects of some schemes."""
+    """A client that reads the objects of some schemes."""
 
     def read(self, url: str, transfer: Transfer, extent: tuple[int, int] | None) -> Part:
         """Read an object, or a part of it.
 
         Args:
-            url: Where it is.
-            transfer: What it may cost; told how many bytes come before they do.
-            extent: Position and length of the part; less comes where the object ends
-                before, more where the server gives nothing but the whole. None for all.
+            url: The URL of the object.
+            transfer: Holds the memory for the content before it is read.
+            extent: Position and length of the part; None for all. The result is shorter
+                where the object ends earlier, and is the whole object where the server
+                ignores ranges. A length of 0 requests the facts without content.
 
         Raises:
             ImageError: Of the kind `not_found`, `access_denied`, `unreachable`,
-                `invalid_locator` or `too_large`; its message holds neither the URL
-                nor anything secret.
+                `invalid_locator` or `too_large`; its message contains neither the URL
+                nor a secret.
         """

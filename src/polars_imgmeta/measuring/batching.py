@@ -7,17 +7,18 @@ are measured together.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
-from polars_imgmeta.catalogue.registry import PropertySet
+from polars_imgmeta.catalogue.registry import Property, PropertySet
 from polars_imgmeta.decoding import pictures
 from polars_imgmeta.decoding.headers import Header
 from polars_imgmeta.decoding.pictures import Picture
 from polars_imgmeta.exceptions import FAILURES, ImageError, from_failure
-from polars_imgmeta.typing import PropertyName
+from polars_imgmeta.measuring.computing import compute
 
 SMALL_PIXELS = 1 << 16
 SMALL_BYTES = 1 << 18
@@ -28,92 +29,102 @@ _MAX_WAITING = 256
 
 
 @dataclass(slots=True)
-class Small:
-    """A small picture whose pixels are still to be measured.
+class Job:
+    """One image that is being measured.
 
     Attributes:
         number: The number of its request.
-        values: The values that are known, to be completed.
         wanted: The properties to compute.
-        header: Its header.
-        data: The encoded image; empty once it is decoded.
+        values: The values so far.
+        error: Why some are missing.
+        size: The number of bytes of the encoded image, where it could be opened.
     """
 
     number: int
-    values: dict[PropertyName, float]
     wanted: PropertySet
-    header: Header
-    data: bytes
+    values: dict[str, Any] = field(default_factory=dict)
+    error: ImageError | None = None
+    size: int | None = None
+    _header: Header | None = None
+    _data: bytes = b""
     _picture: Picture | None = None
 
-    def __post_init__(self) -> None:
-        """Decode it if it is tiny."""
-        if self.header.width * self.header.height <= _SMALLEST_PIXELS:
-            self.decode()
+    def compute(self, properties: Iterable[Property], value: Any) -> None:  # noqa: ANN401 - as needed
+        """Compute properties that need the same."""
+        failure = compute(properties, value, self.values)
+        self.error = self.error or failure
 
-    def decode(self) -> Picture:
-        """Return its picture."""
+    def take(self, header: Header, data: bytes) -> None:
+        """Keep a small image until it is measured; decode it now if it is tiny."""
+        self._header, self._data = header, data
+        if header.width * header.height <= _SMALLEST_PIXELS:
+            self.picture()
+
+    def picture(self) -> Picture:
+        """Return the picture of the image that was taken."""
         if self._picture is None:
-            self._picture = pictures.read_picture(self.data, self.header)
-            self.data = b""
+            assert self._header is not None  # noqa: S101 - `take` came first
+            self._picture = pictures.read_picture(self._data, self._header)
+            self._data = b""
         return self._picture
 
+    @property
+    def cost(self) -> int:
+        """What it costs to let the image wait, in pixels and bytes."""
+        assert self._header is not None  # noqa: S101 - `take` came first
+        return self._header.width * self._header.height + len(self._data)
 
-@dataclass(slots=True)
+
 class SmallPictures:
     """Small pictures that wait for others of their size."""
 
-    _waiting: list[Small] = field(default_factory=list)
-    _cost: int = 0
+    def __init__(self) -> None:
+        self._waiting: list[Job] = []
+        self._cost = 0
 
     @property
     def full(self) -> bool:
         """Whether it is time to measure them."""
         return self._cost >= _MAX_WAITING_COST or len(self._waiting) >= _MAX_WAITING
 
-    def add(self, small: Small) -> None:
+    def add(self, job: Job) -> None:
         """Let a picture wait."""
-        self._waiting.append(small)
-        self._cost += small.header.width * small.header.height + len(small.data)
+        self._waiting.append(job)
+        self._cost += job.cost
 
-    def measure(self) -> Iterator[tuple[Small, ImageError | None]]:
-        """Measure them all, and yield each with its failure, if there is one."""
+    def measure(self) -> Iterator[Job]:
+        """Measure them all."""
         waiting, self._waiting, self._cost = self._waiting, [], 0
-        batches: dict[tuple[PropertySet, tuple[int, ...]], list[tuple[Small, Picture]]] = {}
-        for small in waiting:
+        batches: dict[tuple[PropertySet, tuple[int, ...]], list[Job]] = {}
+        for job in waiting:
             try:
-                picture = small.decode()
+                shape = job.picture().shape
             except FAILURES as failure:
-                yield small, from_failure(failure)
+                job.error = from_failure(failure)
+                yield job
             else:
-                batches.setdefault((small.wanted, picture.shape), []).append((small, picture))
+                batches.setdefault((job.wanted, shape), []).append(job)
         for (wanted, _), batch in batches.items():
             try:
                 _measure_batch(wanted, batch)
-            except MemoryError:
-                yield from _measure_singly(wanted, batch)
-            else:
-                yield from ((small, None) for small, _ in batch)
+            except MemoryError:  # together they are too large
+                for job in batch:
+                    try:
+                        _measure_batch(wanted, [job])
+                    except MemoryError as failure:
+                        job.error = from_failure(failure)
+            yield from batch
 
 
-def _measure_batch(wanted: PropertySet, batch: Sequence[tuple[Small, Picture]]) -> None:
+def _measure_batch(wanted: PropertySet, batch: Sequence[Job]) -> None:
     """Measure the pixels of pictures of one size."""
-    colours = np.stack([picture for _, picture in batch])
+    colours = np.stack([job.picture() for job in batch])
     intensities = pictures.intensity_of(colours)
-    for row in wanted.of_pixels:
-        pixels = intensities if row.need == "intensity" else colours
-        for (small, _), value in zip(batch, row.measure_batch(pixels), strict=True):
-            small.values[row.name] = value
-
-
-def _measure_singly(
-    wanted: PropertySet, batch: Sequence[tuple[Small, Picture]]
-) -> Iterator[tuple[Small, ImageError | None]]:
-    """Measure pictures for which there is too little memory together."""
-    for small, picture in batch:
-        error = None
-        try:
-            _measure_batch(wanted, [(small, picture)])
-        except MemoryError as failure:
-            error = from_failure(failure)
-        yield small, error
+    for one in wanted.of_pixels:
+        pixels = intensities if one.needs == "intensity" else colours
+        if one.built_in:
+            for job, value in zip(batch, one.measure_batch(pixels), strict=True):
+                job.values[one.name] = value
+        else:
+            for job, picture in zip(batch, pixels, strict=True):
+                job.compute((one,), picture)

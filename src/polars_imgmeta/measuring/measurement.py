@@ -5,12 +5,12 @@ This is the one place where the failure of an image turns from an exception into
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from polars_imgmeta import exceptions
-from polars_imgmeta.catalogue.registry import CATALOGUE, PropertySet
+from polars_imgmeta.catalogue.registry import CATALOGUE, PropertiesLike, PropertySet
 from polars_imgmeta.decoding import headers, pictures
 from polars_imgmeta.decoding.headers import Header
 from polars_imgmeta.decoding.isolation import isolated
@@ -19,10 +19,9 @@ from polars_imgmeta.exceptions import FAILURES, from_failure
 from polars_imgmeta.execution.gate import Pass
 from polars_imgmeta.execution.runtime import DEFAULT, Runtime
 from polars_imgmeta.io.sources import Source
-from polars_imgmeta.measuring.batching import SMALL_BYTES, SMALL_PIXELS, Small, SmallPictures
+from polars_imgmeta.measuring.batching import SMALL_BYTES, SMALL_PIXELS, Job, SmallPictures
 from polars_imgmeta.measuring.options import Reading
 from polars_imgmeta.measuring.prefetching import ImageLike, Prefetched, Request, open_source
-from polars_imgmeta.typing import PropertyName
 
 # A file that is large for its picture counts by its bytes.
 _BYTES_PER_PIXEL = 16
@@ -34,10 +33,12 @@ class Measurement(NamedTuple):
     Attributes:
         values: The values by property; those of a part that cannot be read are missing.
         error: Why some are missing, or None where none is.
+        size: The number of bytes of the encoded image, where it could be opened.
     """
 
-    values: dict[PropertyName, float]
+    values: dict[str, Any]
     error: exceptions.ImageError | None
+    size: int | None = None
 
 
 def measure_all(
@@ -60,16 +61,15 @@ def measure_all(
         reader = _Reader(reading, runtime, gate)
         gate.step()
         for number, (image, wanted) in requests:
-            values: dict[PropertyName, float] = {}
-            small = error = None
+            job = Job(number, wanted)
             try:
-                small = reader.read(number, image, wanted, values)
+                waits = reader.read(job, image)
             except FAILURES as failure:
-                error = from_failure(failure)
-            if small is None:
-                yield number, Measurement(values, error)
+                job.error, waits = from_failure(failure), False
+            if waits:
+                batch.add(job)
             else:
-                batch.add(small)
+                yield number, _measurement(job)
             if batch.full:
                 yield from _measured(batch, gate)
             gate.step()
@@ -78,13 +78,17 @@ def measure_all(
 
 def _measured(batch: SmallPictures, gate: Pass) -> Iterator[tuple[int, Measurement]]:
     gate.release()
-    for small, error in batch.measure():
-        yield small.number, Measurement(small.values, error)
+    for job in batch.measure():
+        yield job.number, _measurement(job)
 
 
-def measure(image: ImageLike, names: Sequence[PropertyName], *, max_pixels: int) -> Measurement:
+def _measurement(job: Job) -> Measurement:
+    return Measurement(job.values, job.error, job.size)
+
+
+def measure(image: ImageLike, properties: PropertiesLike, *, max_pixels: int) -> Measurement:
     """Read one image and compute its properties, as `measure_all` does."""
-    wanted = PropertySet(CATALOGUE[name] for name in names)
+    wanted = PropertySet(CATALOGUE.resolve(properties))
     reading = Reading(max_pixels=max_pixels)
     ((_, measurement),) = measure_all([(0, (image, wanted))], reading)
     return measurement
@@ -125,30 +129,61 @@ class _Reader(NamedTuple):
     runtime: Runtime
     gate: Pass
 
-    def read(
-        self, number: int, image: ImageLike, wanted: PropertySet, values: dict[PropertyName, float]
-    ) -> Small | None:
+    def read(self, job: Job, image: ImageLike) -> bool:
         """Fill in values one after the other, so that a failure keeps the ones before.
 
         Returns:
-            A small picture whose pixels are still to be measured.
+            Whether it is a small picture whose pixels are still to be measured.
         """
         with open_source(image, self.reading.storage) as source:
-            header = (isinstance(image, Prefetched) and image.header) or headers.read_header(source)
-            shape = header.shape
-            for row in wanted.of_header:
-                values[row.name] = row.kernel(shape)
-            if not wanted.of_pixels:
-                return None
-            pixels = _count_pixels(header, self.reading.max_pixels)
-            if pixels <= SMALL_PIXELS and source.size <= SMALL_BYTES:
-                return Small(number, values, wanted, header, source.whole())
-            self.gate.release()
-            with _decoded(source, header, pixels, self.runtime) as picture:
-                intensity = pictures.intensity_of(picture)
-                for row in wanted.of_pixels:
-                    values[row.name] = row.kernel(intensity if row.need == "intensity" else picture)
-        return None
+            job.size = source.file_size
+            try:
+                return self._compute(job, source, image)
+            except FAILURES:
+                _require_unchanged(job, source)
+                raise
+
+    def _compute(self, job: Job, source: Source, image: ImageLike) -> bool:
+        wanted = job.wanted
+        if wanted.of_source:
+            job.compute(wanted.of_source, source.facts)
+        if wanted.of_bytes:
+            job.compute(wanted.of_bytes, source.whole())
+        header = None
+        if wanted.of_header or wanted.of_pixels:
+            header = image.header if isinstance(image, Prefetched) else None
+            header = header or headers.read_header(source)
+            job.compute(wanted.of_header, header)
+        if header is None or not wanted.of_pixels:
+            _require_unchanged(job, source)
+            return False
+        pixels = _count_pixels(header, self.reading.max_pixels)
+        if pixels <= SMALL_PIXELS and source.size <= SMALL_BYTES:
+            data = source.whole()
+            _require_unchanged(job, source)
+            job.take(header, data)
+            return True
+        self.gate.release()
+        with _decoded(source, header, pixels, self.runtime) as picture:
+            _require_unchanged(job, source)
+            intensity = pictures.intensity_of(picture)
+            for one in wanted.of_pixels:
+                job.compute((one,), intensity if one.needs == "intensity" else picture)
+        return False
+
+
+def _require_unchanged(job: Job, source: Source) -> None:
+    """Drop what was read of an image that changed meanwhile.
+
+    Raises:
+        UnreachableError: If it changed.
+    """
+    try:
+        source.require_unchanged()
+    except exceptions.UnreachableError:
+        job.values.clear()
+        job.size = None
+        raise
 
 
 def _count_pixels(header: Header, max_pixels: int) -> int:

@@ -9,13 +9,15 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Self, TypedDict, TypeVar, get_args
 
+from polars_imgmeta.catalogue.registry import CATALOGUE, Catalogue
 from polars_imgmeta.decoding.pictures import DEFAULT_MAX_PIXELS
 from polars_imgmeta.exceptions import hint, require_positive
 from polars_imgmeta.io.access import Access
 from polars_imgmeta.io.remote import Storage, make_storage
+from polars_imgmeta.measuring.computing import require_outside
 from polars_imgmeta.typing import OnError
 
 Verb = TypeVar("Verb", bound=Callable[..., Any])
@@ -36,6 +38,17 @@ class StorageOptions(TypedDict, total=False):
     access: Access | None
 
 
+class StatusOptions(StorageOptions, total=False):
+    """How rows are judged.
+
+    Attributes:
+        catalogue: The properties that names mean, where a caller's own ones are among them: a
+            [`Catalogue`][polars_imgmeta.Catalogue].
+    """
+
+    catalogue: Catalogue | None
+
+
 class ReadOptions(StorageOptions, total=False):
     """How pictures are decoded.
 
@@ -47,7 +60,7 @@ class ReadOptions(StorageOptions, total=False):
     max_pixels: int
 
 
-class ExtractOptions(ReadOptions, total=False):
+class ExtractOptions(ReadOptions, StatusOptions, total=False):
     """How properties are extracted.
 
     Attributes:
@@ -67,6 +80,7 @@ _DEFAULTS: Final[dict[str, object]] = {
     "max_pixels": DEFAULT_MAX_PIXELS,
     "storage_options": None,
     "access": None,
+    "catalogue": None,
     "progress": None,
 }
 
@@ -80,12 +94,19 @@ class Reading:
         max_pixels: Pictures of more pixels are not decoded.
         storage: How images are reached.
         progress: Whether to show a bar; None for: where it can be seen.
+        catalogue: The properties that names mean.
     """
 
     on_error: OnError = "null"
     max_pixels: int = DEFAULT_MAX_PIXELS
     storage: Storage = field(default_factory=Storage)
     progress: bool | None = None
+    catalogue: Catalogue = CATALOGUE
+
+    @property
+    def portable(self) -> Self:
+        """The same without the catalogue, whose properties may not reach another process."""
+        return replace(self, catalogue=CATALOGUE)
 
     @classmethod
     def of(cls, kind: type, options: Mapping[str, Any]) -> Self:
@@ -98,7 +119,9 @@ class Reading:
         Raises:
             TypeError: If an option is unknown or of the wrong type.
             ValueError: If one is out of range.
+            RuntimeError: If the function of a property calls a verb that reads.
         """
+        require_outside()
         known = kind.__annotations__
         for name in options:
             if name not in known:
@@ -116,7 +139,11 @@ class Reading:
             msg = f"`progress` must be True, False or None, got {given['progress']!r}"
             raise ValueError(msg)
         storage = make_storage(given["storage_options"], given["access"])
-        return cls(given["on_error"], given["max_pixels"], storage, given["progress"])
+        catalogue = CATALOGUE if given["catalogue"] is None else given["catalogue"]
+        if not isinstance(catalogue, Catalogue):
+            msg = f"`catalogue` must be a `Catalogue`, got {type(catalogue).__name__}"
+            raise TypeError(msg)
+        return cls(given["on_error"], given["max_pixels"], storage, given["progress"], catalogue)
 
 
 def takes(kind: type) -> Callable[[Verb], Verb]:
@@ -163,7 +190,7 @@ def _ordered(kind: type) -> list[tuple[str, Any]]:
 def _documentation() -> dict[str, str]:
     """Return the entry of each option, as it stands in the documentation of a verb."""
     entries: dict[str, str] = {}
-    for kind in (StorageOptions, ReadOptions, ExtractOptions):
+    for kind in (StorageOptions, StatusOptions, ReadOptions, ExtractOptions):
         _, _, attributes = inspect.cleandoc(kind.__doc__ or "").partition("Attributes:\n")
         for entry in re.split(r"\n(?=    \w)", attributes):
             entries[entry.partition(":")[0].strip()] = entry.rstrip()

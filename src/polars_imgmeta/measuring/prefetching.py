@@ -23,14 +23,14 @@ from polars_imgmeta.io.transfers import Transfer
 class Prefetched:
     """A remote image that was fetched, or the reason why it could not be.
 
-    Attributes:
+    Args:
         source: The image, or the parts of it that were asked for.
         header: Its header, where nothing else was asked for.
-        error: The reason, where there is no image.
+        error: The reason why there is no image or, beside a source, no header.
     """
 
     source: Source | None = None
-    header: Header | None = None
+    known_header: Header | None = None
     error: ImageError | None = None
 
     def open(self) -> Source:
@@ -38,6 +38,13 @@ class Prefetched:
         if self.source is None:
             raise self.error or AssertionError
         return self.source
+
+    @property
+    def header(self) -> Header | None:
+        """The header, where it has been read."""
+        if self.error:
+            raise self.error
+        return self.known_header
 
 
 ImageLike: TypeAlias = Locator | Prefetched
@@ -47,6 +54,9 @@ Request: TypeAlias = tuple[ImageLike, PropertySet]
 
 class Locators(Protocol):
     """Locators by number, each made on demand."""
+
+    def __len__(self) -> int:
+        """The number of locators."""
 
     def __getitem__(self, number: int, /) -> Locator:
         """One locator."""
@@ -110,13 +120,19 @@ class ImagePrefetcher:
         url, wanted = request
         transfer = Transfer(self.storage.access, cancelled, self.runtime)
         try:
-            source = open_remote(str(url), self.storage, transfer, whole=wanted.needs_pixels)
-            header = None if wanted.needs_pixels else headers.read_header(source)
+            source = open_remote(str(url), self.storage, transfer, whole=wanted.whole)
         except BaseException as failure:
             transfer.release()  # otherwise its memory would be lost to all later images
             if not isinstance(failure, FAILURES):
                 raise
             return Prefetched(error=from_failure(failure)), wanted
+        try:
+            header = headers.read_header(source) if wanted.of_header and not wanted.whole else None
+        except BaseException as failure:
+            if isinstance(failure, FAILURES):
+                return Prefetched(source, error=from_failure(failure)), wanted
+            source.close()
+            raise
         return Prefetched(source, header), wanted
 
     def discard(self, request: Request) -> None:

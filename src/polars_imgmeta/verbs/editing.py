@@ -2,48 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Unpack
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Unpack, get_args
 
 import polars as pl
 
-from polars_imgmeta.catalogue.registry import EDITION, resolve
-from polars_imgmeta.column import structs
-from polars_imgmeta.column.structs import Provenance
-from polars_imgmeta.exceptions import ColumnError
+from polars_imgmeta.catalogue.registry import (
+    CATALOGUE,
+    Catalogue,
+    PropertiesLike,
+    Property,
+    PropertyLike,
+)
+from polars_imgmeta.column import marker, structs
+from polars_imgmeta.column.states import Check
+from polars_imgmeta.column.structs import StructColumn
+from polars_imgmeta.exceptions import ColumnError, hint
 from polars_imgmeta.measuring.options import ExtractOptions, Reading, takes
-from polars_imgmeta.typing import FrameT, GroupName, PropertiesLike, PropertyName
+from polars_imgmeta.typing import ErrorKind, FrameT, SourceField
 from polars_imgmeta.verbs.extraction import fill
 
 
 @takes(ExtractOptions)
 def add(
     frame: FrameT,
-    *properties: PropertyName | GroupName,
+    *properties: PropertyLike,
     column: str | None = None,
     locator: str | None = None,
     **options: Unpack[ExtractOptions],
 ) -> FrameT:
     """Add properties to an auto-extracted column; those present are no error.
 
-    Does what `extract` does, with the locator column that is on record. Adding
-    geometry reads headers alone.
+    Does what `extract` does on a column that exists. Adding geometry reads headers alone.
 
     Args:
         frame: The frame.
-        properties: Names of properties or groups.
+        properties: Names of properties or groups, or properties of one's own.
         column: The auto-extracted column; may be left out where there is one.
-        locator: The locator column, where the one on record was renamed.
+        locator: The column that locates the images, where it cannot be told from the name
+            of the column or from what its rows record.
         options: See `ExtractOptions`.
 
     Returns:
         The frame with the properties added, in catalogue order.
 
     Raises:
-        PropertyError: If a property is unknown or none is given.
-        ColumnError: If it is not clear which column is meant, if the locator
-            column is missing, or if another edition of the formulas made the
-            column.
+        PropertyError: If a property is unknown, or none is given.
+        ColumnError: If it is not clear which column is meant, or if the locator column is
+            missing and something has to be read.
         ImageError: Under `on_error="raise"`, when the frame is computed.
 
     Examples:
@@ -52,16 +58,21 @@ def add(
         >>> im.add(df, "width")["path_imgmeta"].struct.fields
         ['width', 'brightness', 'error', 'auto_extracted']
     """
-    schema = structs.schema_of(frame)
-    wanted = resolve(properties)
-    existing = _editable(schema, column)
-    source = structs.locator_of(schema, existing, locator)
+    existing = structs.choose(structs.schema_of(frame), column)
     reading = Reading.of(ExtractOptions, options)
-    return fill(frame, existing, source, wanted, reading)
+    wanted = reading.catalogue.resolve(properties)
+    present = {one.name for one in wanted} <= set(existing.properties)
+    if present and locator is None and _needs_no_locator(frame, existing):
+        return frame
+    source = structs.locator_of(frame, existing, locator)
+    return fill(frame, existing.name, existing, locator=source, wanted=wanted, reading=reading)
 
 
 def remove(
-    frame: FrameT, *properties: PropertyName | GroupName, column: str | None = None
+    frame: FrameT,
+    *properties: PropertyLike,
+    column: str | None = None,
+    catalogue: Catalogue = CATALOGUE,
 ) -> FrameT:
     """Remove properties from an auto-extracted column; absent ones are no error.
 
@@ -70,14 +81,15 @@ def remove(
 
     Args:
         frame: The frame.
-        properties: Names of properties or groups.
+        properties: Names of properties or groups, or properties of one's own.
         column: The auto-extracted column; may be left out where there is one.
+        catalogue: The properties that names mean, where a caller's own ones are among them.
 
     Returns:
         The frame without the properties.
 
     Raises:
-        PropertyError: If a property is unknown or none is given.
+        PropertyError: If a property is unknown, or none is given.
         ColumnError: If it is not clear which column is meant.
 
     Examples:
@@ -88,10 +100,16 @@ def remove(
         >>> im.remove(df, "geometry").columns
         ['path']
     """
-    schema = structs.schema_of(frame)
-    unwanted = resolve(properties)
-    existing = structs.choose(schema, column)
-    return _keep(frame, existing, [name for name in existing.properties if name not in unwanted])
+    existing = structs.choose(structs.schema_of(frame), column)
+    # A property that this process does not know can be removed by its name.
+    present = existing.properties
+    named = {name for name in properties if isinstance(name, str) and name in present}
+    others = [one for one in properties if not (isinstance(one, str) and one in named)]
+    unwanted = named | {
+        one.name for one in (catalogue.resolve(others) if others or not named else ())
+    }
+    kept = [name for name in existing.properties if name not in unwanted]
+    return _keep(frame, existing, kept, catalogue)
 
 
 @takes(ExtractOptions)
@@ -105,21 +123,21 @@ def configure(
 ) -> FrameT:
     """Give an auto-extracted column exactly these properties.
 
-    Removes the others and adds what is missing; what stays is not computed
-    again.
+    Removes the others and adds what is missing; what stays is not computed again.
 
     Args:
         frame: The frame.
-        properties: Names of properties or groups, one or several.
+        properties: Names of properties or groups, or properties of one's own, one or several.
         column: The auto-extracted column; may be left out where there is one.
-        locator: The locator column, where the one on record was renamed.
+        locator: The column that locates the images, where it cannot be told from the name
+            of the column or from what its rows record.
         options: See `ExtractOptions`.
 
     Returns:
         The frame with the column changed.
 
     Raises:
-        PropertyError: If a property is unknown or none is given.
+        PropertyError: If a property is unknown, or none is given.
         ColumnError: As for `add`.
         ImageError: Under `on_error="raise"`, when the frame is computed.
 
@@ -129,22 +147,25 @@ def configure(
         >>> im.configure(df, ["height", "brightness"])["path_imgmeta"].struct.fields
         ['height', 'brightness', 'error', 'auto_extracted']
     """
-    schema = structs.schema_of(frame)
-    wanted = resolve(properties)
-    existing = _editable(schema, column)
-    source = structs.locator_of(schema, existing, locator)
-    kept = tuple(name for name in existing.properties if name in wanted)
-    if kept:
-        frame = _keep(frame, existing, kept)
-    remaining = Provenance(existing.column, kept, existing.locator, existing.edition)
+    existing = structs.choose(structs.schema_of(frame), column)
     reading = Reading.of(ExtractOptions, options)
-    return fill(frame, remaining, source, wanted, reading)
+    wanted = reading.catalogue.resolve(properties)
+    source = structs.locator_of(frame, existing, locator)
+    names = {one.name for one in wanted}
+    kept = [name for name in existing.properties if name in names]
+    remaining = None
+    if kept:
+        frame = _keep(frame, existing, kept, {**CATALOGUE, **{one.name: one for one in wanted}})
+        remaining = structs.choose(structs.schema_of(frame), existing.name)
+    return fill(frame, existing.name, remaining, locator=source, wanted=wanted, reading=reading)
 
 
 @takes(ExtractOptions)
 def retry(
     frame: FrameT,
     *,
+    kinds: ErrorKind | Iterable[ErrorKind] | None = None,
+    where: pl.Expr | None = None,
     column: str | None = None,
     locator: str | None = None,
     **options: Unpack[ExtractOptions],
@@ -153,8 +174,11 @@ def retry(
 
     Args:
         frame: The frame.
+        kinds: The kinds of errors to retry, such as `"unreachable"`; all unless given.
+        where: The failed rows to retry, as an expression on the columns of the frame.
         column: The auto-extracted column; may be left out where there is one.
-        locator: The locator column, where the one on record was renamed.
+        locator: The column that locates the images, where it cannot be told from the name
+            of the column or from what its rows record.
         options: See `ExtractOptions`.
 
     Returns:
@@ -162,44 +186,136 @@ def retry(
 
     Raises:
         ColumnError: As for `add`.
+        ValueError: If a kind is unknown.
         ImageError: Under `on_error="raise"`, when the frame is computed.
 
     Examples:
         >>> df = pl.DataFrame({"path": ["photos/dusk.png"]})
         >>> df = im.extract(df, "path", "brightness", max_pixels=1)
-        >>> df = im.retry(df)
+        >>> df = im.retry(df, kinds="too_large")
         >>> df["path_imgmeta"].struct.field("brightness", "error").to_list()
         [0.2]
     """
-    schema = structs.schema_of(frame)
-    existing = _editable(schema, column)
-    source = structs.locator_of(schema, existing, locator)
+    existing = structs.choose(structs.schema_of(frame), column)
     reading = Reading.of(ExtractOptions, options)
-    return fill(frame, existing, source, existing.properties, reading, again=True)
+    source = structs.locator_of(frame, existing, locator)
+    error = existing.field(structs.ERROR).cast(pl.String)
+    condition = error.is_not_null()
+    if kinds is not None:
+        condition &= error.str.extract("^([a-z_]+)", 1).is_in(
+            _among("kinds", kinds, get_args(ErrorKind))
+        )
+    if where is not None:
+        condition &= where
+    return fill(
+        frame,
+        existing.name,
+        existing,
+        locator=source,
+        wanted=(),
+        reading=reading,
+        condition=condition,
+        only_condition=True,
+    )
 
 
-def _keep(frame: FrameT, existing: Provenance, kept: Sequence[PropertyName]) -> FrameT:
+@takes(ExtractOptions)
+def refresh(
+    frame: FrameT,
+    *,
+    ignore: Iterable[SourceField] = (),
+    column: str | None = None,
+    locator: str | None = None,
+    **options: Unpack[ExtractOptions],
+) -> FrameT:
+    """Read the images again that have changed at their source, and no others.
+
+    Asks each locator what is there now: one `stat` a file, one small request an object, many
+    at once. The size is compared with the one that each row records; modification time and
+    ETag are compared where the column holds them: extract the group `"source"` for that.
+
+    Args:
+        frame: The frame.
+        ignore: What not to compare, where it is unreliable: `"file_size"`, `"modified"` or
+            `"etag"`.
+        column: The auto-extracted column; may be left out where there is one.
+        locator: The column that locates the images, where it cannot be told from the name
+            of the column or from what its rows record.
+        options: See `ExtractOptions`.
+
+    Returns:
+        The frame, with those rows as they are now. Rows whose image is gone get an error.
+
+    Raises:
+        ColumnError: As for `add`.
+        ValueError: If `ignore` names something else.
+        ImageError: Under `on_error="raise"`, when the frame is computed.
+
+    Examples:
+        >>> df = im.scan_images("photos").imgmeta.extract("path", ["geometry", "source"])
+        >>> df = im.refresh(df.collect(), ignore=["modified"])
+    """
+    existing = structs.choose(structs.schema_of(frame), column)
+    reading = Reading.of(ExtractOptions, options)
+    source = structs.locator_of(frame, existing, locator)
+    ignored = _among("ignore", ignore, get_args(SourceField))
+    check = Check.of(frame, existing, source, reading, check_sources=True, ignore=ignored)
+    return fill(
+        frame,
+        existing.name,
+        existing,
+        locator=source,
+        wanted=(),
+        reading=reading,
+        condition=check.expression().is_in(["gone", "changed"]),
+        only_condition=True,
+    )
+
+
+def _among(option: str, given: object, choices: tuple[str, ...]) -> list[str]:
+    """Return one or several words as a list.
+
+    Raises:
+        ValueError: If one is unknown.
+    """
+    several = isinstance(given, Iterable) and not isinstance(given, str)
+    listed: list[Any] = list(given) if several else [given]  # type: ignore[call-overload] # iterable
+    for one in listed:
+        if one not in choices:
+            known = ", ".join(map(repr, choices))
+            msg = f"`{option}` must be among {known}, got {one!r}{hint(one, choices)}"
+            raise ValueError(msg)
+    return listed
+
+
+def _keep(
+    frame: FrameT, existing: StructColumn, kept: Sequence[str], known: Mapping[str, Property]
+) -> FrameT:
     """Keep only some properties of a column, by pure expressions."""
     if len(kept) == len(existing.properties):
         return frame
     if not kept:
-        return frame.drop(existing.column)
+        return frame.drop(structs.exactly(existing.name))
     dropped = [name for name in existing.properties if name not in kept]
-    complete = pl.all_horizontal(pl.field(list(kept)).is_not_null())
-    error = pl.when(~complete).then(pl.field(structs.ERROR)).alias(structs.ERROR)
-    return frame.with_columns(
-        pl.col(existing.column).struct.drop(dropped).struct.with_fields(error)
-    )
+    required = [name for name in kept if name not in known or not known[name].nullable]
+    incomplete = pl.any_horizontal(pl.lit(value=False), *(pl.field(n).is_null() for n in required))
+    error = pl.when(incomplete).then(pl.field(structs.ERROR)).alias(structs.ERROR)
+    text = marker.without_entries(pl.field(structs.MARKER).cast(pl.String), dropped)
+    column = structs.column(existing.name)
+    return frame.with_columns(column.struct.drop(dropped).struct.with_fields(error, text))
 
 
-def _editable(schema: Mapping[str, pl.DataType], column: str | None) -> Provenance:
-    """The auto-extracted column that is meant, if this version may add to it."""
-    existing = structs.choose(schema, column)
-    if not existing.current:
-        msg = (
-            f"{existing.column!r} was made by edition {existing.edition} of the formulas, this is"
-            f" edition {EDITION}: values of both must not mix"
-            "\n\nHint: `extract` computes the whole column anew"
+def _needs_no_locator(frame: FrameT, existing: StructColumn) -> bool:
+    """Whether the frame cannot be completed, and need not be."""
+    try:
+        structs.locator_of(frame, existing, None)
+    except ColumnError:
+        if isinstance(frame, pl.LazyFrame):
+            return True
+        values = frame.select(structs.column(existing.name)).to_series()
+        gaps = values.struct.unnest().select(
+            pl.all_horizontal(pl.col(existing.properties).is_null())
+            & pl.col(structs.ERROR).is_null()
         )
-        raise ColumnError(msg)
-    return existing
+        return not (gaps.to_series() & values.is_not_null()).any()
+    return False

@@ -1,14 +1,16 @@
-"""Arrow and Parquet with metadata that people and other tools can read.
+"""Arrow, Parquet, Delta and Iceberg with metadata that people and other tools can read.
 
-Polars by itself writes the marker, and that is all this package needs to find a
-column again. Export adds what others can read without it: on the column's field
-that it is auto-extracted, from what and by which edition; on the field of each
-property its description and unit; in a file the versions of the libraries.
+This package recognises a column by its fields and judges its rows by their markers alone.
+Export adds metadata for other tools: on the field of the column the flag and the locator
+column, on the field of each property its description, unit and version, and in a Parquet file
+the versions of the libraries.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -17,30 +19,41 @@ import numpy as np
 import PIL
 import polars as pl
 
-from polars_imgmeta.catalogue.registry import CATALOGUE, EDITION
+from polars_imgmeta.catalogue.registry import CATALOGUE, Catalogue
 from polars_imgmeta.column import structs
-from polars_imgmeta.column.structs import Provenance
+from polars_imgmeta.column.structs import StructColumn
 from polars_imgmeta.decoding.opencv import cv2
 from polars_imgmeta.exceptions import ColumnError
 from polars_imgmeta.typing import Frame
 
 if TYPE_CHECKING:
-    # At run time only where it is needed: it takes longer to import than we do.
+    # pyarrow takes longer to import than this package, so functions import it when called.
+    import deltalake
     import pyarrow as pa
+    import pyiceberg.catalog
+    import pyiceberg.table
 
 FILE_KEY = "imgmeta"
+_FLAG = {"imgmeta.auto_extracted": "true"}
+_COLUMN_DOC = "Properties of images, extracted by polars-imgmeta"
 
 
-def to_arrow(frame: Frame, **options: Any) -> pa.Table:  # noqa: ANN401 - Polars' own
-    """Return the frame as an Arrow table with the readable metadata.
+def to_arrow(
+    frame: Frame,
+    *,
+    catalogue: Catalogue = CATALOGUE,
+    **options: Any,  # noqa: ANN401 - Polars' own
+) -> pa.Table:
+    """Return the frame as an Arrow table with field metadata.
 
     Args:
         frame: The frame; a lazy one is collected.
-        options: What `polars.DataFrame.to_arrow` takes.
+        catalogue: The properties to describe, where a caller's own ones are among them.
+        options: Options of `polars.DataFrame.to_arrow`.
 
     Returns:
-        The table that Polars makes, with metadata on the field of each
-        auto-extracted column and on the fields of its properties.
+        The table that Polars makes, with metadata on the field of each auto-extracted column
+        and on the fields of its properties.
 
     Examples:
         >>> df = im.extract(pl.DataFrame({"path": ["photos/dusk.png"]}), "path", "brightness")
@@ -50,66 +63,67 @@ def to_arrow(frame: Frame, **options: Any) -> pa.Table:  # noqa: ANN401 - Polars
         >>> field.type.field("brightness").metadata[b"imgmeta.description"]
         b'Mean intensity, over 255'
     """
+    structs.schema_of(frame)
     eager = frame.collect() if isinstance(frame, pl.LazyFrame) else frame
-    found = structs.find(structs.schema_of(eager))
     table = eager.to_arrow(**options)
-    return table.cast(_annotated(table.schema, found))
+    return table.cast(_annotated(table.schema, eager, catalogue))
 
 
 def write_parquet(
     frame: pl.DataFrame,
     file: str | Path | IO[bytes],
+    *,
+    catalogue: Catalogue = CATALOGUE,
     **options: Any,  # noqa: ANN401 - Polars' own
 ) -> None:
-    """Write a data frame to Parquet with the readable metadata.
+    """Write a data frame to Parquet with field metadata.
 
     Args:
         frame: The data frame.
-        file: Where to.
-        options: What `polars.DataFrame.write_parquet` takes. Metadata of the
-            caller's own are kept beside ours.
+        file: The path, URL or file to write to.
+        catalogue: The properties to describe, where a caller's own ones are among them.
+        options: Options of `polars.DataFrame.write_parquet`. Metadata of the caller's own are
+            kept beside ours.
 
     Raises:
         TypeError: If the frame is lazy.
+        ColumnError: If pyarrow does not know the dtype of a column.
 
     Examples:
         >>> df = im.extract(pl.DataFrame({"path": ["photos/dusk.png"]}), "path", "width")
         >>> im.write_parquet(df, "dusk.parquet")
-        >>> im.provenance(pl.read_parquet("dusk.parquet")).locator
-        'path'
+        >>> im.provenance(pl.read_parquet("dusk.parquet")).locators
+        ('path',)
     """
-    if not isinstance(frame, pl.DataFrame):
-        msg = (
-            f"`frame` must be a polars DataFrame, got {type(frame).__name__}"
-            "\n\nHint: `sink_parquet` writes a LazyFrame"
-        )
-        raise TypeError(msg)
+    _require_eager(frame, "sink_parquet")
     if options.get("use_pyarrow"):
-        _write_with_pyarrow(frame, file, **options)
+        _write_with_pyarrow(frame, file, catalogue, **options)
     else:
-        frame.write_parquet(file, **_with_metadata(structs.schema_of(frame), options))
+        frame.write_parquet(file, **_with_metadata(frame, frame.schema, catalogue, options))
 
 
 def sink_parquet(
     frame: pl.LazyFrame,
     path: str | Path | IO[bytes] | pl.PartitionBy,
+    *,
+    catalogue: Catalogue = CATALOGUE,
     **options: Any,  # noqa: ANN401 - Polars' own
 ) -> pl.LazyFrame | None:
-    """Stream a lazy frame to Parquet with the readable metadata.
+    """Stream a lazy frame to Parquet with field metadata.
 
     Args:
         frame: The lazy frame.
-        path: Where to.
-        options: What `polars.LazyFrame.sink_parquet` takes. Metadata of the
-            caller's own are kept beside ours. Where files hold other columns
-            than the frame, as under `PartitionBy(include_key=False)`, pass the
-            `arrow_schema` of what they hold.
+        path: The path, URL, file or `polars.PartitionBy` to write to.
+        catalogue: The properties to describe, where a caller's own ones are among them.
+        options: Options of `polars.LazyFrame.sink_parquet`. Metadata of the caller's own are
+            kept beside ours.
 
     Returns:
         None, or under `lazy=True` the plan.
 
     Raises:
         TypeError: If the frame is not lazy.
+        ColumnError: If pyarrow does not know the dtype of a column.
 
     Examples:
         >>> lf = im.extract(im.scan_images("photos"), "path", "width")
@@ -117,33 +131,188 @@ def sink_parquet(
         >>> im.properties(pl.scan_parquet("photos.parquet"))
         ['width']
     """
-    if not isinstance(frame, pl.LazyFrame):
-        msg = (
-            f"`frame` must be a polars LazyFrame, got {type(frame).__name__}"
-            "\n\nHint: `write_parquet` writes a DataFrame"
-        )
-        raise TypeError(msg)
+    _require_lazy(frame, "write_parquet")
+    schema = _file_schema(frame, path)
     plan: pl.LazyFrame | None = frame.sink_parquet(
-        path, **_with_metadata(structs.schema_of(frame), options)
+        path, **_with_metadata(frame, schema, catalogue, options)
     )
     return plan
 
 
-def _with_metadata(schema: pl.Schema, options: dict[str, Any]) -> dict[str, Any]:
-    """Polars' options with our metadata put in beside the caller's."""
+def write_delta(
+    frame: pl.DataFrame,
+    target: str | Path | deltalake.DeltaTable,
+    **options: Any,  # noqa: ANN401 - Polars' own
+) -> deltalake.table.TableMerger | None:
+    """Write a data frame to a Delta table with the flag in the field metadata.
+
+    Fields that are new to the table get `imgmeta.auto_extracted`, and no other key: Delta
+    refuses to append a field whose metadata has another value for a key of the table, so that
+    keys which depend on the frame or the release would break later appends. Frames without
+    metadata can be appended too. To add properties by `schema_mode="merge"` takes deltalake
+    1.6: before 1.4 it matches the fields of structs by position.
+
+    Args:
+        frame: The data frame.
+        target: The URI of a table, or a table.
+        options: Options of `polars.DataFrame.write_delta`.
+
+    Returns:
+        None, or under `mode="merge"` what Polars returns, to be executed.
+
+    Raises:
+        TypeError: If the frame is lazy.
+        ImportError: If deltalake is not installed.
+
+    Examples:
+        >>> df = im.extract(pl.DataFrame({"path": ["photos/dusk.png"]}), "path", "width")
+        >>> im.write_delta(df, "dusk", mode="overwrite")
+        >>> im.properties(pl.read_delta("dusk"))
+        ['width']
+    """
+    _require_eager(frame, "collect")
+    merger: deltalake.table.TableMerger | None = _Flagged(frame).write_delta(target, **options)
+    return merger
+
+
+def sink_iceberg(
+    frame: pl.LazyFrame,
+    table: str | pyiceberg.table.Table,
+    *,
+    catalogue: Catalogue = CATALOGUE,
+    **options: Any,  # noqa: ANN401 - Polars' own
+) -> pl.DataFrame:
+    """Sink a lazy frame to an Iceberg table, with descriptions as `doc` of its fields.
+
+    Iceberg keeps no other field metadata. Where the call may change the schema of the table,
+    by `create_if_not_exists` or `schema_mode`, fields without a `doc` get one, in a second
+    commit of metadata alone.
+
+    Args:
+        frame: The lazy frame.
+        table: A table, or its identifier in the catalog.
+        catalogue: The properties to describe, where a caller's own ones are among them.
+        options: Options of `polars.LazyFrame.sink_iceberg`; `mode` is required.
+
+    Returns:
+        What Polars returns: the path of the metadata of the commit of the rows.
+
+    Raises:
+        TypeError: If the frame is not lazy.
+        ImportError: If pyiceberg is not installed.
+
+    Examples:
+        >>> from pyiceberg.catalog.sql import SqlCatalog
+        >>> catalog = SqlCatalog("ours", uri="sqlite:///catalog.db", warehouse="warehouse")
+        >>> catalog.create_namespace("set")
+        >>> lf = im.extract(im.scan_images("photos"), "path", "width")
+        >>> table = catalog.create_table("set.photos", im.to_arrow(lf).schema)
+        >>> result = im.sink_iceberg(lf, table, mode="append")
+        >>> table.schema().find_field("path_imgmeta.width").doc
+        'Columns of the picture'
+    """
+    _require_lazy(frame, "lazy")
+    result: pl.DataFrame = frame.sink_iceberg(table, **options)
+    if options.get("create_if_not_exists") or options.get("schema_mode"):
+        columns = structs.find(structs.schema_of(frame))
+        _describe_fields(_loaded(table, options.get("catalog")), columns, catalogue)
+    return result
+
+
+def _require_eager(frame: object, alternative: str) -> None:
+    if not isinstance(frame, pl.DataFrame):
+        msg = (
+            f"`frame` must be a polars DataFrame, got {type(frame).__name__}"
+            f"\n\nHint: for a LazyFrame use `{alternative}`"
+        )
+        raise TypeError(msg)
+
+
+def _require_lazy(frame: object, alternative: str) -> None:
+    if not isinstance(frame, pl.LazyFrame):
+        msg = (
+            f"`frame` must be a polars LazyFrame, got {type(frame).__name__}"
+            f"\n\nHint: for a DataFrame use `{alternative}`"
+        )
+        raise TypeError(msg)
+
+
+class _Flagged(pl.DataFrame):
+    """A data frame whose Arrow stream has the flag, and no other metadata of ours."""
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        # Also without string views, over which deltalake panics in Categorical columns.
+        table = self.to_arrow()
+        schema = _annotated(table.schema, self, None)
+        return table.cast(schema).__arrow_c_stream__(requested_schema)
+
+
+def _loaded(
+    table: str | pyiceberg.table.Table,
+    catalog: Any,  # noqa: ANN401 - Polars' own
+) -> pyiceberg.table.Table:
+    """Return the current state of a table, from the catalog that Polars takes."""
+    if not isinstance(table, str):
+        return table.refresh()
+    import pyiceberg.catalog  # noqa: PLC0415 - only where it is used
+
+    if isinstance(catalog, pl.io.iceberg.IcebergCatalogConfig):
+        catalog = catalog.class_(catalog.name, **catalog.properties)
+    return (catalog or pyiceberg.catalog.load_catalog()).load_table(table)
+
+
+def _describe_fields(
+    table: pyiceberg.table.Table, columns: Mapping[str, StructColumn], catalogue: Catalogue
+) -> None:
+    """Give fields of auto-extracted columns a `doc`, where they have none."""
+    from pyiceberg.exceptions import CommitFailedException  # noqa: PLC0415 - see above
+
+    docs: dict[tuple[str, ...], str] = {}
+    for field in table.schema().fields:
+        if (column := columns.get(field.name)) is None:
+            continue
+        if field.doc is None:
+            docs[field.name,] = _COLUMN_DOC
+        for child in getattr(field.field_type, "fields", ()):
+            known = catalogue.get(child.name) if child.name in column.properties else None
+            if known and known.description and child.doc is None:
+                docs[field.name, child.name] = known.description
+    # The rows are committed: a writer that came in between must not make this call fail.
+    with contextlib.suppress(CommitFailedException), table.update_schema() as update:
+        for path, doc in docs.items():
+            update.update_column(path, doc=doc)
+
+
+def _file_schema(frame: pl.LazyFrame, path: object) -> pl.Schema:
+    """Return the schema of the files that Polars writes: keys of partitions may be left out."""
+    inner = path._pl_partition_by if isinstance(path, pl.PartitionBy) else None  # noqa: SLF001 - its only record
+    if inner is None or not inner.key:
+        return structs.schema_of(frame)
+    keys = [pl.Expr._from_pyexpr(key) for key in inner.key]  # noqa: SLF001 - as above
+    if inner.include_key in {None, True}:
+        return frame.with_columns(keys).collect_schema()
+    left_out = frame.select(keys).collect_schema()
+    schema = structs.schema_of(frame)
+    return pl.Schema({name: schema[name] for name in schema if name not in left_out})
+
+
+def _with_metadata(
+    frame: Frame, schema: pl.Schema, catalogue: Catalogue, options: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return Polars' options with our metadata beside the caller's."""
     import pyarrow as pa  # noqa: PLC0415 - see above
 
     theirs = options.get("arrow_schema")
     arrow_schema = _arrow_schema(schema) if theirs is None else pa.schema(theirs)
     return {
         **options,
-        "arrow_schema": _annotated(arrow_schema, structs.find(schema)),
+        "arrow_schema": _annotated(arrow_schema, frame, catalogue),
         "metadata": _file_metadata(options.get("metadata")),
     }
 
 
 def _arrow_schema(schema: pl.Schema) -> pa.Schema:
-    """The Arrow schema of the files that Polars writes, with the widest readership."""
+    """Return the Arrow schema that Polars gives to Parquet files."""
     import pyarrow as pa  # noqa: PLC0415 - see above
 
     try:
@@ -151,13 +320,13 @@ def _arrow_schema(schema: pl.Schema) -> pa.Schema:
     except pa.ArrowInvalid as error:
         msg = (
             f"each column must be of a dtype that pyarrow knows, got {schema}: {error}"
-            "\n\nHint: cast the column, or use Polars' own writer, which keeps the flag alone"
+            "\n\nHint: cast the column, or use Polars' own writer, which writes no metadata"
         )
         raise ColumnError(msg) from None
 
 
 def _file_metadata(theirs: Any) -> Any:  # noqa: ANN401 - a dict or a function, as Polars takes
-    # Asked of the modules: OpenCV and others come under several names of packages.
+    # Read from the modules: OpenCV and others are distributed under several names.
     versions = {
         "polars-imgmeta": version("polars-imgmeta"),
         "polars": pl.__version__,
@@ -165,52 +334,62 @@ def _file_metadata(theirs: Any) -> Any:  # noqa: ANN401 - a dict or a function, 
         "opencv": cv2.__version__,
         "pillow": PIL.__version__,
     }
-    ours = {FILE_KEY: json.dumps({"edition": EDITION, "versions": versions}, sort_keys=True)}
+    ours = {FILE_KEY: json.dumps({"versions": versions}, sort_keys=True)}
     if callable(theirs):
         return lambda context: {**ours, **theirs(context)}
     return {**ours, **(theirs or {})}
 
 
-def _annotated(schema: pa.Schema, found: dict[str, Provenance]) -> pa.Schema:
-    """The schema with readable metadata on the auto-extracted columns."""
-    for name, column in found.items():
-        if (index := schema.get_field_index(name)) >= 0:
-            schema = schema.set(index, _annotated_field(schema.field(index), column))
+def _annotated(schema: pa.Schema, frame: Frame, catalogue: Catalogue | None) -> pa.Schema:
+    """Return the schema with metadata on auto-extracted columns; without catalogue the flag."""
+    import pyarrow as pa  # noqa: PLC0415 - see above
+
+    for name, column in structs.find(structs.schema_of(frame)).items():
+        if (index := schema.get_field_index(name)) < 0:
+            continue
+        field = schema.field(index)
+        children = [
+            _annotated_child(child, catalogue) if child.name in column.properties else child
+            for child in field.type
+        ]
+        field = pa.field(name, pa.struct(children), field.nullable, field.metadata)
+        if catalogue is None:
+            field = _with_keys(field)
+        else:
+            locator = structs.find_locator(frame, column, None)
+            release = version("polars-imgmeta")
+            field = _with_keys(field, doc=_COLUMN_DOC, locator=locator, version=release)
+        schema = schema.set(index, field)
     return schema
 
 
-def _annotated_field(field: pa.Field, column: Provenance) -> pa.Field:
-    import pyarrow as pa  # noqa: PLC0415 - see above
-
-    children = []
-    for child in field.type:
-        if child.name in column.properties:
-            row = CATALOGUE[child.name]
-            child = _with_keys(child, description=row.description, unit=row.unit)  # noqa: PLW2901
-        children.append(child)
-    return _with_keys(
-        pa.field(field.name, pa.struct(children), field.nullable, field.metadata),
-        locator=column.locator,
-        edition=column.edition,
-    )
+def _annotated_child(field: pa.Field, catalogue: Catalogue | None) -> pa.Field:
+    """Return the field of a property with its metadata."""
+    one = None if catalogue is None else catalogue.get(field.name)
+    if one is None:
+        return _with_keys(field)
+    keys = {"description": one.description or None, "unit": one.unit or None}
+    return _with_keys(field, doc=one.description, **keys, version=one.version)
 
 
-def _with_keys(field: pa.Field, **keys: object) -> pa.Field:
-    """The field with our keys beside the ones it has, such as an extension's name."""
+def _with_keys(field: pa.Field, doc: str | None = None, **keys: object) -> pa.Field:
+    """Return the field with our keys beside those that it has; Iceberg reads `doc`."""
     ours = {f"imgmeta.{key}": str(value) for key, value in keys.items() if value is not None}
-    return field.with_metadata({**(field.metadata or {}), "imgmeta.auto_extracted": "true", **ours})
+    ours |= {"doc": doc} if doc else {}
+    return field.with_metadata({**ours, **_FLAG, **(field.metadata or {})})
 
 
 def _write_with_pyarrow(
     frame: pl.DataFrame,
     file: str | Path | IO[bytes],
+    catalogue: Catalogue,
     *,
     compression: str = "zstd",
     metadata: dict[str, str] | None = None,
     pyarrow_options: dict[str, Any] | None = None,
     **options: Any,  # noqa: ANN401 - Polars' own
 ) -> None:
-    """Do what Polars does under `use_pyarrow=True`, where it takes no metadata."""
+    """Write as Polars does under `use_pyarrow=True`, where it takes no metadata."""
     import pyarrow.parquet as pq  # noqa: PLC0415 - see above
 
     known = {
@@ -222,7 +401,7 @@ def _write_with_pyarrow(
     if unknown := options.keys() - known.keys() - {"use_pyarrow"}:
         msg = f"under `use_pyarrow=True` Polars does not take {', '.join(sorted(unknown))}"
         raise ValueError(msg)
-    table = to_arrow(frame)
+    table = to_arrow(frame, catalogue=catalogue)
     if callable(metadata):
         msg = "under `use_pyarrow=True` `metadata` must be a dict, got a function"
         raise TypeError(msg)

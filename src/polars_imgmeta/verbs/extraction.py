@@ -1,22 +1,22 @@
-"""The verb that makes an auto-extracted column, and what others fill it with."""
+"""The verb that makes an auto-extracted column, and what the editing verbs share with it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Unpack
 
 import polars as pl
 
-from polars_imgmeta.catalogue.registry import EDITION, resolve
+from polars_imgmeta.catalogue.registry import PropertiesLike, Property, canonical_order
 from polars_imgmeta.column import structs
 from polars_imgmeta.column.deduplication import require_locator_dtype
-from polars_imgmeta.column.structs import Provenance
+from polars_imgmeta.column.structs import StructColumn
 from polars_imgmeta.column.udf import Extraction
 from polars_imgmeta.exceptions import ColumnError
 from polars_imgmeta.execution.progress import ProgressBar
 from polars_imgmeta.measuring.options import ExtractOptions, Reading, takes
-from polars_imgmeta.typing import FrameT, PropertiesLike, PropertyName
+from polars_imgmeta.typing import FrameT
 
 
 @takes(ExtractOptions)
@@ -26,75 +26,80 @@ def extract(
     properties: PropertiesLike = "standard",
     *,
     into: str | None = None,
+    where: pl.Expr | None = None,
     **options: Unpack[ExtractOptions],
 ) -> FrameT:
     """Make sure that properties of the images in a column are present and filled.
 
-    Without an auto-extracted column of that name, makes one. With one, adds the
-    properties that it lacks and fills the rows that have no values yet, such as
-    rows appended since; it removes nothing. Only what is missing is read: a
-    second call opens no file. A row with an error is left alone while nothing
-    new is asked of it, and read again whole when something is.
+    Makes an auto-extracted column if there is none of that name. Otherwise adds the
+    properties that it lacks, and computes what is missing or stale: rows that have no values
+    yet, such as rows appended since; rows whose locator names another image now; values that
+    an earlier version of a property has computed. It removes no property. A second call
+    opens no file. A row with an error is left alone while nothing new is asked of it, and is
+    read again as a whole when something is.
 
     Args:
         frame: The frame.
-        locator: The column that locates the images. Text is paths and URLs, of which
-            there may be all kinds in one column: `file`, `http`, `https`, `s3`, `gs`,
-            `az`, `abfss` and their aliases. Binary is the encoded images themselves. A
-            Struct has `bytes`, which count where they are not null, and `path`, or one
-            of them, as the data sets of Hugging Face.
-        properties: Names of properties or groups, one or several.
+        locator: The column that locates the images. Strings are paths and URLs, also mixed
+            in one column: `file`, `http`, `https`, `s3`, `gs`, `az`, `abfss` and their
+            aliases. Binary is the encoded images themselves. A Struct has `bytes`, which
+            count where they are not null, `path`, or both, as in the data sets of Hugging
+            Face.
+        properties: Names of properties or groups, or properties of one's own, one or several.
         into: The name of the struct column; `<locator>_imgmeta` unless given.
+        where: Rows to read in any case, as an expression on the columns of the frame.
         options: See `ExtractOptions`.
 
     Returns:
-        The frame with the struct column: a field for each property, `error` and
-        the marker `auto_extracted`. A null locator gives a null struct. A column
-        made by another edition of the formulas is computed anew.
+        The frame with the struct column: a field for each property, `error`, and the marker
+        `auto_extracted`. A null locator gives a null struct.
 
     Raises:
-        PropertyError: If a property is unknown or none is given.
-        ColumnError: If the locator column is missing or of another dtype, or if `into` is
-            taken by a column that is not auto-extracted, or that was made from
-            another locator column of the frame.
+        PropertyError: If a property is unknown, or none is given.
+        ColumnError: If the locator column is missing or of another dtype, or if `into` names
+            a column that is not auto-extracted.
         ImageError: Under `on_error="raise"`, when the frame is computed.
-        ValueError: If an option is out of range or unknown, or if a lazy frame shall
+        ValueError: If an option is out of range or unknown, or if a lazy frame should
             show progress.
-        ImportError: If `storage_options` are given, and the extra `remote` is not
-            installed; without them, rows that need it are `unreachable`.
+        ImportError: If `storage_options` are given and the extra `remote` is not
+            installed. Without them, rows that need it are `unreachable`.
 
     Examples:
         >>> df = pl.DataFrame({"path": ["photos/dusk.png", "photos/gone.png", None]})
         >>> df = im.extract(df, "path", ["width", "brightness"])
-        >>> df.select("path", pl.col("path_imgmeta").struct.unnest())
-        shape: (3, 5)
-        ┌─────────────────┬───────┬────────────┬─────────────────────────┬────────────────┐
-        │ path            ┆ width ┆ brightness ┆ error                   ┆ auto_extracted │
-        │ ---             ┆ ---   ┆ ---        ┆ ---                     ┆ ---            │
-        │ str             ┆ i32   ┆ f64        ┆ str                     ┆ ext[imgmeta]   │
-        ╞═════════════════╪═══════╪════════════╪═════════════════════════╪════════════════╡
-        │ photos/dusk.png ┆ 320   ┆ 0.2        ┆ null                    ┆ true           │
-        │ photos/gone.png ┆ null  ┆ null       ┆ not_found: no such file ┆ true           │
-        │ null            ┆ null  ┆ null       ┆ null                    ┆ null           │
-        └─────────────────┴───────┴────────────┴─────────────────────────┴────────────────┘
+        >>> df["path_imgmeta"].struct.unnest().drop("auto_extracted")
+        shape: (3, 3)
+        ┌───────┬────────────┬─────────────────────────┐
+        │ width ┆ brightness ┆ error                   │
+        │ ---   ┆ ---        ┆ ---                     │
+        │ i32   ┆ f64        ┆ str                     │
+        ╞═══════╪════════════╪═════════════════════════╡
+        │ 320   ┆ 0.2        ┆ null                    │
+        │ null  ┆ null       ┆ not_found: no such file │
+        │ null  ┆ null       ┆ null                    │
+        └───────┴────────────┴─────────────────────────┘
     """
     schema = structs.schema_of(frame)
-    wanted = resolve(properties)
+    reading = Reading.of(ExtractOptions, options)
+    wanted = reading.catalogue.resolve(properties)
     structs.require_locator(schema, locator)
-    column = _name_of(into, locator)
-    existing = structs.find(schema).get(column)
-    if column in schema and existing is None:
+    name = _name_of(into, locator)
+    existing = structs.find(schema).get(name)
+    # A tool that infers dtypes makes this of a column whose structs are all null.
+    if existing is None and schema.get(name, pl.Null) != pl.Null:
         msg = (
-            f"`into` must name a new or an auto-extracted column, got {column!r},"
+            f"`into` must name a new or an auto-extracted column, got {name!r},"
             " which exists and is neither\n\nHint: choose another name with `into=`"
         )
         raise ColumnError(msg)
     return fill(
         frame,
-        existing or Provenance(column, (), locator, EDITION),
-        locator,
-        wanted,
-        Reading.of(ExtractOptions, options),
+        name,
+        existing,
+        locator=locator,
+        wanted=wanted,
+        reading=reading,
+        condition=where,
     )
 
 
@@ -106,22 +111,21 @@ def extract_expr(
     into: str | None = None,
     **options: Unpack[ExtractOptions],
 ) -> pl.Expr:
-    """Extract properties in an expression, without regard to what a frame has.
+    """Extract properties in an expression, without regard to what a frame has already.
 
     Args:
         locators: An expression of one column.
-        properties: As for `extract`.
-        into: The name of the result; that of the locators with `_imgmeta`
-            behind it unless given.
+        properties: Names of properties or groups, or properties of one's own, one or several.
+        into: The name of the result; the name of the locators and `_imgmeta` unless given.
         options: See `ExtractOptions`.
 
     Returns:
         The struct, in any context that takes an elementwise expression.
 
     Raises:
-        PropertyError: If a property is unknown or none is given.
-        ColumnError: If the expression is of several columns; when it is
-            computed, if it is of no dtype that locates images.
+        PropertyError: If a property is unknown, or none is given.
+        ColumnError: If the expression is of several columns or, when it is computed, if its
+            dtype cannot locate images.
         ImageError: Under `on_error="raise"`, when it is computed.
 
     Examples:
@@ -139,7 +143,7 @@ def extract_expr(
         raise ColumnError(msg)
     reading = Reading.of(ExtractOptions, options)
     _require_no_progress(reading)
-    return _anew(name, properties, into, reading).expression(locators)
+    return _extraction(name, properties, into, reading).expression(locators)
 
 
 @takes(ExtractOptions)
@@ -153,18 +157,17 @@ def extract_series(
     """Extract properties from a series of locators.
 
     Args:
-        locators: As for `extract`.
-        properties: As for `extract`.
-        into: The name of the result; that of the locators with `_imgmeta`
-            behind it unless given.
+        locators: Paths and URLs, encoded images, or structs of both.
+        properties: Names of properties or groups, or properties of one's own, one or several.
+        into: The name of the result; the name of the locators and `_imgmeta` unless given.
         options: See `ExtractOptions`.
 
     Returns:
         The structs, as long as the series.
 
     Raises:
-        PropertyError: If a property is unknown or none is given.
-        ColumnError: If the series is of no dtype that locates images.
+        PropertyError: If a property is unknown, or none is given.
+        ColumnError: If the dtype of the series cannot locate images.
         ImageError: Under `on_error="raise"`.
 
     Examples:
@@ -173,61 +176,75 @@ def extract_series(
     """
     require_locator_dtype(locators.dtype, locators.name)
     reading = Reading.of(ExtractOptions, options)
-    extraction = _anew(locators.name, properties, into, reading)
+    extraction = _extraction(locators.name, properties, into, reading)
     return replace(extraction, observer=ProgressBar(reading.progress))([locators])
 
 
-def _anew(locator: str, properties: PropertiesLike, into: object, reading: Reading) -> Extraction:
-    """An extraction without regard to old values."""
-    return Extraction(_name_of(into, locator), locator, resolve(properties), reading)
+def _extraction(
+    locator: str, properties: PropertiesLike, into: object, reading: Reading
+) -> Extraction:
+    """Return an extraction without regard to old structs."""
+    wanted = reading.catalogue.resolve(properties)
+    return Extraction(_name_of(into, locator), locator, wanted, reading.portable)
 
 
 def fill(
     frame: FrameT,
-    existing: Provenance,
-    locator: str,
-    wanted: tuple[PropertyName, ...],
-    reading: Reading,
+    name: str,
+    existing: StructColumn | None,
     *,
-    again: bool = False,
+    locator: str,
+    wanted: Iterable[Property],
+    reading: Reading,
+    condition: pl.Expr | None = None,
+    only_condition: bool = False,
 ) -> FrameT:
     """Compute what an auto-extracted column lacks.
 
     Args:
         frame: The frame.
-        existing: The column; one without properties need not exist yet.
+        name: The name of the column.
+        existing: The column, if it exists.
         locator: The column that locates the images.
         wanted: The properties to have, beside those that exist.
         reading: How images are read.
-        again: Whether to read the rows with an error, and no others.
+        condition: The rows to read in any case.
+        only_condition: Whether to read no other rows.
 
     Raises:
-        ColumnError: If the column was made from another locator column, or holds
-            fields of somebody else's.
+        ValueError: If a lazy frame should show progress.
     """
     eager = isinstance(frame, pl.DataFrame)
     if not eager:
         _require_no_progress(reading)
-    schema = structs.schema_of(frame)
-    _require_same_origin(schema, existing, locator)
-    if strangers := structs.strangers(schema, existing):
-        msg = (
-            f"{existing.column!r} must hold properties alone, got also {', '.join(strangers)}"
-            "\n\nHint: move what is your own into a column beside it"
-        )
-        raise ColumnError(msg)
+    known = {one.name: one for one in wanted}
+    unknown: dict[str, pl.DataType] = {}
+    for one, dtype in existing.dtypes.items() if existing else ():
+        if one in reading.catalogue:
+            known.setdefault(one, reading.catalogue[one])
+        elif one not in known:
+            unknown[one] = dtype
+    if not known:
+        return frame  # of properties that only another process can compute
     extraction = Extraction(
-        column=existing.column,
+        column=name,
         locator=locator,
-        properties=resolve((*existing.properties, *wanted)),
-        reading=reading,
-        present=existing.properties if existing.current else (),
-        retry=again,
+        properties=tuple(known[one] for one in canonical_order(known)),
+        reading=reading.portable,
+        unknown=tuple(unknown.items()),
+        existing=existing is not None,
+        other_columns=tuple(key for key in structs.schema_of(frame) if key not in {locator, name}),
+        forced=existing is not None and condition is not None,
+        only_forced=only_condition,
         observer=ProgressBar(reading.progress) if eager else None,
     )
-    # An eager frame has nothing to push down, and may come in many small chunks,
-    # each of which Polars would make a batch of.
-    return frame.with_columns(extraction.expression(pl.col(locator), in_one_batch=eager))
+    if not extraction.forced:
+        condition = None
+    # An eager frame has nothing to push down, and may come in many small chunks, of each of
+    # which Polars would make a batch.
+    return frame.with_columns(
+        extraction.expression(structs.column(locator), condition, in_one_batch=eager)
+    )
 
 
 def _require_no_progress(reading: Reading) -> None:
@@ -248,15 +265,3 @@ def _name_of(into: object, locator: str) -> str:
         msg = f"`into` must be the name of a column, got {into!r}"
         raise ColumnError(msg)
     return into
-
-
-def _require_same_origin(
-    schema: Mapping[str, pl.DataType], existing: Provenance, locator: str
-) -> None:
-    """Refuse to mix values of two locator columns that the frame both has."""
-    if existing.properties and existing.locator in schema and existing.locator != locator:
-        msg = (
-            f"{existing.column!r} describes the images in {existing.locator!r}, got {locator!r}:"
-            " values of both must not mix\n\nHint: choose another column with `into=`"
-        )
-        raise ColumnError(msg)

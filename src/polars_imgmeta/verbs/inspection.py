@@ -1,25 +1,48 @@
-"""The verbs that look at auto-extracted columns and read no image."""
+"""The verbs that look at auto-extracted columns and decode no image."""
 
 from __future__ import annotations
 
-from typing import get_args
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Unpack, get_args
 
 import polars as pl
 
+from polars_imgmeta.catalogue.registry import CATALOGUE, Catalogue, PropertyLike, canonical_order
+from polars_imgmeta.column import marker as markers
 from polars_imgmeta.column import structs
-from polars_imgmeta.column.structs import Provenance
+from polars_imgmeta.column.states import Check
+from polars_imgmeta.column.structs import StructColumn
 from polars_imgmeta.exceptions import ColumnError
-from polars_imgmeta.typing import ErrorKind, Frame, FrameT, PropertyName
+from polars_imgmeta.measuring.options import Reading, StatusOptions, takes
+from polars_imgmeta.typing import ErrorKind, Frame, FrameT
 
 _KINDS = pl.Enum(get_args(ErrorKind))
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """Where the values of an auto-extracted column come from.
+
+    Attributes:
+        column: The name of the struct column.
+        properties: What it holds, in catalogue order.
+        locators: The locator columns that its rows record, most frequent first.
+        versions: For each property the versions of its definition that its rows record,
+            ascending; none where no row has a value.
+    """
+
+    column: str
+    properties: tuple[str, ...]
+    locators: tuple[str, ...]
+    versions: Mapping[str, tuple[int, ...]]
 
 
 def columns(frame: Frame) -> list[str]:
     """Return the names of the auto-extracted columns.
 
     Args:
-        frame: The frame, wherever it came from: the flag survives files and
-            other engines.
+        frame: The frame, wherever it came from: the flag survives files and other engines.
 
     Examples:
         >>> df = pl.DataFrame({"path": ["photos/dusk.png"]})
@@ -31,7 +54,7 @@ def columns(frame: Frame) -> list[str]:
     return list(structs.find(structs.schema_of(frame)))
 
 
-def properties(frame: Frame, column: str | None = None) -> list[PropertyName]:
+def properties(frame: Frame, column: str | None = None) -> list[str]:
     """Return the properties that an auto-extracted column holds.
 
     Args:
@@ -49,29 +72,45 @@ def properties(frame: Frame, column: str | None = None) -> list[PropertyName]:
         >>> im.properties(im.extract(df, "path", "geometry"))
         ['width', 'height', 'size', 'aspect_ratio']
     """
-    return list(provenance(frame, column).properties)
+    return list(structs.choose(structs.schema_of(frame), column).properties)
 
 
 def provenance(frame: Frame, column: str | None = None) -> Provenance:
     """Return where the values of an auto-extracted column come from.
 
     Args:
-        frame: The frame.
+        frame: The frame. Of a lazy one, the column is computed.
         column: The auto-extracted column; may be left out where there is one.
-
-    Returns:
-        The record that the column carries: its properties, the locator column
-        and the edition of the formulas.
 
     Raises:
         ColumnError: If it is not clear which column is meant.
 
     Examples:
         >>> df = pl.DataFrame({"path": ["photos/dusk.png"]})
-        >>> im.provenance(im.extract(df, "path", "width"))
-        Provenance(column='path_imgmeta', properties=('width',), locator='path', edition=1)
+        >>> df = im.extract(df, "path", "width")
+        >>> im.provenance(df).locators, im.provenance(df).versions
+        (('path',), {'width': (1,)})
     """
-    return structs.choose(structs.schema_of(frame), column)
+    existing = structs.choose(structs.schema_of(frame), column)
+    struct = frame.lazy().select(structs.column(existing.name).alias("struct"))
+    field = pl.col("struct").struct.field
+    text = field(structs.MARKER).cast(pl.String)
+    listed = text.str.extract(r"@[0-9a-f]{8}(?::\d+)?((?: [^ =@]+=\d+)*)$", 1)
+    versions = [
+        markers.version_in(listed, name)
+        .fill_null(pl.when(field(name).is_not_null()).then(1))
+        .drop_nulls()
+        .unique()
+        .sort()
+        .implode()
+        .alias(name)
+        for name in existing.properties
+    ]
+    names = text.str.extract(r"(?s)^(.*)@", 1).drop_nulls().value_counts(sort=True).implode()
+    found = struct.select(*versions, names.alias("=locators")).collect()
+    locators = [one[structs.MARKER] for one in found["=locators"][0].to_list()]
+    recorded = {name: tuple(found[name][0].to_list()) for name in existing.properties}
+    return Provenance(existing.name, existing.properties, tuple(locators), recorded)
 
 
 def errors(frame: FrameT, column: str | None = None, *, locator: str | None = None) -> FrameT:
@@ -80,16 +119,16 @@ def errors(frame: FrameT, column: str | None = None, *, locator: str | None = No
     Args:
         frame: The frame.
         column: The auto-extracted column; may be left out where there is one.
-        locator: The locator column, where the one on record was renamed.
+        locator: The column that locates the images, where it cannot be told from the name
+            of the column or from what its rows record.
 
     Returns:
-        A frame of `locator`, `kind` (an Enum of the kinds of
-        [`ErrorKind`][polars_imgmeta.typing.ErrorKind]) and `message`, in the
+        A frame of `locator` (null where the frame has no such column), `kind` (an Enum of
+        the kinds of [`ErrorKind`][polars_imgmeta.typing.ErrorKind]) and `message`, in the
         order of the rows.
 
     Raises:
-        ColumnError: If it is not clear which column is meant, or if the locator
-            column is missing.
+        ColumnError: If it is not clear which column is meant.
 
     Examples:
         >>> df = pl.DataFrame({"path": ["photos/dusk.png", "photos/gone.png"]})
@@ -103,31 +142,87 @@ def errors(frame: FrameT, column: str | None = None, *, locator: str | None = No
         │ photos/gone.png ┆ not_found ┆ no such file │
         └─────────────────┴───────────┴──────────────┘
     """
-    schema = structs.schema_of(frame)
-    existing = structs.choose(schema, column)
-    source = structs.locator_of(schema, existing, locator)
-    parts = pl.col(existing.column).struct.field(structs.ERROR).str.splitn(": ", 2)
+    existing = structs.choose(structs.schema_of(frame), column)
+    source = structs.find_locator(frame, existing, locator)
+    parts = existing.field(structs.ERROR).cast(pl.String).str.splitn(": ", 2)
+    located = pl.lit(None, pl.String) if source is None else structs.column(source)
     return frame.select(
-        locator=pl.col(source),
-        kind=parts.struct.field("field_0").cast(_KINDS),
+        located.alias("locator"),
+        kind=parts.struct.field("field_0").cast(_KINDS, strict=False),
         message=parts.struct.field("field_1"),
-    ).filter(pl.col("kind").is_not_null())
+    ).filter(pl.col("message").is_not_null())
 
 
-def unnest(frame: FrameT, column: str | None = None, *, prefix: str | None = None) -> FrameT:
+@takes(StatusOptions)
+def status(
+    frame: FrameT,
+    column: str | None = None,
+    *,
+    locator: str | None = None,
+    check_sources: bool = False,
+    **options: Unpack[StatusOptions],
+) -> FrameT:
+    """Return the state of each row, without reading an image.
+
+    Args:
+        frame: The frame.
+        column: The auto-extracted column; may be left out where there is one.
+        locator: The column that locates the images, where it cannot be told from the name
+            of the column or from what its rows record.
+        check_sources: Whether to ask each locator what is there now: one `stat` a file, one
+            small request an object, many at once.
+        options: See `StatusOptions`.
+
+    Returns:
+        A frame of `locator` and `state`, row by row. The states, of which the first one that
+        applies counts:
+
+        - null: there is no locator
+        - `"missing"`: it has no values yet, or lacks one
+        - `"stale"`: its locator names another image now, or a value was computed by another
+          version of its property
+        - `"gone"`, if sources are checked: there is nothing any more
+        - `"changed"`, if sources are checked: size, modification time or ETag are others
+          than those that the row records
+        - `"failed"`: it has an error
+        - `"ok"`
+
+    Raises:
+        ColumnError: If it is not clear which column is meant, or if the locator column is
+            missing.
+
+    Examples:
+        >>> df = pl.DataFrame({"path": ["photos/dusk.png", "photos/gone.png"]})
+        >>> df = im.extract(df, "path", "width")
+        >>> df = df.vstack(pl.DataFrame({"path": ["photos/fog.png"], "path_imgmeta": [None]},
+        ...     schema=df.schema))
+        >>> im.status(df)["state"].to_list()
+        ['ok', 'failed', 'missing']
+    """
+    existing = structs.choose(structs.schema_of(frame), column)
+    reading = Reading.of(StatusOptions, options)
+    source = structs.locator_of(frame, existing, locator)
+    state = Check.of(frame, existing, source, reading, check_sources=check_sources).expression()
+    return frame.select(structs.column(source).alias("locator"), state.alias("state"))
+
+
+def unnest(
+    frame: FrameT, column: str | None = None, *, prefix: str | None = None, marker: bool = False
+) -> FrameT:
     """Turn an auto-extracted column into ordinary flat ones.
 
-    For what knows no structs, such as CSV, and for plots. The marker is dropped:
-    the columns are no longer recognised as auto-extracted.
+    For what knows no structs, such as CSV, and for plots.
 
     Args:
         frame: The frame.
         column: The auto-extracted column; may be left out where there is one.
         prefix: Is put before each name, `error` included.
+        marker: Whether to keep the marker as a column `auto_extracted`, so that `nest` can
+            make the struct again. Without it, the columns are no longer recognised as
+            auto-extracted.
 
     Returns:
-        The frame with a column for each property and `error` in place of the
-        struct.
+        The frame with a column for each property and `error` in place of the struct.
 
     Raises:
         ColumnError: If it is not clear which column is meant, or if a new name
@@ -146,21 +241,89 @@ def unnest(frame: FrameT, column: str | None = None, *, prefix: str | None = Non
         └─────────────────┴───────────┴────────────┴───────────┘
     """
     schema = structs.schema_of(frame)
-    existing: Provenance = structs.choose(schema, column)
-    names = [*existing.properties, structs.ERROR]
+    existing: StructColumn = structs.choose(schema, column)
+    names = [*existing.properties, structs.ERROR, *([structs.MARKER] if marker else [])]
     flat = {name: f"{prefix or ''}{name}" for name in names}
-    if taken := [new for new in flat.values() if new in schema and new != existing.column]:
+    if taken := [new for new in flat.values() if new in schema and new != existing.name]:
         msg = (
             f"the frame must not have columns of the new names, got {', '.join(map(repr, taken))}"
             "\n\nHint: set the new ones apart with `prefix=`"
         )
         raise ColumnError(msg)
-    field = pl.col(existing.column).struct.field
     parts: list[pl.Expr] = []
     for name in schema:
-        if name != existing.column:
-            parts.append(pl.col(name))
+        if name != existing.name:
+            parts.append(structs.column(name))
             continue
-        for old, new in flat.items():
-            parts.append(field(old).alias(new))
+        parts += [existing.field(old).alias(new) for old, new in flat.items()]
     return frame.select(parts)
+
+
+def nest(
+    frame: FrameT,
+    into: str,
+    properties: PropertyLike | Iterable[PropertyLike] | None = None,
+    *,
+    prefix: str | None = None,
+    catalogue: Catalogue = CATALOGUE,
+) -> FrameT:
+    """Make an auto-extracted column again of what `unnest(marker=True)` made flat.
+
+    Args:
+        frame: The frame, for example from CSV or a database.
+        into: The name of the struct column.
+        properties: The properties to take; all that the frame has unless given.
+        prefix: What stands before each name.
+        catalogue: The properties that names mean, where a caller's own ones are among them.
+
+    Returns:
+        The frame with the struct column in place of the flat ones, with the dtypes that
+        properties have.
+
+    Raises:
+        PropertyError: If a property is unknown.
+        ColumnError: If a column is missing.
+
+    Examples:
+        >>> df = im.extract(pl.DataFrame({"path": ["photos/dusk.png"]}), "path", "width")
+        >>> text = im.unnest(df, marker=True).write_csv()
+        >>> im.nest(pl.read_csv(text.encode()), "path_imgmeta").equals(df)
+        True
+    """
+    schema = structs.schema_of(frame)
+    flat = {name: f"{prefix or ''}{name}" for name in (*catalogue, structs.ERROR, structs.MARKER)}
+    if properties is None:
+        wanted = [catalogue[name] for name in catalogue if flat[name] in schema]
+    else:
+        wanted = list(catalogue.resolve(properties))
+    dtypes: dict[str, pl.DataType] = {one.name: one.dtype for one in wanted}
+    flags: tuple[str, ...] = (structs.ERROR, structs.MARKER)
+    needed = [*canonical_order(dtypes), *flags]
+    flat |= {name: f"{prefix or ''}{name}" for name in dtypes}
+    if lacking := [flat[name] for name in needed if flat[name] not in schema]:
+        msg = (
+            f"the frame must have the columns that `unnest(marker=True)` makes, got no"
+            f" {', '.join(map(repr, lacking))}\n\nColumns: {structs.listing(schema)}"
+        )
+        raise ColumnError(msg)
+    fields = [
+        _restored(flat[name], schema[flat[name]], dtypes.get(name, pl.String())).alias(name)
+        for name in needed
+    ]
+    present = structs.column(flat[structs.MARKER]).is_not_null()
+    struct = pl.when(present).then(pl.struct(fields)).alias(into)
+    taken = {flat[name] for name in needed}
+    first = next(name for name in schema if name in taken)
+    return frame.select(
+        struct if name == first else structs.column(name)
+        for name in schema
+        if name == first or (name not in taken and name != into)
+    )
+
+
+def _restored(name: str, dtype: pl.DataType, wanted: pl.DataType) -> pl.Expr:
+    """Return a flat column in the dtype that its property has."""
+    values = structs.column(name)
+    if isinstance(dtype, pl.String) and isinstance(wanted, pl.Datetime):
+        return values.str.to_datetime(time_unit=wanted.time_unit, time_zone=wanted.time_zone)
+    return values.cast(wanted)

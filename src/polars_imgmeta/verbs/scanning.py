@@ -1,4 +1,4 @@
-"""The verb that lists images, to begin a frame with."""
+"""The verb that lists images."""
 
 from __future__ import annotations
 
@@ -15,7 +15,12 @@ from polars_imgmeta.io import listing
 from polars_imgmeta.io.remote import Storage
 from polars_imgmeta.measuring.options import Reading, StorageOptions, takes
 
-_SCHEMA = {"path": pl.String(), "file_size": pl.Int64()}
+_SCHEMA = {
+    "path": pl.String(),
+    "file_size": pl.Int64(),
+    "modified": pl.Datetime("us", "UTC"),
+    "etag": pl.String(),
+}
 _BATCH_ROWS = 10_000
 
 
@@ -24,27 +29,25 @@ def scan_images(
     source: str | os.PathLike[str],
     **options: Unpack[StorageOptions],
 ) -> pl.LazyFrame:
-    """List the images of a folder, bucket or glob, lazily, as a frame to extract from.
+    """List the images of a folder, bucket or glob, lazily.
 
     Args:
-        source: A folder, whose image files are known by their suffix in either
-            case, in all folders below it; or a pattern with `*`, `?`, `[...]`
-            or `**`, of which every match counts, whatever its suffix; or one
-            file. `~` and `file://` are understood, and so is cloud storage, such as
-            `s3://bucket/folder`.
+        source: A folder, listed recursively and filtered by the suffixes of images, in
+            either case; or a pattern with `*`, `?`, `[...]` or `**`, which selects files
+            of any suffix; or a file. It may begin with `~` or `file://`, or be a prefix or
+            pattern of cloud storage, such as `s3://bucket/folder`.
         options: See `StorageOptions`.
 
     Returns:
-        A frame of `path` (relative where `source` is) and `file_size` in bytes, in
-        the order of names. The folder is listed when the frame is computed, and
-        no further than `head` asks.
+        A frame of `path` (relative if `source` is), `file_size` in bytes, `modified` in
+        UTC, and `etag` (null for files), in ascending order of names. The folder is listed
+        when the frame is computed, and only as far as `head` requires.
 
     Raises:
-        ImageError: If the folder does not exist or may not be listed; of cloud
-            storage, when the frame is computed, as for a folder below that cannot be
-            listed.
+        ImageError: If the folder does not exist or may not be listed. For cloud storage
+            and for folders below, it is raised when the frame is computed.
         ValueError: If a storage option is unknown.
-        ImportError: If cloud storage is to be listed, and the extra `remote` is not
+        ImportError: If `source` is in cloud storage and the extra `remote` is not
             installed.
 
     Examples:
@@ -67,7 +70,7 @@ def scan_images(
 
 @dataclass(frozen=True, slots=True)
 class _Listing:
-    """What Polars calls to read the frame."""
+    """The source of the frame; Polars calls it."""
 
     source: str
     storage: Storage
@@ -81,7 +84,8 @@ class _Listing:
     ) -> Iterator[pl.DataFrame]:
         images = islice(listing.list_images(self.source, self.storage), n_rows)
         while rows := list(islice(images, batch_size or _BATCH_ROWS)):
-            batch = pl.DataFrame(rows, schema=_SCHEMA, orient="row")
+            listed = [(path, *facts) for path, facts in rows]
+            batch = pl.DataFrame(listed, schema=_SCHEMA, orient="row")
             if with_columns is not None:
                 batch = batch.select(with_columns)
             yield batch if predicate is None else batch.filter(predicate)

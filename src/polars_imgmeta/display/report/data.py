@@ -13,22 +13,24 @@ from typing import Any, Final, TypeAlias
 
 import numpy as np
 import polars as pl
+import polars.selectors as cs
 from numpy.typing import NDArray
 
 from polars_imgmeta.catalogue.registry import CATALOGUE
 from polars_imgmeta.column import structs
 from polars_imgmeta.column.binning import Bins, Limits
 from polars_imgmeta.column.fields import limits_of
-from polars_imgmeta.column.structs import Provenance
+from polars_imgmeta.column.structs import StructColumn
 from polars_imgmeta.display import thumbnails
 from polars_imgmeta.display.formatting import text_of
 from polars_imgmeta.display.locator_lookup import LocatorLookup
 from polars_imgmeta.measuring.options import Reading
-from polars_imgmeta.typing import Frame, PropertyName
+from polars_imgmeta.typing import Frame
 
 Json: TypeAlias = dict[str, Any]
 
-EXTREMES: Final[dict[PropertyName, tuple[str, str]]] = {
+_OTHER_EXTREMES: Final = ("lowest", "highest")
+EXTREMES: Final[dict[str, tuple[str, str]]] = {
     "width": ("narrowest", "widest"),
     "height": ("lowest", "tallest"),
     "size": ("smallest", "largest"),
@@ -47,6 +49,7 @@ MOST_COLUMNS: Final = 30
 _EXTREMES_SHOWN = 5
 _BINS = 40
 _SAMPLE_SEED = 0
+_ROW_NUMBER: Final = "row number"
 _THUMBNAIL_SIDE = 192
 # JavaScript represents integers up to here exactly.
 _MAX_SAFE_INTEGER = (1 << 53) - 1
@@ -69,25 +72,32 @@ class Selection:
     reading: Reading
 
 
-def report_data(frame: Frame, existing: Provenance, locator: str, selection: Selection) -> Json:
+def report_data(
+    frame: Frame, existing: StructColumn, locator: str | None, selection: Selection
+) -> Json:
     """Collect the content of a report.
 
     Args:
         frame: The frame. Of a lazy one the values are collected once, and after that the
             locators of the rows that are shown.
         existing: The auto-extracted column.
-        locator: The locator column.
+        locator: The locator column; without one, rows are numbered.
         selection: Which rows are shown one by one.
 
     Returns:
         Plain data for JSON, without NaN and infinities.
     """
+    if locator is None:
+        locator = _ROW_NUMBER
+        number = pl.format("row {}", pl.int_range(pl.len()))
+        present = structs.column(existing.name).is_not_null()
+        frame = frame.with_columns(pl.when(present).then(number).alias(locator))
     lookup = LocatorLookup(frame, locator)
     schema = frame.collect_schema()
     own = _own_columns(schema, existing, locator)
     lazy = isinstance(frame, pl.LazyFrame)
     values = frame.lazy().select(
-        existing.column,
+        existing.name,
         *(
             # Also columns of the user may hold images: collect their text instead.
             pl.col(name).map_elements(text_of, pl.String)
@@ -99,9 +109,11 @@ def report_data(frame: Frame, existing: Provenance, locator: str, selection: Sel
         lookup.image.alias(_IMAGE),
     )
     table = values.collect(engine="streaming")
-    properties = table[existing.column].struct.unnest()
+    properties = table[existing.name].struct.unnest()
     located = table[_IMAGE].is_not_null().arg_true().to_numpy()
-    extremes = _find_extremes(table[_IMAGE], properties.select(existing.properties))
+    extremes = _find_extremes(
+        table[_IMAGE], properties.select(existing.properties).select(cs.numeric())
+    )
     rows = _choose_rows(located, extremes, selection.sample)
     errors = properties[structs.ERROR]
     failed = errors.is_not_null().arg_true()
@@ -128,9 +140,8 @@ def report_data(frame: Frame, existing: Provenance, locator: str, selection: Sel
             "left_out": own[MOST_COLUMNS:],
         },
         "provenance": {
-            "column": existing.column,
+            "column": existing.name,
             "locator": locator,
-            "edition": existing.edition,
         },
         "fields": fields,
         "locators": shown["text"].to_list(),
@@ -158,9 +169,9 @@ def report_data(frame: Frame, existing: Provenance, locator: str, selection: Sel
     }
 
 
-def _own_columns(schema: pl.Schema, existing: Provenance, locator: str) -> list[str]:
+def _own_columns(schema: pl.Schema, existing: StructColumn, locator: str) -> list[str]:
     """Return the user's columns: all but the locator and auto-extracted ones."""
-    apart = {existing.column, locator, *structs.find(schema)}
+    apart = {existing.name, locator, *structs.find(schema)}
     return [name for name in schema if name not in apart]
 
 
@@ -173,7 +184,7 @@ def _holds_bytes(dtype: object) -> bool:
 
 
 def _count_uncomputed(
-    properties: pl.DataFrame, existing: Provenance, located: NDArray[np.uint32]
+    properties: pl.DataFrame, existing: StructColumn, located: NDArray[np.uint32]
 ) -> int:
     """Count the rows with an image that lack values, but have no error."""
     gap = pl.any_horizontal(pl.col(existing.properties).is_null())
@@ -216,20 +227,21 @@ def _choose_rows(
     return sorted(rows)
 
 
-def _property_field(name: PropertyName, values: pl.Series, rows: list[int]) -> Json:
-    row = CATALOGUE[name]
-    return {
+def _property_field(name: str, values: pl.Series, rows: list[int]) -> Json:
+    known = CATALOGUE.get(name)
+    limits = limits_of(known) if known else (-math.inf, math.inf)
+    field = _own_field(values, rows, limits) | {
         "name": name,
         "auto": True,
-        "unit": row.unit,
-        "about": row.description,
-        "words": EXTREMES[name],
-        "values": [_json_number(value) for value in values.gather(rows).to_list()],
-        "distribution": _distribution(values, limits_of(row)),
+        "unit": known.unit if known else "",
+        "about": known.description if known else name.replace("_", " "),
     }
+    if "distribution" in field:
+        field["words"] = EXTREMES.get(name, _OTHER_EXTREMES)
+    return field
 
 
-def _own_field(values: pl.Series, rows: list[int]) -> Json:
+def _own_field(values: pl.Series, rows: list[int], limits: Limits = (-math.inf, math.inf)) -> Json:
     if isinstance(values.dtype, pl.BaseExtension):
         values = values.ext.storage()
     chosen = values.gather(rows)
@@ -237,7 +249,7 @@ def _own_field(values: pl.Series, rows: list[int]) -> Json:
     if (values.dtype.is_integer() or values.dtype.is_float()) and _is_exact(values):
         return field | {
             "values": [_json_number(value) for value in chosen.to_list()],
-            "distribution": _distribution(values, (-math.inf, math.inf)),
+            "distribution": _distribution(values, limits),
         }
     field["values"] = [None if value is None else text_of(value) for value in chosen.to_list()]
     if values.dtype.is_temporal() or values.dtype.is_numeric() or values.dtype == pl.Enum:

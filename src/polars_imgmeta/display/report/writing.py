@@ -76,7 +76,10 @@ def report(
     """
     schema = structs.schema_of(frame)
     existing = structs.choose(schema, column)
-    source = structs.locator_of(schema, existing, locator)
+    if thumbnails:
+        source: str | None = structs.locator_of(frame, existing, locator)
+    else:
+        source = structs.find_locator(frame, existing, locator)
     if not isinstance(title, str):
         msg = f"`title` must be text, got {title!r}"
         raise TypeError(msg)

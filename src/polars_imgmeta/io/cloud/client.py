@@ -32,9 +32,10 @@ from polars_imgmeta.io.access import Access
 from polars_imgmeta.io.cloud import credentials
 from polars_imgmeta.io.cloud.buckets import Location, Store, make_store, parse_url
 from polars_imgmeta.io.cloud.errors import NO_CREDENTIALS, from_store_error
-from polars_imgmeta.io.cloud.objects import get_object, require_no_fork, size_of
+from polars_imgmeta.io.cloud.objects import facts_of, get_object, probe_object, require_no_fork
 from polars_imgmeta.io.cloud.options import parse_options
 from polars_imgmeta.io.retries import TransientError
+from polars_imgmeta.io.sources import SourceFacts
 from polars_imgmeta.io.transfers import Part, Transfer
 
 _MAX_STORES: Final = 64
@@ -163,7 +164,7 @@ def list_objects(
     suffixes: Collection[str],
     storage_options: Mapping[str, str] | None,
     access: Access,
-) -> Iterator[tuple[str, int]]:
+) -> Iterator[tuple[str, SourceFacts]]:
     """List the objects below a prefix, or those that a pattern matches.
 
     Args:
@@ -175,7 +176,7 @@ def list_objects(
         access: Which buckets may be listed, and the time limit of a request.
 
     Yields:
-        The URL of each object and its size in bytes, in ascending order of names.
+        The URL and the facts of each object, in ascending order of names.
 
     Raises:
         ImageError: If nothing is below the prefix (a pattern may match nothing), or it
@@ -192,10 +193,10 @@ def list_objects(
         options = parse_options(storage_options)[location.cloud]
         retries = int(options.retry_policy.max_retries)
         store, _ = make_store(location, options, access.timeout, max_retries=retries)
-        size = size_of(store, location.key)
-        if size is not None:
+        facts = probe_object(store, location.key)
+        if facts is not None:
             # An existing object comes first: its name may look like a pattern.
-            yield root + location.key, size
+            yield root + location.key, facts
             return
         found = False
         for page in obstore.list(store, "/".join(fixed) or None, chunk_size=_LIST_PAGE_SIZE):
@@ -208,7 +209,7 @@ def list_objects(
                     else splitext(key)[1].lower() in suffixes
                 )
                 if selected:
-                    yield root + key, meta["size"]
+                    yield root + key, SourceFacts(*facts_of(meta))
     except (ImageError, GeneratorExit):
         raise
     except credentials.CredentialsError as error:

@@ -1,8 +1,9 @@
-"""Single requests for an object: all of it, a part, or its size."""
+"""Single requests for an object: all of it, a part, or its facts."""
 
 from __future__ import annotations
 
 import os
+from datetime import UTC, datetime
 from io import BytesIO
 from typing import Any, Final
 
@@ -11,7 +12,8 @@ from obstore.exceptions import BaseError, PermissionDeniedError
 
 from polars_imgmeta.exceptions import UnreachableError
 from polars_imgmeta.io.cloud.buckets import Store
-from polars_imgmeta.io.transfers import Part, Transfer
+from polars_imgmeta.io.sources import SourceFacts
+from polars_imgmeta.io.transfers import Part, Transfer, parse_etag
 
 _READ_BYTES: Final = 1 << 20
 
@@ -23,7 +25,8 @@ def get_object(store: Store, key: str, transfer: Transfer, extent: tuple[int, in
         store: The bucket.
         key: The name of the object.
         transfer: Holds the memory for the content before it is read.
-        extent: Position and length of the part, or None for all.
+        extent: Position and length of the part, or None for all. A length of 0 requests
+            the facts without content.
 
     Raises:
         TooLargeError: If it is larger than `max_bytes`.
@@ -32,6 +35,8 @@ def get_object(store: Store, key: str, transfer: Transfer, extent: tuple[int, in
     if extent is None:
         return _receive(obstore.get(store, key), transfer)
     position, length = extent
+    if not length:
+        return Part(b"", position, *facts_of(obstore.head(store, key)))
     try:
         options: Any = {"range": (position, position + length)}
         return _receive(obstore.get(store, key, options=options), transfer)
@@ -41,7 +46,7 @@ def get_object(store: Store, key: str, transfer: Transfer, extent: tuple[int, in
             return _receive(obstore.get(store, key), transfer)
         # The object ends before the position; its size takes another request.
         if "status code: 416" in message or "start is after the end" in message.lower():
-            return Part(b"", position, obstore.head(store, key)["size"])
+            return Part(b"", position, *facts_of(obstore.head(store, key)))
         raise
 
 
@@ -53,21 +58,28 @@ def _receive(result: obstore.GetResult, transfer: Transfer) -> Part:
     data = BytesIO()
     for chunk in result.stream(min_chunk_size=_READ_BYTES):
         if len(chunk) == end - start:
-            return Part(bytes(chunk), start, result.meta["size"])
+            return Part(bytes(chunk), start, *facts_of(result.meta))
         if not data.tell():
             data.seek(end - start - 1)
             data.write(b"\0")
             data.seek(0)
         data.write(chunk)
-    return Part(data.getvalue(), start, result.meta["size"])
+    return Part(data.getvalue(), start, *facts_of(result.meta))
 
 
-def size_of(store: Store, key: str) -> int | None:
-    """Return the size of an object, or None if it does not exist or may not be read."""
+def facts_of(meta: obstore.ObjectMeta) -> tuple[int, datetime, str | None]:
+    """Return size, modification time and entity tag, alike from a listing and a response."""
+    # Some listings have fractions of seconds, which no response has.
+    modified = meta["last_modified"].astimezone(UTC).replace(microsecond=0)
+    return meta["size"], modified, parse_etag(meta["e_tag"])
+
+
+def probe_object(store: Store, key: str) -> SourceFacts | None:
+    """Return the facts of an object, or None if it does not exist or may not be read."""
     if not key or key.endswith("/"):
         return None
     try:
-        return obstore.head(store, key)["size"]
+        return SourceFacts(*facts_of(obstore.head(store, key)))
     except (FileNotFoundError, PermissionDeniedError):
         return None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import time
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from http.client import HTTPException
@@ -25,15 +26,19 @@ from polars_imgmeta.io.http.connections import Connection
 from polars_imgmeta.io.http.deadlines import Deadline
 from polars_imgmeta.io.http.failures import name_status
 from polars_imgmeta.io.retries import TransientError
-from polars_imgmeta.io.transfers import FIRST_BYTES, Part
+from polars_imgmeta.io.transfers import FIRST_BYTES, Part, parse_etag
 
+_COMPLETE = {200, 203}
 _REDIRECTS = {301, 302, 303, 307, 308}
 _TRANSIENT = {408, 429, 500, 502, 503, 504}
 _DENIED = {401, 403, 407}
 _NOT_FOUND = {404, 410}
+# Servers that know only GET, and URLs that are signed for GET.
+_HEAD_REFUSED = {403, 405, 501}
 
 _RANGE = re.compile(r"bytes +([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)", re.IGNORECASE)
 _UNSATISFIED_RANGE = re.compile(r"bytes +\*/([0-9]{1,18})", re.IGNORECASE)
+_LENGTH = re.compile("[1-9][0-9]{0,17}")
 _READ_BYTES = 1 << 20
 # Up to these limits, reading an unneeded body is cheaper than a new connection.
 _MAX_DRAIN_BYTES = 1 << 16
@@ -49,28 +54,58 @@ def interpret(
         response: The response, whose body has not been read.
         address: What was requested.
         deadline: The limits of time and size.
-        extent: Position and length of the requested part; None for all.
+        extent: Position and length of the requested part, of length 0 after a HEAD
+            request; None for all.
 
     Returns:
         The content; or the address of a redirect; or the error; or None where the
-        response to a range request is not usable and the whole is to be requested.
+        response to a range or HEAD request is not usable, so that more is to be requested.
 
     Raises:
         TransientError: If the body ends early.
         ImageError: If the body is too large, or a redirect may not be followed.
     """
-    if response.status in {HTTPStatus.OK, HTTPStatus.NON_AUTHORITATIVE_INFORMATION}:
+    is_head = extent is not None and not extent[1]
+    if is_head and response.status in _COMPLETE | _HEAD_REFUSED:
+        return _facts(response) if response.status in _COMPLETE else None
+    if response.status in _COMPLETE:
         data = _body(response, deadline)
-        return Part(data, 0, len(data))
+        return Part(data, 0, len(data), *_validators(response))
     if extent is not None and response.status == HTTPStatus.PARTIAL_CONTENT:
         return _part(response, deadline, extent)
     if extent is not None and response.status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
-        declared = _UNSATISFIED_RANGE.fullmatch(response.headers.get("Content-Range", ""))
-        beyond = declared is not None and int(declared[1]) <= extent[0]
-        return Part(b"", extent[0], int(declared[1])) if declared and beyond else None
+        return _end(response, extent[0])
     if response.status in _REDIRECTS and (location := response.headers.get("Location")):
         return address.follow(location)
     return _status_error(response)
+
+
+def _end(response: HTTPResponse, position: int) -> Part | None:
+    """Return an empty part if the object ends before the position."""
+    declared = _UNSATISFIED_RANGE.fullmatch(response.headers.get("Content-Range", ""))
+    if declared is None or int(declared[1]) > position:
+        return None
+    return Part(b"", position, int(declared[1]), *_validators(response))
+
+
+def _facts(response: HTTPResponse) -> Part | None:
+    """Return the facts that the answer to HEAD declares, if the size is among them."""
+    length = response.headers.get("Content-Length", "")
+    # Some servers declare a length of 0 because they send no body.
+    if _is_encoded(response) or not _LENGTH.fullmatch(length):
+        return None
+    return Part(b"", 0, int(length), *_validators(response))
+
+
+def _validators(response: HTTPResponse) -> tuple[datetime | None, str | None]:
+    """Return modification time and entity tag, each None where missing or malformed."""
+    etag = parse_etag(response.headers.get("ETag"))
+    try:
+        modified = parsedate_to_datetime(response.headers.get("Last-Modified", ""))
+        # A zone of -0000 gives a time without zone, which is UTC.
+        return (modified if modified.tzinfo else modified.replace(tzinfo=UTC)).astimezone(UTC), etag
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None, etag
 
 
 def _part(response: HTTPResponse, deadline: Deadline, extent: tuple[int, int]) -> Part | None:
@@ -90,7 +125,8 @@ def _part(response: HTTPResponse, deadline: Deadline, extent: tuple[int, int]) -
     if response.length_remaining not in {None, end - start}:
         return None
     data = _body(response, deadline)
-    return Part(data, start, size) if len(data) == end - start else None
+    complete = len(data) == end - start
+    return Part(data, start, size, *_validators(response)) if complete else None
 
 
 def _body(response: HTTPResponse, deadline: Deadline) -> bytes:

@@ -59,15 +59,15 @@ class WebClient:
                 raise UnreachableError(msg) from None
 
     def _follow(self, address: Address, deadline: Deadline, extent: tuple[int, int] | None) -> Part:
-        """Follow redirects, and request the whole where a range has no usable answer."""
+        """Follow redirects, and request more where HEAD or a range has no usable answer."""
         redirects = 0
         while redirects <= MAX_REDIRECTS:
             self._access.require_host(address.scheme, *address.spellings)
             answer = self._ask(address, deadline, extent)
             if isinstance(answer, Part):
                 return answer
-            if answer is None:
-                extent = None
+            if answer is None:  # a refused HEAD request becomes one for the first byte
+                extent = None if extent is None or extent[1] else (0, 1)
                 continue
             redirects += 1
             address = answer
@@ -118,7 +118,8 @@ class WebClient:
         extent: tuple[int, int] | None,
     ) -> HTTPResponse:
         headers = dict(self._headers)
-        if extent is not None:
+        method = "GET" if extent is None or extent[1] else "HEAD"
+        if extent is not None and extent[1]:
             headers["Range"] = f"bytes={extent[0]}-{sum(extent) - 1}"
         if address.authorization:
             headers["Authorization"] = address.authorization
@@ -127,7 +128,7 @@ class WebClient:
         connection.target = address.url if connection.forwards else address.target
         deadline.allow(0)
         try:
-            connection.request("GET", "/", headers=headers, preload_content=False)
+            connection.request(method, "/", headers=headers, preload_content=False)
             return connection.getresponse()
         except BaseException:
             connection.close()

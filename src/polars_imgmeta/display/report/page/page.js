@@ -68,10 +68,9 @@ const taken = new Set(fields.filter((field) => field.auto).map(title));
 /** The label of a field: a column of the user may have the name of a property, or none. */
 const name = (field) => (field.auto ? title(field) : named(field.name) + (taken.has(title(field)) ? " (own column)" : ""));
 
-const origin = `Auto-extracted from the images in “${data.provenance.locator}” into “${data.provenance.column}”, `
-  + `edition ${data.provenance.edition ?? "unknown"} of the formulas.`;
+const origin = `Auto-extracted from the images in “${data.provenance.locator}” into “${data.provenance.column}”.`;
 const aboutField = (field) => (field.auto
-  ? `${field.about} (${field.unit}). ${origin}`
+  ? `${field.about}${field.unit && ` (${field.unit})`}. ${origin}`
   : "A column of your own.");
 
 // ---- Filters -------------------------------------------------------------------------
@@ -443,7 +442,7 @@ function buildSummary() {
   byId("notes").append(element("p", { class: "quiet" },
     element("span", { class: "auto" }, "Purple"), " is auto-extracted, from the images in ",
     element("code", {}, isolated(data.provenance.locator)), " into ", element("code", {}, isolated(data.provenance.column)),
-    `, edition ${data.provenance.edition ?? "unknown"} of the formulas. Other columns are your own.`));
+    ". Other columns are your own."));
   if (summary.sampled) {
     note(`The gallery and the filters contain a random sample of ${counted(summary.sample, "row")} out of ${whole(summary.located)}, `
       + `and the extremes: ${whole(summary.shown)} rows. Everything else, including the grey histograms, covers all rows.`);
@@ -465,7 +464,7 @@ function figure(row, field) {
 
 function buildExtremes() {
   byId("extremes-note").textContent = !summary.images ? "No images." : summary.sampled ? "From all rows, each image once." : "Each image once.";
-  for (const field of fields.filter((one) => one.auto && summary.images)) {
+  for (const field of fields.filter((one) => one.words && summary.images)) {
     const root = element("div", { class: "contrast" }, element("h3", { class: "auto" }, title(field)));
     const sides = data.extremes[field.name];
     if (!sides[0].length) {

@@ -1,0 +1,129 @@
+"""The marker: a text in each extracted row that says where its values come from.
+
+    path@3f2a9c10:48213 sharpness=2
+
+`path` is the locator column. `3f2a9c10` is a digest of the image's name, without its folder:
+a row whose locator names another image now is recognised as stale, and a moved folder is not.
+`48213` is the size in bytes of the image that was read, where it could be opened. Properties
+follow whose version is not 1, and those whose value is null although they were computed.
+
+The text depends on nothing else: not on the time, the machine, or how a row came about.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Final
+from urllib.parse import unquote
+from zlib import crc32
+
+import polars as pl
+
+_ENTRY: Final = r"(?: [^ =@]+=\d+)"
+_PATTERN: Final = (
+    rf"(?s)^(?P<locator>.*)@(?P<digest>[0-9a-f]{{8}})(?P<bytes>:\d+)?(?P<entries>{_ENTRY}*)$"
+)
+# The parts of an image that stand for all of it, where it is in the table.
+_SAMPLED_BYTES: Final = 512
+
+
+def digests(parts: pl.DataFrame) -> pl.Series:
+    """Return a digest of what names the image of each row, as 8 hexadecimal digits.
+
+    Args:
+        parts: As `deduplication.parts_of` returns them.
+
+    Returns:
+        Of a path or URL, the CRC-32 of its last component, in UTF-8 and without query and
+        fragment of a URL; of bytes, that of their length and of the first and last 512 of
+        them. Null where there is no image.
+
+    Examples:
+        >>> digests(pl.DataFrame({"path": ["photos/a.jpg", "s3://bucket/a.jpg", None]})).to_list()
+        ['9b34b216', '9b34b216', None]
+    """
+    values: list[str | None] = [None] * len(parts)
+    if "path" in parts.columns:
+        values = [None if path is None else _of_name(path) for path in parts["path"]]
+    if "bytes" in parts.columns:
+        data = pl.col("bytes").bin
+        sampled = parts.select(
+            data.size(), head=data.head(_SAMPLED_BYTES), tail=data.tail(_SAMPLED_BYTES)
+        )
+        for row, (size, head, tail) in enumerate(sampled.iter_rows()):
+            if size is not None:
+                values[row] = f"{crc32(tail, crc32(head, size)):08x}"
+    return pl.Series("digest", values, pl.String)
+
+
+def _of_name(locator: str) -> str:
+    name = locator
+    if ":" in locator:
+        scheme = locator[:5].lower()
+        if scheme == "file:":
+            name = unquote(locator)
+        elif scheme.startswith("http"):
+            name = re.split("[?#]", locator, maxsplit=1)[0]
+    return f"{crc32(name.rstrip('/').rpartition('/')[2].encode('utf-8', 'replace')):08x}"
+
+
+def parse(markers: pl.Series) -> pl.DataFrame:
+    """Take markers apart.
+
+    Returns:
+        For each row `locator`, `digest`, `bytes` (Int64, null where unknown) and `entries`;
+        all null where there is no marker, or none that can be read.
+    """
+    groups = markers.cast(pl.String).str.extract_groups(_PATTERN)
+    return groups.struct.unnest().with_columns(
+        pl.col("bytes").str.slice(1).cast(pl.Int64, strict=False)
+    )
+
+
+def compose(locator: str, digest: pl.Series, size: pl.Series, entries: pl.Series) -> pl.Series:
+    """Put markers together.
+
+    Args:
+        locator: The name of the locator column.
+        digest: As `digests` returns them.
+        size: The number of bytes of the image of each row, or null.
+        entries: As `with_entries` returns them.
+    """
+    size_text = pl.when(size.is_null()).then(pl.lit("")).otherwise(":" + size.cast(pl.String))
+    text = pl.concat_str(pl.lit(f"{locator}@"), digest, size_text, entries)
+    return pl.select(auto_extracted=text).to_series()
+
+
+def version_in(entries: pl.Expr, name: str) -> pl.Expr:
+    """Return the version that entries list for a property, or null."""
+    return entries.str.extract(rf" {re.escape(name)}=(\d+)", 1).cast(pl.Int32)
+
+
+def entries_of(versions: Mapping[str, pl.Expr]) -> pl.Expr:
+    """Return entries from the version to list for each property; null for none."""
+    if not versions:
+        return pl.lit("")
+    return pl.concat_str(
+        pl.when(version.is_null()).then(pl.lit("")).otherwise(pl.format(f" {name}={{}}", version))
+        for name, version in versions.items()
+    )
+
+
+def in_order(entries: pl.Expr) -> pl.Expr:
+    """Sort entries by name, so that equal rows have equal markers."""
+    ordered = entries.str.strip_chars().str.split(" ").list.sort().list.join(" ")
+    return pl.when(entries == "").then(entries).otherwise(" " + ordered)
+
+
+def without_entries(entries: pl.Expr, names: Iterable[str]) -> pl.Expr:
+    """Drop entries of properties.
+
+    Args:
+        entries: Entries, or whole markers.
+        names: The properties.
+    """
+    for name in names:
+        pattern = rf"( {re.escape(name)}=\d+)({_ENTRY}*)$"
+        entries = entries.str.replace(pattern, "$2")
+    return entries

@@ -1,0 +1,85 @@
+"""One property of one image, computed such that its failure is its own."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from polars_imgmeta.catalogue.registry import Property
+from polars_imgmeta.exceptions import ImageError, PropertyFailedError, reason_of
+
+
+class _ThisThread(threading.local):
+    computing = False
+
+
+_this_thread = _ThisThread()
+
+
+def require_outside() -> None:
+    """Check that this thread is not inside the function of a property.
+
+    Raises:
+        RuntimeError: If it is. An extraction would wait for the threads that it runs on.
+    """
+    if _this_thread.computing:
+        msg = (
+            "the function of a property must not extract, as it runs on the threads that it"
+            " would wait for\n\nHint: compute everything from the value that it is given"
+        )
+        raise RuntimeError(msg)
+
+
+def compute(
+    properties: Iterable[Property],
+    value: Any,  # noqa: ANN401 - what they need
+    values: dict[str, Any],
+) -> ImageError | None:
+    """Compute properties that need the same, and put them into `values`.
+
+    Returns:
+        The first failure of a property of the caller's own. It spares the other properties.
+    """
+    failure = None
+    for one in properties:
+        if one.built_in:
+            values[one.name] = one.kernel(value)
+            continue
+        try:
+            values[one.name] = _own(one, value)
+        except PropertyFailedError as error:
+            failure = failure or error
+    return failure
+
+
+def _own(one: Property, value: Any) -> Any:  # noqa: ANN401 - of the dtype of the property
+    """Call a function that is not ours.
+
+    Raises:
+        PropertyFailedError: Whatever it does wrong.
+    """
+    if isinstance(value, np.ndarray):  # which the properties of an image share
+        value = value.view()
+        value.flags.writeable = False
+    _this_thread.computing = True
+    try:
+        result = one.kernel(value)
+    except Exception as error:  # noqa: BLE001 - it may raise anything
+        msg = f"{one.name} raised {type(error).__name__}: {reason_of(error)}"
+        raise PropertyFailedError(msg) from None
+    finally:
+        _this_thread.computing = False
+    if result is None:
+        if one.nullable:
+            return None
+        msg = f"{one.name} returned None, and is not nullable"
+        raise PropertyFailedError(msg)
+    try:
+        return pl.Series([result], dtype=one.dtype, strict=True)[0]
+    except (TypeError, ValueError, OverflowError, pl.exceptions.PolarsError):
+        msg = f"{one.name} returned {type(result).__name__}, which is no {one.dtype}"
+        raise PropertyFailedError(msg) from None
