@@ -29,7 +29,7 @@ def eager(paths: Sequence[str], properties: str = "standard") -> Run:
     import polars_imgmeta as im
 
     frame = pl.DataFrame({"path": paths})
-    return lambda: im.extract(frame, "path", properties)  # type: ignore[arg-type]
+    return lambda: im.extract(frame, "path", properties)
 
 
 def streaming(paths: Sequence[str], properties: str = "standard") -> Run:
@@ -40,7 +40,7 @@ def streaming(paths: Sequence[str], properties: str = "standard") -> Run:
 
     frame = pl.DataFrame({"path": paths})
     batches = pl.concat([frame[i : i + 64] for i in range(0, len(frame), 64)], rechunk=False)
-    lazy = im.extract(batches.lazy(), "path", properties)  # type: ignore[arg-type]
+    lazy = im.extract(batches.lazy(), "path", properties)
     return lambda: lazy.collect(engine="streaming")
 
 

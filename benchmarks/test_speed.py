@@ -26,7 +26,7 @@ from polars_imgmeta.typing import GroupName
 Benchmark: TypeAlias = Callable[..., object]
 
 _SIZES = {"tiny": (32, 32, 400), "photo": (480, 640, 100), "large": (3000, 4000, 4)}
-_OF_PIXELS = [name for name, row in CATALOGUE.items() if row.need != "shape"]
+_OF_PIXELS = [name for name, row in CATALOGUE.items() if row.needs in {"intensity", "picture"}]
 
 
 @pytest.fixture(scope="session", params=_SIZES)
@@ -43,9 +43,9 @@ def test_kernel(benchmark: Benchmark, name: str, size: str) -> None:
     """Time a kernel on one picture."""
     rows, columns, _ = _SIZES[size]
     colours = sets.draw(rows, columns, np.random.default_rng(0))
-    row = im.CATALOGUE[name]  # type: ignore[index]
+    row = im.CATALOGUE[name]
     cv2.setNumThreads(1)
-    benchmark(row.kernel, colours if row.need == "colours" else intensity_of(colours))
+    benchmark(row.kernel, colours if row.needs == "picture" else intensity_of(colours))
 
 
 @pytest.mark.benchmark(group="batched kernels")
@@ -54,9 +54,9 @@ def test_batched_kernel(benchmark: Benchmark, name: str) -> None:
     """Time a batched kernel on 100 tiny pictures."""
     generator = np.random.default_rng(0)
     colours = np.stack([sets.draw(32, 32, generator) for _ in range(100)])
-    row = im.CATALOGUE[name]  # type: ignore[index]
+    row = im.CATALOGUE[name]
     cv2.setNumThreads(1)
-    benchmark(row.measure_batch, colours if row.need == "colours" else intensity_of(colours))
+    benchmark(row.measure_batch, colours if row.needs == "picture" else intensity_of(colours))
 
 
 @pytest.mark.benchmark(group="extractions")

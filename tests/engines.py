@@ -10,13 +10,14 @@ import polars as pl
 ENGINES = ("eager", "in-memory", "streaming")
 
 
-def run(engine: str, frame: pl.DataFrame, query: Callable[[Any], Any]) -> pl.DataFrame:
-    """Apply a query to a frame in one of the modes of `ENGINES`."""
+def run(
+    engine: str, frame: pl.DataFrame, query: Callable[..., Any], *others: pl.DataFrame
+) -> pl.DataFrame:
+    """Apply a query to one or several frames in one of the modes of `ENGINES`."""
+    frames = [frame, *others]
     if engine == "eager":
-        result = query(frame)
-    elif engine == "in-memory":
-        result = query(frame.lazy()).collect(engine="in-memory")
+        result = query(*frames)
     else:
-        result = query(frame.lazy()).collect(engine="streaming")
+        result = query(*(one.lazy() for one in frames)).collect(engine=engine)
     assert isinstance(result, pl.DataFrame)
     return result

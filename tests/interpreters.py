@@ -15,4 +15,5 @@ def run_python(code: str, folder: Path, *options: str) -> subprocess.CompletedPr
         capture_output=True,
         text=True,
         check=False,
+        timeout=120,
     )

@@ -17,7 +17,7 @@ import polars_imgmeta as im
 from polars_imgmeta.catalogue.registry import CATALOGUE, Property
 from polars_imgmeta.decoding.pictures import intensity_of
 
-OF_PIXELS = [row for row in CATALOGUE.values() if row.need != "shape"]
+OF_PIXELS = [row for row in CATALOGUE.values() if row.needs in {"intensity", "picture"}]
 ROWS = pytest.mark.parametrize("row", OF_PIXELS, ids=lambda row: row.name)
 
 
@@ -32,7 +32,7 @@ def batches(draw: st.DrawFn) -> NDArray[np.uint8]:
 @given(batch=batches())
 def test_batch_equals_its_pictures(row: Property, batch: NDArray[np.uint8]) -> None:
     """Each picture of a batch has the value of its kernel, and the batch is not modified."""
-    pixels = batch if row.need == "colours" else intensity_of(batch)
+    pixels = batch if row.needs == "picture" else intensity_of(batch)
     before = pixels.copy()
     assert list(row.measure_batch(pixels)) == [row.kernel(picture) for picture in pixels]
     np.testing.assert_array_equal(pixels, before)
@@ -46,7 +46,7 @@ def test_edges_end_at_the_picture(row: Property) -> None:
     half = np.full(shape, 255, np.uint8)
     half[:, 4:] = 0
     grey = np.stack([np.zeros(shape, np.uint8), half, board, half[:, ::-1], 255 - board, half])
-    pixels = np.stack([grey] * 3, axis=-1) if row.need == "colours" else grey
+    pixels = np.stack([grey] * 3, axis=-1) if row.needs == "picture" else grey
     assert list(row.measure_batch(pixels)) == [row.kernel(picture) for picture in pixels]
 
 

@@ -42,8 +42,13 @@ def test_a_folder_into_a_file(sample_folder: Path, capsys: pytest.CaptureFixture
     frame = pl.read_parquet("photos.parquet")
     assert im.properties(frame) == [*im.GROUPS["geometry"], "brightness"]
     assert main([photos, "-o", "photos.csv"]) == 0
-    assert pl.read_csv("photos.csv").columns == ["path", "file_size", *im.CATALOGUE, "error"]
+    assert pl.read_csv("photos.csv").columns == [
+        *("path", *im.GROUPS["source"], *im.GROUPS["standard"], "error")
+    ]
     assert "Wrote photos.csv." in capsys.readouterr().out
+    assert main([photos, "-o", "photos.csv", "-p", "source"]) == 0
+    assert pl.read_csv("photos.csv").columns == ["path", *im.GROUPS["source"], "error"]
+    assert "modified" in capsys.readouterr().out
 
 
 def test_a_folder_into_a_page(

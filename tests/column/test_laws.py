@@ -73,7 +73,7 @@ def test_a_value_does_not_depend_on_its_neighbours(
 ) -> None:
     """A property has one value, whichever others are asked for in the same call."""
     frame = data.draw(locators(folder))
-    together = im.unnest(im.extract(frame, "path"))
+    together = im.unnest(im.extract(frame, "path", PROPERTIES))
     alone = im.unnest(im.extract(frame, "path", names))
     for name in names:
         assert_frame_equal(alone.select(name), together.select(name), check_exact=True)
@@ -125,7 +125,7 @@ def test_gaps_between_concatenated_frames_are_filled(
     lower = im.extract(frame, "path", right)
     both = pl.concat([upper, lower], how="vertical_relaxed")
     names = {*left, *right}
-    result = im.extract(both, "path", names).imgmeta.retry()  # type: ignore[attr-defined]
+    result = im.extract(both, "path", names)
     fresh = im.extract(pl.concat([frame, frame]), "path", names)
     assert_frame_equal(result, fresh, check_exact=True)
 

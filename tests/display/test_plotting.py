@@ -24,7 +24,6 @@ from reads import count_reads
 
 import polars_imgmeta as im
 from polars_imgmeta.column.binning import Bins
-from polars_imgmeta.column.structs import Imgmeta
 from polars_imgmeta.display.charts import PURPLE
 
 UNIT = im.CATALOGUE["brightness"].unit
@@ -45,7 +44,7 @@ def extracted(count: int, seed: int = 0) -> pl.DataFrame:
         }
     )
     error = pl.when(failed).then(pl.lit("corrupt: x")).alias("error")
-    marker = pl.lit(value=True).ext.to(Imgmeta("path")).alias("auto_extracted")
+    marker = pl.lit("path@00000000").alias("auto_extracted")
     fields = [pl.col(name) for name in values.columns]
     return values.with_columns(error, marker).select(
         path=pl.format("photos/{}.png", pl.int_range(pl.len())),

@@ -12,7 +12,7 @@ import re
 from importlib.resources import files
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -68,7 +68,7 @@ def extracted(values: dict[PropertyName, pl.Series]) -> pl.DataFrame:
     """Return a frame as if images had given values."""
     (length,) = {len(column) for column in values.values()}
     table = pl.DataFrame(values).with_columns(
-        error=pl.lit(None, pl.String), auto_extracted=pl.lit(value=True)
+        error=pl.lit(None, pl.String), auto_extracted=pl.lit("path@00000000")
     )
     locators = pl.Series("path", [f"{row}.png" for row in range(length)], pl.String)
     return pl.DataFrame([locators, table.to_struct("path_imgmeta")])
@@ -94,11 +94,16 @@ def test_a_report_is_complete(frame: pl.DataFrame, tmp_path: Path) -> None:
         "sample": 1000,
         "left_out": [],
     }
-    assert data["provenance"] == {"column": "path_imgmeta", "locator": "path", "edition": 1}
+    assert data["provenance"] == {"column": "path_imgmeta", "locator": "path"}
     names = [(field["name"], field["auto"]) for field in data["fields"]]
-    assert names == [*((name, True) for name in im.CATALOGUE), ("file_size", False)]
+    assert names == [
+        *((name, True) for name in im.GROUPS["standard"]),
+        ("file_size", False),
+        ("modified", False),
+        ("etag", False),
+    ]
     flat = im.unnest(frame)
-    for field in data["fields"]:
+    for field in (one for one in data["fields"] if "distribution" in one):
         assert field["values"] == flat[field["name"]].to_list()
         distribution = field["distribution"]
         known = flat[field["name"]].drop_nulls()
@@ -121,8 +126,8 @@ def test_a_report_is_complete(frame: pl.DataFrame, tmp_path: Path) -> None:
 def test_extremes_are_minimum_and_maximum_values(frame: pl.DataFrame, tmp_path: Path) -> None:
     """Each side starts with the extreme value, and no image is shown twice."""
     data = content_of(pl.concat([frame, frame]), tmp_path, thumbnails=False)
-    assert set(data["extremes"]) == set(im.CATALOGUE)
-    for field in data["fields"][: len(im.CATALOGUE)]:
+    assert set(data["extremes"]) == set(im.GROUPS["standard"])
+    for field in data["fields"][: len(im.GROUPS["standard"])]:
         low, high = data["extremes"][field["name"]]
         known = frame["path_imgmeta"].struct.field(field["name"]).drop_nulls().sort()
         assert [field["values"][row] for row in low] == known.head(len(low)).to_list()
@@ -133,7 +138,7 @@ def test_extremes_are_minimum_and_maximum_values(frame: pl.DataFrame, tmp_path: 
 
 def test_every_property_has_words_for_its_extremes() -> None:
     """Every property of the catalogue has distinct headings."""
-    assert tuple(data.EXTREMES) == get_args(PropertyName)
+    assert tuple(data.EXTREMES) == im.GROUPS["standard"]
     words = [word for pair in data.EXTREMES.values() for word in pair]
     assert len(set(words)) == len(words)
 
@@ -197,10 +202,13 @@ def test_columns_of_every_kind_are_included(frame: pl.DataFrame, tmp_path: Path)
         pl.Series("brightness", ["mine", "is", "another"]),
         im.extract_series(frame["path"].head(3), "width").alias("second_imgmeta"),
     )
-    fields = content_of(own, tmp_path, column="path_imgmeta")["fields"][len(im.CATALOGUE) :]
+    fields = content_of(own, tmp_path, column="path_imgmeta")["fields"][
+        len(im.GROUPS["standard"]) :
+    ]
     own_fields = {field["name"]: field for field in fields}
     assert [*own_fields] == [
-        "file_size", "float", "exact", "inexact", "day", "level", "text", "object", "brightness",
+        "file_size", "modified", "etag",
+        "float", "exact", "inexact", "day", "level", "text", "object", "brightness",
     ]  # fmt: skip
     assert own_fields["float"]["values"] == ["nan", "-inf", 1.5]
     assert sum(own_fields["float"]["distribution"]["counts"]) == 1
@@ -382,3 +390,11 @@ def test_mistakes_are_named_before_any_work(
         im.report(**(call | wrong))
     assert not opened
     assert list(tmp_path.iterdir()) == []
+
+
+def test_no_locator_column_is_needed_without_pictures(frame: pl.DataFrame, tmp_path: Path) -> None:
+    """Rows are numbered instead."""
+    page = im.report(frame.drop("path"), tmp_path / "page.html", thumbnails=False)
+    assert "row 0" in page.read_text("utf-8")
+    with pytest.raises(im.ColumnError, match="with `locator=`"):
+        im.report(frame.drop("path"), tmp_path / "page.html")

@@ -212,7 +212,7 @@ def test_a_brush_filters_all_but_its_own(shown: Browser, flat: pl.DataFrame) -> 
 def test_an_integer_fills_its_bin(browser: Browser, tmp_path: Path) -> None:
     """A range of one integer is as wide as its bar."""
     values = pl.DataFrame({"width": pl.Series([*range(1, 11), 4], dtype=pl.Int32)}).with_columns(
-        error=pl.lit(None, pl.String), auto_extracted=pl.lit(value=True)
+        error=pl.lit(None, pl.String), auto_extracted=pl.lit("path@00000000")
     )
     paths = pl.Series("path", [f"{row}.png" for row in range(11)])
     frame = pl.DataFrame([paths, values.to_struct("path_imgmeta")])
@@ -374,7 +374,11 @@ def test_the_keyboard_reaches_everything(shown: Browser, flat: pl.DataFrame) -> 
         pytest.fail("Tab does not leave the page")
     assert reached[0] == "Skip to the gallery"
     wanted = ["Name contains", "Sort by", "Order", "Next", "Kind"]
-    wanted += [f"{name.replace('_', ' ')} {end}" for name in im.CATALOGUE for end in ("from", "to")]
+    wanted += [
+        f"{name.replace('_', ' ')} {end}"
+        for name in im.GROUPS["standard"]
+        for end in ("from", "to")
+    ]
     assert set(wanted) <= set(reached)
     # Ranges are typed and stepped by keys.
     half = flat.filter(pl.col("brightness") >= pl.col("brightness").median())
@@ -402,7 +406,7 @@ def test_provenance_is_shown_on_hover_and_on_focus(shown: Browser) -> None:
     assert tip(focused) == "block"
     said = (
         f"Standard deviation of the intensity, over 200 ({im.CATALOGUE['contrast'].unit})."
-        " Auto-extracted from the images in “path” into “path_imgmeta”, edition 1 of the formulas."
+        " Auto-extracted from the images in “path” into “path_imgmeta”."
     )
     assert focused.get_attribute("data-tip") == said
     described = shown.driver.find_element(By.ID, str(focused.get_attribute("aria-describedby")))
@@ -427,7 +431,7 @@ def test_extremes_are_side_by_side(shown: Browser, flat: pl.DataFrame) -> None:
     """Each property has its minimum and maximum images."""
     section = shown.driver.find_element(By.ID, "extremes")
     words = [heading.text for heading in section.find_elements(By.TAG_NAME, "h4")]
-    assert len(words) == 2 * len(im.CATALOGUE)
+    assert len(words) == 2 * len(im.GROUPS["standard"])
     assert {"darkest", "brightest", "blurriest", "sharpest", "most symmetric"} <= set(words)
     figures = section.find_elements(By.CSS_SELECTOR, ".contrast:nth-child(5) figcaption")
     known = flat["brightness"].drop_nulls().sort()
@@ -514,7 +518,7 @@ def test_names_are_whole(browser: Browser, tmp_path: Path) -> None:
         "": "",
     }
     values = pl.DataFrame({"width": pl.Series([1] * len(locators), dtype=pl.Int32)}).with_columns(
-        error=pl.lit(None, pl.String), auto_extracted=pl.lit(value=True)
+        error=pl.lit(None, pl.String), auto_extracted=pl.lit("path@00000000")
     )
     frame = pl.DataFrame([pl.Series("path", [*locators]), values.to_struct("path_imgmeta")])
     browser.open(im.report(frame, tmp_path / "page.html", thumbnails=False))
@@ -566,7 +570,7 @@ def test_a_sample_is_declared(browser: Browser, frame: pl.DataFrame, tmp_path: P
     browser.open(im.report(wide, tmp_path / "page.html", sample=20, thumbnails=False))
     notes = browser.driver.find_element(By.ID, "notes").text
     assert "a random sample of 20 rows out of 90, and the extremes" in notes
-    assert "The first 30 of your own columns are shown; 12 columns left out." in notes
+    assert "The first 30 of your own columns are shown; 14 columns left out." in notes
     assert browser.run("return document.images.length") == 0
     assert browser.console() == []
 
@@ -574,7 +578,7 @@ def test_a_sample_is_declared(browser: Browser, frame: pl.DataFrame, tmp_path: P
 def test_many_rows_stay_light(browser: Browser, tmp_path: Path) -> None:
     """The number of nodes does not grow with the number of rows."""
     values = pl.DataFrame({"brightness": np.random.default_rng(0).random(10_000)}).with_columns(
-        error=pl.lit(None, pl.String), auto_extracted=pl.lit(value=True)
+        error=pl.lit(None, pl.String), auto_extracted=pl.lit("path@00000000")
     )
     paths = pl.Series("path", [f"{row}.png" for row in range(10_000)])
     many = pl.DataFrame([paths, values.to_struct("path_imgmeta")])

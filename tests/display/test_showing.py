@@ -72,7 +72,7 @@ def test_a_notebook_shows_rows_with_pictures(frame: pl.DataFrame) -> None:
     purple = [attributes for attributes, _ in table.cells if attributes.get("class") == "auto"]
     assert len(purple) == 2 * 5
     assert {attributes["title"] for attributes in purple} == {
-        f"{about}. Auto-extracted from 'path' into 'path_imgmeta', edition 1 of the formulas."
+        f"{about}. Auto-extracted from 'path' into 'path_imgmeta'."
         for about in ("Columns of the picture", "Width divided by height")
     }
     assert AUTO_EXTRACTED_COLOURS[0] in shown
@@ -133,5 +133,10 @@ def test_mistakes_are_named(frame: pl.DataFrame) -> None:
         im.show(frame, 0)
     with pytest.raises(im.ColumnError, match="make one with `extract`"):
         im.show(frame.select("path"))
-    with pytest.raises(im.ColumnError, match="with `locator=`"):
-        im.show(frame.drop("path"))
+
+
+def test_no_locator_column_is_needed(frame: pl.DataFrame) -> None:
+    """Without one there are no pictures."""
+    page = im.show(frame.drop("path"))._repr_html_()
+    assert "<img" not in page
+    assert "no picture" in page

@@ -14,6 +14,7 @@ import traceback
 import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from email.utils import formatdate
 from importlib import metadata
 from pathlib import Path
@@ -147,6 +148,110 @@ def fails(answer: Any, extent: tuple[int, int] | None = None, **options: Any) ->
     """Return the error of a read of that answer."""
     with serving({"/a.jpg": answer}) as server:
         return failure(server.url(f"/a.jpg?{SECRET}"), extent, **options)
+
+
+# Facts
+
+TIME = "Wed, 21 Oct 2015 07:28:00 GMT"
+PARSED = datetime(2015, 10, 21, 7, 28, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("extent", [None, (0, 10), (5, 10), (0, 0), (200_000, 10)])
+def test_facts_come_with_every_response(extent: tuple[int, int] | None) -> None:
+    """Content, part, HEAD and what lies behind the end declare time and tag."""
+
+    def handle(request: Request) -> Answer:
+        response = ranged(DATA, request)
+        facts = {"Last-Modified": TIME, "ETag": '"5e1f"'}
+        body = b"" if request.method == "HEAD" else response.body
+        length = {"Content-Length": str(len(response.body))}
+        return Response(body, response.status, {**response.headers, **facts, **length})
+
+    with serving(handle) as server:
+        assert read(server.url("/a"), extent).facts == (len(DATA), PARSED, "5e1f")
+        assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("header", "etag"),
+    [('"a"', "a"), ('W/"a"', "a"), ("a", "a"), ('"a b"', None), ('""', None), ('"a", "b"', None)],
+)
+def test_tags_are_compared_without_their_marks(header: str, etag: str | None) -> None:
+    """A weak tag and a strong one of the same object are equal; a malformed one is none."""
+    with serving({"/a": Response(DATA, headers={"ETag": header})}) as server:
+        assert read(server.url("/a")).etag == etag
+
+
+@pytest.mark.parametrize(
+    ("header", "modified"),
+    [
+        (TIME, PARSED),
+        ("Wednesday, 21-Oct-15 07:28:00 GMT", PARSED),
+        ("Wed Oct 21 07:28:00 2015", PARSED),
+        ("Wed, 21 Oct 2015 09:28:00 +0200", PARSED),
+        ("Wed, 21 Oct 2015 07:28:00 -0000", PARSED),
+        ("Wed, 31 Feb 2015 07:28:00 GMT", None),
+        ("Fri, 31 Dec 9999 23:59:59 -2359", None),
+        ("0", None),
+        ("", None),
+    ],
+)
+def test_times_of_modification(header: str, modified: datetime | None) -> None:
+    """Every format of HTTP is understood, and anything else is no time."""
+    with serving({"/a": Response(DATA, headers={"Last-Modified": header})}) as server:
+        assert read(server.url("/a")).modified == modified
+
+
+@given(st.text(st.characters(min_codepoint=32, max_codepoint=255, exclude_characters="\x7f")))
+def test_any_header_is_a_fact_or_none(text: str) -> None:
+    """Whatever a server sends as time and tag, the object is read."""
+    with serving({"/a": Response(DATA, headers={"Last-Modified": text, "ETag": text})}) as server:
+        assert read(server.url("/a")).data == DATA
+
+
+@pytest.mark.parametrize("status", [403, 405, 501])
+@pytest.mark.parametrize("ranges", [True, False])
+def test_a_server_without_head_is_asked_for_the_first_byte(status: int, ranges: bool) -> None:  # noqa: FBT001
+    """A refused HEAD request is followed by one for a single byte."""
+
+    def handle(request: Request) -> Answer:
+        if request.method == "HEAD":
+            return Response(b"", status, {"Content-Length": "9"})
+        return ranged(DATA, request) if ranges else Response(DATA)
+
+    with serving(handle) as server:
+        assert read(server.url("/a"), (0, 0)).facts == (len(DATA), None, None)
+        asked = [(one.method, one.headers.get("range")) for one in server.requests]
+        assert asked == [("HEAD", None), ("GET", "bytes=0-0")]
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{"Content-Length": "0"}, {"Content-Length": "7", "Content-Encoding": "gzip"}],
+)
+def test_a_head_without_the_size_is_not_used(headers: dict[str, str]) -> None:
+    """The size of an object is never a guess."""
+
+    def handle(request: Request) -> Answer:
+        return Response(b"", headers=headers) if request.method == "HEAD" else DATA
+
+    with serving(handle) as server:
+        assert read(server.url("/a"), (0, 0)).facts == (len(DATA), None, None)
+
+
+def test_head_follows_redirects_within_the_policy() -> None:
+    """Redirects, statuses, retries and limits of HEAD are those of GET."""
+    large = Response(b"", headers={"Content-Length": str(1 << 40)})
+    answers: dict[str, Any] = {
+        "/a": redirect("/b", body=b""),
+        "/b": [Response(status=503), large],
+    }
+    with serving(answers) as server:
+        assert read(server.url("/a"), (0, 0)).size == 1 << 40
+        assert {request.method for request in server.requests} == {"HEAD"}
+        assert isinstance(failure(server.url("/gone"), (0, 0)), NotFoundError)
+        assert isinstance(failure(server.url("/a"), (0, 0), hosts=["b.org"]), AccessDeniedError)
+        assert server.connections < 4
 
 
 # Bodies

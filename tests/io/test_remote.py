@@ -7,6 +7,7 @@ import struct
 import threading
 import time
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
@@ -33,6 +34,7 @@ class Memory:
 
     data: bytes
     ranges: bool = True
+    facts: list[tuple[datetime | None, str | None]] = field(default_factory=list)
     asked: list[tuple[int, int]] = field(default_factory=list)
     tries: int = 0
 
@@ -44,7 +46,8 @@ class Memory:
         part = self.data[position : position + length]
         transfer.hold(len(part))
         self.asked.append((position, len(part)))
-        return Part(part, position, len(self.data))
+        declared = self.facts[min(self.tries, len(self.facts)) - 1] if self.facts else ()
+        return Part(part, position, len(self.data), *declared)
 
     @property
     def sent(self) -> int:
@@ -139,6 +142,44 @@ def test_an_image_that_changes_is_not_mixed() -> None:
         client.data = bytes(99_999)
         with pytest.raises(exceptions.UnreachableError, match=r"^it changed while it was read$"):
             source.read(90_000, 10)
+
+
+TIME = datetime(2015, 10, 21, tzinfo=UTC)
+Validators = tuple[datetime | None, str | None]
+
+
+@pytest.mark.parametrize("position", [50_000, 0], ids=["range", "whole"])
+@pytest.mark.parametrize(
+    ("answers", "same"),
+    [
+        ([(TIME, "a"), (None, None), (TIME, "a")], True),
+        ([(None, None), (TIME, "a"), (TIME, "a")], True),
+        ([(TIME, "a"), (TIME + timedelta(1), "a")], True),
+        ([(TIME, None), (TIME, "a")], True),
+        ([(TIME, "a"), (TIME, "b")], False),
+        ([(TIME, "a"), (None, "b")], False),
+        ([(None, None), (None, "a"), (None, "b")], False),
+        ([(TIME, None), (TIME + timedelta(1), None)], False),
+        ([(TIME, "a"), (TIME + timedelta(1), None)], False),
+    ],
+)
+def test_only_declared_facts_are_compared(
+    position: int, answers: list[Validators], *, same: bool
+) -> None:
+    """A server may declare facts sometimes; those that contradict are of another version."""
+    client = Memory(bytes(200_000), facts=answers)
+    with client.open() as source:
+        if same:
+            for number in range(1, len(answers)):
+                assert source.read(position + number * 20_000, 30_000) == bytes(30_000)
+            time = next(time for time, _ in answers if time)
+            assert source.facts == (200_000, time, "a")
+            assert len(client.asked) == len(answers)
+            return
+        for number in range(1, len(answers) - 1):
+            source.read(position + number * 20_000, 30_000)
+        with pytest.raises(exceptions.UnreachableError, match=r"^it changed while it was read$"):
+            source.read(position and 150_000, 30_000) if position else source.whole()
 
 
 def test_a_scattered_header_is_fetched_whole() -> None:

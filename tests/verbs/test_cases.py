@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 import polars_imgmeta as im
+from polars_imgmeta.catalogue.registry import CATALOGUE
 from polars_imgmeta.column.structs import struct_dtype
 from polars_imgmeta.typing import PropertyName
 from polars_imgmeta.verbs.cases import BinsLike
@@ -25,15 +26,12 @@ EXTRACTED: tuple[PropertyName, ...] = ("width", "brightness", "sharpness")
 
 def extracted(rows: list[dict[str, object] | None]) -> pl.DataFrame:
     """Return a frame like the result of `extract`, with given values."""
-    marked = [None if row is None else {**row, "auto_extracted": True} for row in rows]
-    dtype = struct_dtype(EXTRACTED, "path")
-    plain = pl.Struct({**dict(dtype), "auto_extracted": pl.Boolean()})
-    struct = pl.col("path_imgmeta")
-    marker = pl.field("auto_extracted").ext.to(dict(dtype)["auto_extracted"])
+    marked = [None if row is None else {**row, "auto_extracted": "path@00000000"} for row in rows]
+    dtype = struct_dtype(CATALOGUE[name] for name in EXTRACTED)
     return pl.DataFrame(
         {"path": [str(row) for row in range(len(rows))], "path_imgmeta": marked},
-        schema={"path": pl.String(), "path_imgmeta": plain},
-    ).with_columns(struct.struct.with_fields(marker))
+        schema={"path": pl.String(), "path_imgmeta": dtype},
+    )
 
 
 def bright(values: Sequence[float | None]) -> pl.DataFrame:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Callable
 from importlib.metadata import version
@@ -9,36 +10,38 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import deltalake
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from polars.testing import assert_frame_equal
+from pyiceberg.catalog.sql import SqlCatalog
+from pyiceberg.table import Table
+from pyiceberg.types import StructType
 
 import polars_imgmeta as im
 
-MARKER = {
-    b"ARROW:extension:name": b"imgmeta",
-    b"ARROW:extension:metadata": b'{"edition":1,"locator":"path"}',
-}
+FLAG = {b"imgmeta.auto_extracted": b"true"}
 COLUMN = {
-    b"imgmeta.auto_extracted": b"true",
+    **FLAG,
     b"imgmeta.locator": b"path",
-    b"imgmeta.edition": b"1",
+    b"imgmeta.version": im.__version__.encode(),
+    b"doc": b"Properties of images, extracted by polars-imgmeta",
 }
 FIELDS = {
-    "width": {
-        b"imgmeta.auto_extracted": b"true",
-        b"imgmeta.description": b"Columns of the picture",
-        b"imgmeta.unit": b"pixels",
-    },
-    "symmetry": {
-        b"imgmeta.auto_extracted": b"true",
-        b"imgmeta.description": b"Likeness of the left half and the mirrored right half",
-        b"imgmeta.unit": b"share",
+    **{
+        name: {
+            **FLAG,
+            b"imgmeta.description": im.CATALOGUE[name].description.encode(),
+            b"imgmeta.unit": im.CATALOGUE[name].unit.encode(),
+            b"imgmeta.version": b"1",
+            b"doc": im.CATALOGUE[name].description.encode(),
+        }
+        for name in ("width", "symmetry")
     },
     "error": None,
-    "auto_extracted": MARKER,
+    "auto_extracted": None,
 }
 
 
@@ -109,7 +112,6 @@ def test_the_metadata_of_a_parquet_file(
     check(pq.read_schema(file))
     metadata = pq.read_metadata(file)
     assert json.loads(metadata.metadata[b"imgmeta"]) == {
-        "edition": 1,
         "versions": {
             "polars-imgmeta": im.__version__,
             "polars": version("polars"),
@@ -147,23 +149,221 @@ def test_an_arrow_schema_of_the_callers_own_is_kept(frame: pl.DataFrame, tmp_pat
 
 
 def test_partitioned_files(frame: pl.DataFrame, tmp_path: Path) -> None:
-    """Each file of a partitioned data set carries the metadata."""
+    """Each file of a partitioned data set carries the metadata, whatever columns it has."""
     im.write_parquet(frame, str(tmp_path / "a"), partition_by="kind", mkdir=True)
-    im.sink_parquet(frame.lazy(), pl.PartitionBy(tmp_path / "b", key="kind"), mkdir=True)
-    without_key = im.to_arrow(frame.drop("kind")).schema
-    im.sink_parquet(
-        frame.lazy(),
-        pl.PartitionBy(tmp_path / "c", key="kind", include_key=False),
-        arrow_schema=without_key,
-        mkdir=True,
+    half = pl.col("taken").dt.millisecond() // 2
+    targets: dict[str, Any] = {
+        "b": {"key": "kind"},
+        "c": {"key": "kind", "include_key": False},
+        "d": {"key": ["kind", half.alias("half")], "include_key": False},
+        "e": {"key": {"kind": half, "half": half}},
+        "f": {"max_rows_per_file": 1},
+    }
+    for name, options in targets.items():
+        ours, theirs = (
+            pl.PartitionBy(tmp_path / folder / name, **options) for folder in (".", "polars")
+        )
+        im.sink_parquet(frame.lazy(), ours, mkdir=True)
+        frame.lazy().sink_parquet(theirs, mkdir=True)
+        for file in sorted((tmp_path / name).rglob("*.parquet")):
+            check(pq.read_schema(file))
+            same = tmp_path / "polars" / file.relative_to(tmp_path)
+            assert pq.read_schema(file).equals(pq.read_schema(same))
+        assert len(list((tmp_path / name).rglob("*.parquet"))) >= 2
+    for name in "abcf":
+        read = pl.read_parquet(tmp_path / name, hive_schema={"kind": frame.schema["kind"]})
+        assert_frame_equal(read.select(frame.columns), frame, check_row_order=False)
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"compression": "snappy", "row_group_size": 2, "data_page_size": 100},
+        {"compression": "zstd", "compression_level": 5, "statistics": "full"},
+        {"statistics": False, "compression": "uncompressed"},
+    ],
+)
+def test_the_file_is_otherwise_that_of_polars(
+    options: dict[str, Any], *, lazy: bool, frame: pl.DataFrame, tmp_path: Path
+) -> None:
+    """Schema, row groups, statistics, compression and values are the same."""
+    frame = frame.drop("price")  # pyarrow 21 cannot read statistics of decimals
+    ours, theirs = tmp_path / "ours.parquet", tmp_path / "theirs.parquet"
+    if lazy:
+        im.sink_parquet(frame.lazy(), ours, **options)
+        frame.lazy().sink_parquet(theirs, **options)
+    else:
+        im.write_parquet(frame, ours, **options)
+        frame.write_parquet(theirs, **options)
+    first, second = pq.read_metadata(ours), pq.read_metadata(theirs)
+    assert first.schema.equals(second.schema)
+    assert first.created_by == second.created_by
+    assert first.num_row_groups == second.num_row_groups
+    for number in range(first.num_row_groups):
+        assert first.row_group(number).to_dict() == second.row_group(number).to_dict()
+    assert pl.read_parquet_schema(ours) == pl.read_parquet_schema(theirs)
+    assert_frame_equal(pl.read_parquet(ours), pl.read_parquet(theirs))
+
+
+def test_remote_paths_and_options_are_passed_on(
+    frame: pl.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Polars gets the URL and the options of the store as they came."""
+    calls: list[tuple[object, object]] = []
+
+    def write(_: object, target: object, **options: Any) -> None:  # noqa: ANN401 - Polars' own
+        calls.append((target, options["storage_options"]))
+
+    monkeypatch.setattr(pl.DataFrame, "write_parquet", write)
+    monkeypatch.setattr(pl.LazyFrame, "sink_parquet", write)
+    options: dict[str, Any] = {"storage_options": {"region": "eu"}}
+    im.write_parquet(frame, "s3://bucket/a.parquet", **options)
+    im.sink_parquet(frame.lazy(), "s3://bucket/a.parquet", **options)
+    assert calls == [("s3://bucket/a.parquet", {"region": "eu"})] * 2
+
+
+def test_own_properties_are_described(sample_folder: Path, tmp_path: Path) -> None:
+    """A catalogue gives the description and unit of properties of one's own."""
+
+    @im.custom_property(
+        needs="header", dtype=pl.Int32, description="Twice two", unit="things", version=3
     )
-    files = sorted(tmp_path.rglob("*.parquet"))
-    assert len(files) == 6
-    for file in files:
-        check(pq.read_schema(file))
-    assert_frame_equal(
-        pl.read_parquet(tmp_path / "a").select(frame.columns), frame, check_row_order=False
+    def four(_: object) -> int:
+        return 4
+
+    ours = im.Catalogue([four])
+    frame = pl.DataFrame({"path": [str(sample_folder / "photos" / "dusk.png")]})
+    frame = im.extract(frame, "path", ["width", "four"], catalogue=ours)
+    file = tmp_path / "a.parquet"
+    expected = {
+        **FLAG,
+        b"imgmeta.description": b"Twice two",
+        b"imgmeta.unit": b"things",
+        b"imgmeta.version": b"3",
+        b"doc": b"Twice two",
+    }
+    for write in (
+        lambda: im.write_parquet(frame, file, catalogue=ours),
+        lambda: im.write_parquet(frame, file, catalogue=ours, use_pyarrow=True),
+        lambda: im.sink_parquet(frame.lazy(), file, catalogue=ours),
+        lambda: pq.write_table(im.to_arrow(frame, catalogue=ours), file),
+    ):
+        write()
+        struct = pq.read_schema(file).field("path_imgmeta").type
+        assert struct.field("four").metadata == expected
+    assert im.to_arrow(frame).schema.field("path_imgmeta").type.field("four").metadata == FLAG
+
+
+def delta_metadata(table: Path) -> dict[str, dict[str, str]]:
+    """The field metadata of the struct column of a Delta table, and of its fields."""
+    (column,) = (
+        field for field in deltalake.DeltaTable(table).schema().fields if "imgmeta" in field.name
     )
+    assert isinstance(column.type, deltalake.schema.StructType)
+    return {one.name: one.metadata for one in (column, *column.type.fields)}
+
+
+def test_delta_tables_carry_the_flag(frame: pl.DataFrame, tmp_path: Path) -> None:
+    """Only what is true of each later row is written, so that any frame can be appended."""
+    frame = frame.select("path", "label", "path_imgmeta")
+    table = tmp_path / "table"
+    flag = {"imgmeta.auto_extracted": "true"}
+    im.write_delta(frame, table)
+    assert delta_metadata(table) == {
+        "path_imgmeta": flag,
+        "width": flag,
+        "symmetry": flag,
+        "error": {},
+        "auto_extracted": {},
+    }
+    frame = frame.cast({"label": pl.String})
+    merge = {"schema_mode": "merge"}
+    added = im.add(frame, "height")
+    frame.write_delta(table, mode="append")
+    im.write_delta(frame, deltalake.DeltaTable(table), mode="append")
+    im.write_delta(added, table, mode="append", delta_write_options=merge)
+    deltalake.write_deltalake(table, im.to_arrow(frame), mode="append", schema_mode="merge")
+    assert delta_metadata(table)["height"] == flag
+    assert im.properties(pl.read_delta(str(table))) == ["width", "height", "symmetry"]
+    added.imgmeta.write_delta(table, mode="overwrite")  # type: ignore[attr-defined]
+    with pytest.raises(TypeError, match="must be a polars DataFrame, got LazyFrame"):
+        im.write_delta(frame.lazy(), table)  # type: ignore[arg-type]
+
+
+def test_appends_to_described_delta_tables(frame: pl.DataFrame, tmp_path: Path) -> None:
+    """A table made of `to_arrow` takes frames of another release, if they come without keys."""
+    table = tmp_path / "table"
+    frame = frame.select("path", "path_imgmeta")
+    described = im.to_arrow(frame)
+    column = described.schema.field("path_imgmeta")
+    other = column.with_metadata({**COLUMN, b"imgmeta.version": b"0.0"})
+    deltalake.write_deltalake(table, described.cast(described.schema.set(1, other)))
+    with pytest.raises(deltalake.exceptions.SchemaMismatchError, match="Cannot merge metadata"):
+        deltalake.write_deltalake(table, described, mode="append")
+    im.write_delta(frame, table, mode="append")
+    assert_frame_equal(pl.read_delta(str(table)), pl.concat([frame, frame]))
+
+
+# Polars 2.0 creates no Iceberg tables.
+CREATES = "create_if_not_exists" in inspect.signature(pl.LazyFrame.sink_iceberg).parameters
+
+
+def iceberg_docs(table: Table) -> dict[str, str | None]:
+    """The `doc` of the struct column of an Iceberg table, and of its fields."""
+    column = table.schema().find_field("path_imgmeta")
+    assert isinstance(column.field_type, StructType)
+    return {one.name: one.doc for one in (column, *column.field_type.fields)}
+
+
+def test_iceberg_tables_carry_descriptions(frame: pl.DataFrame, tmp_path: Path) -> None:
+    """A table that is created or evolves gets `doc`; others stay as they are."""
+    frame = frame.select("path", "path_imgmeta")
+    catalog = SqlCatalog("c", uri=f"sqlite:///{tmp_path}/c.db", warehouse=tmp_path.as_uri())
+    catalog.create_namespace("n")
+    docs = {
+        "path_imgmeta": "Properties of images, extracted by polars-imgmeta",
+        "width": im.CATALOGUE["width"].description,
+        "symmetry": im.CATALOGUE["symmetry"].description,
+        "error": None,
+        "auto_extracted": None,
+    }
+    made = catalog.create_table("n.made", schema=im.to_arrow(frame).schema)
+    assert iceberg_docs(made) == docs
+    plain = catalog.create_table("n.plain", schema=frame.to_arrow().schema)
+    im.sink_iceberg(frame.lazy(), plain, mode="append")
+    assert set(iceberg_docs(plain).values()) == {None}
+    added = im.add(frame.lazy(), "height")
+    added.imgmeta.sink_iceberg(plain, mode="append", schema_mode="merge")  # type: ignore[attr-defined]
+    docs["height"] = im.CATALOGUE["height"].description
+    assert iceberg_docs(plain) == docs
+    with pytest.raises(TypeError, match="must be a polars LazyFrame, got DataFrame"):
+        im.sink_iceberg(frame, plain, mode="append")  # type: ignore[arg-type]
+
+
+def test_iceberg_tables_are_created_with_descriptions(frame: pl.DataFrame, tmp_path: Path) -> None:
+    """By a catalog or its configuration, and with a caller's own `doc` untouched."""
+    catalog = SqlCatalog("c", uri=f"sqlite:///{tmp_path}/c.db", warehouse=tmp_path.as_uri())
+    catalog.create_namespace("n")
+    lazy = frame.select("path", "path_imgmeta").lazy()
+    configured = pl.io.iceberg.IcebergCatalogConfig.from_catalog(catalog)
+    for name, given in (("n.a", catalog), ("n.b", configured)):
+        options: dict[str, Any] = {"create_if_not_exists": True}
+        if not CREATES:
+            catalog.create_table(
+                name, schema=frame.select("path", "path_imgmeta").to_arrow().schema
+            )
+            options = {"schema_mode": "merge"}
+        for _ in range(2):
+            im.sink_iceberg(lazy, name, mode="append", catalog=given, **options)
+        table = catalog.load_table(name)
+        assert iceberg_docs(table)["width"] == im.CATALOGUE["width"].description
+        assert len(table.metadata.schemas) == 2
+        with table.update_schema() as update:
+            update.update_column(("path_imgmeta", "width"), doc="theirs")
+        im.sink_iceberg(lazy, name, mode="append", catalog=given, schema_mode="merge")
+        assert iceberg_docs(table.refresh())["width"] == "theirs"
 
 
 def test_a_lazy_sink_is_a_plan(frame: pl.DataFrame, tmp_path: Path) -> None:

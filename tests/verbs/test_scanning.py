@@ -25,10 +25,15 @@ def folder(tmp_path: Path) -> Path:
 def test_a_folder_is_listed_with_all_below_it(folder: Path) -> None:
     """Files with the suffix of an image, in either case, in the order of names."""
     frame = im.scan_images(folder).collect()
-    assert frame.schema == {"path": pl.String, "file_size": pl.Int64}
+    utc = pl.Datetime("us", "UTC")
+    facts = {"file_size": pl.Int64, "modified": utc, "etag": pl.String}
+    assert frame.schema == {"path": pl.String, **facts}
     expected = ["a b#%20.png", "b/deep/x.tiff", "b/é文.webp", "z.JPG"]
     assert frame["path"].to_list() == [str(folder / name) for name in expected]
     assert frame["file_size"].to_list() == [5] * 4
+    times = [(folder / name).stat().st_mtime_ns // 1000 for name in expected]
+    assert frame["modified"].cast(pl.Int64).to_list() == times
+    assert frame["etag"].null_count() == 4
 
 
 def test_a_glob_alone_decides(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -88,6 +93,7 @@ def test_links_are_followed_but_not_round_in_circles(tmp_path: Path) -> None:
     frame = im.scan_images(root).collect()
     assert frame["path"].to_list() == [str(root / "dangling.png"), str(root / "linked" / "a.png")]
     assert frame["file_size"].to_list() == [None, 1]
+    assert frame["modified"].is_null().to_list() == [True, False]
 
 
 def test_names_that_look_like_something_else(
