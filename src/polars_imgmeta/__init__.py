@@ -1,7 +1,7 @@
 """Image properties for Polars.
 
 Importing the package registers the namespace `imgmeta` on data frames, lazy
-frames, series and expressions, and the dtype of its marker.
+frames, series and expressions.
 
 Examples:
     >>> df = pl.DataFrame({"path": ["photos/dusk.png"]})

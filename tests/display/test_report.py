@@ -138,7 +138,7 @@ def test_extremes_are_minimum_and_maximum_values(frame: pl.DataFrame, tmp_path: 
 
 def test_every_property_has_words_for_its_extremes() -> None:
     """Every property of the catalogue has distinct headings."""
-    assert tuple(data.EXTREMES) == im.GROUPS["standard"]
+    assert set(im.GROUPS["standard"]) <= set(data.EXTREMES) <= set(im.CATALOGUE)
     words = [word for pair in data.EXTREMES.values() for word in pair]
     assert len(set(words)) == len(words)
 
