@@ -192,9 +192,13 @@ _MAX_REASON_LENGTH = 120
 
 def reason_of(error: Exception) -> str:
     """Return the message of a foreign exception in one line, without memory addresses."""
+    try:
+        message = str(error).encode("utf-8", "backslashreplace").decode("utf-8")
+    except Exception:  # noqa: BLE001 - an exception class may be wrong itself
+        return type(error).__name__
     if isinstance(error, KeyError):  # its message is the key alone
-        return f"unknown value {error}"
-    text = re.sub(r"\s*<[^<>]*\bat 0x[0-9a-fA-F]+>", "", str(error))
+        return f"unknown value {message}"
+    text = re.sub(r"\s*<[^<>]*\bat 0x[0-9a-fA-F]+>", "", message)
     line = " ".join(text.split()) or type(error).__name__
     # Some messages quote arbitrary amounts of the file.
     return line if len(line) <= _MAX_REASON_LENGTH else f"{line[:_MAX_REASON_LENGTH]}..."

@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import pickle
 import sys
+from datetime import UTC, date, datetime
 from importlib.metadata import EntryPoint, EntryPoints
 from pathlib import Path
 from typing import Any
@@ -204,6 +205,9 @@ def test_a_spawned_process_computes_them(frame: pl.DataFrame, tmp_path: Path) ->
         ({"dtype": pl.Object}, "`dtype` of a property must be a signed integer"),
         ({"needs": "pixels"}, "`needs` must be one of 'header', 'source', 'bytes'"),
         ({"version": 0}, "`version` must be a positive whole number, got 0"),
+        ({"dtype": pl.Int128}, "`dtype` of a property must be a signed integer of at most 64"),
+        ({"dtype": int}, "`dtype` of a property must be a signed integer of at most 64"),
+        ({"name": "Width"}, "`name` of a property must be a new one, got 'Width'"),
         ({"name": "width"}, "`name` of a property must be a new one, got 'width'"),
         ({"name": "error"}, "`name` of a property must be a new one, got 'error'"),
         ({"name": "geometry"}, "`name` of a property must be a new one, got 'geometry'"),
@@ -247,3 +251,64 @@ def test_they_can_be_called() -> None:
     """The decorated function is still one."""
     assert own.darkest(np.array([[3, 7]], np.uint8)) == 3
     assert own.warmth.description == "Mean of red minus blue, over 255"
+
+
+def taken(kind: str) -> Any:  # noqa: ANN401 - a function
+    """Return what a property gives for a portrait, and a date for all others."""
+    values = {
+        "time for a date": datetime(2020, 1, 1, 5),  # noqa: DTZ001
+        "text": "2020",
+        "number": 1,
+    }
+    return lambda header: values[kind] if header.width == 240 else date(2020, 1, 1)
+
+
+@pytest.mark.parametrize("kind", ["time for a date", "text", "number"])
+@pytest.mark.parametrize("alone", [False, True])
+def test_another_dtype_is_the_error_of_its_row(
+    frame: pl.DataFrame, kind: str, *, alone: bool
+) -> None:
+    """Whatever the other rows of the batch return."""
+    one = im.custom_property(needs="header", dtype=pl.Date, name="taken")(taken(kind))
+    portrait = NAMES.index("portrait.jpg")
+    done = fields(im.extract(frame[portrait] if alone else frame, "path", [one, "width"]))
+    row = done.row(0 if alone else portrait, named=True)
+    assert (row["taken"], row["width"]) == (None, 240)
+    assert row["error"].startswith("property_failed: taken returned ")
+    assert alone or done["taken"][0] == date(2020, 1, 1)
+
+
+def test_a_time_without_its_zone_is_refused(frame: pl.DataFrame) -> None:
+    """Rather than shifted or cut off."""
+    zoned = datetime(2020, 1, 1, 5, tzinfo=UTC)
+    for dtype, value in ((pl.Datetime("us"), zoned), (pl.Datetime("us", "UTC"), None)):
+        function = taken("number") if value is None else lambda _, value=zoned: value
+        one = im.custom_property(needs="header", dtype=dtype, name="taken")(function)
+        error = fields(im.extract(frame.head(1), "path", one))["error"][0]
+        assert error.startswith("property_failed: taken returned ")
+
+
+def test_what_is_raised_may_be_unprintable(frame: pl.DataFrame) -> None:
+    """It ends its row, not the extraction."""
+
+    class WeirdError(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError
+
+    for error, text in ((WeirdError(), "WeirdError"), (OSError("caf\udce9"), "caf\\udce9")):
+
+        def fail(_: object, error: Exception = error) -> None:
+            raise error
+
+        one = im.custom_property(needs="header", dtype=pl.Int32, name="failing")(fail)
+        message = fields(im.extract(frame.head(1), "path", one))["error"][0]
+        assert message.startswith("property_failed: failing raised ")
+        assert message.endswith(text)
+
+
+def test_lists_of_words_and_dates(frame: pl.DataFrame) -> None:
+    """Are dtypes of properties too."""
+    one = im.custom_property(needs="header", dtype=pl.List(pl.String), name="words")(
+        lambda header: [header.format, "x"]
+    )
+    assert fields(im.extract(frame.head(1), "path", one))["words"].to_list() == [["PNG", "x"]]

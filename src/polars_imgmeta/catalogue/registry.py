@@ -167,8 +167,7 @@ def custom_property(
         msg = f"`needs` must be one of {listing}, got {needs!r}{hint(needs, get_args(Needs))}"
         raise ValueError(msg)
     require_positive("version", version)
-    instance = dtype() if isinstance(dtype, type) else dtype
-    _require_dtype(instance)
+    instance = _require_dtype(dtype)
 
     def make(function: Callable[[Any], Any]) -> Property:
         own = name or function.__name__
@@ -186,22 +185,29 @@ def _require_name(name: object) -> None:
     if not isinstance(name, str) or not name.isidentifier():
         msg = f"`name` of a property must be an identifier, got {name!r}"
         raise PropertyError(msg)
-    if name in {*RESERVED, *CATALOGUE, *GROUPS}:
+    # DuckDB and Delta take names that differ in case alone for one.
+    if name.lower() in {*RESERVED, *CATALOGUE, *GROUPS}:
         msg = f"`name` of a property must be a new one, got {name!r}, which has a meaning already"
         raise PropertyError(msg)
 
 
-def _require_dtype(dtype: pl.DataType) -> None:
-    inner = dtype
+def _require_dtype(dtype: object) -> pl.DataType:
+    instance = inner = _instance(dtype)
     while isinstance(inner, pl.List | pl.Array):
-        inner = cast("pl.DataType", inner.inner)
+        inner = _instance(inner.inner)
     plain = (pl.String, pl.Boolean, pl.Date, pl.Datetime, pl.Duration)
-    if not (inner.is_signed_integer() or inner.is_float() or isinstance(inner, plain)):
+    numbers = (pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.Float32, pl.Float64)
+    if not isinstance(inner, (*plain, *numbers)):
         msg = (
-            "`dtype` of a property must be a signed integer, a float, String, Boolean, Date,"
+            "`dtype` of a property must be a signed integer of at most 64 bits, a float, String, Boolean, Date,"
             f" Datetime or Duration, or a List or Array of these, got {dtype}"
         )
         raise PropertyError(msg)
+    return cast("pl.DataType", instance)
+
+
+def _instance(dtype: object) -> object:
+    return dtype() if isinstance(dtype, type) and issubclass(dtype, pl.DataType) else dtype
 
 
 class PropertySet:

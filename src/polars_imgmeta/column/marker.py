@@ -97,7 +97,7 @@ def compose(locator: str, digest: pl.Series, size: pl.Series, entries: pl.Series
 
 def version_in(entries: pl.Expr, name: str) -> pl.Expr:
     """Return the version that entries list for a property, or null."""
-    return entries.str.extract(rf" {re.escape(name)}=(\d+)", 1).cast(pl.Int32)
+    return entries.str.extract(rf" {re.escape(name)}=(\d+)", 1).cast(pl.Int32, strict=False)
 
 
 def entries_of(versions: Mapping[str, pl.Expr]) -> pl.Expr:

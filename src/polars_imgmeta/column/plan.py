@@ -10,7 +10,7 @@ import polars as pl
 
 from polars_imgmeta.catalogue.registry import Property
 from polars_imgmeta.column import marker
-from polars_imgmeta.column.structs import ERROR, MARKER
+from polars_imgmeta.column.structs import ERROR, MARKER, restored
 
 # Names that no property can have.
 _ENTRIES: Final = "=entries"
@@ -64,7 +64,7 @@ def look(
     current = located & old.is_not_null() & (recorded["digest"] == digest).fill_null(value=False)
     current &= ~recorded["locator"].is_in(list(other_columns)).fill_null(value=False)
     values = [
-        before[one.name].cast(one.dtype, strict=False)
+        before.select(restored(pl.col(one.name), before.schema[one.name], one.dtype)).to_series()
         if one.name in before.columns
         else pl.Series(one.name, dtype=one.dtype).extend_constant(None, len(old))
         for one in properties

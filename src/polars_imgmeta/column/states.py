@@ -119,7 +119,9 @@ class Check:
             if name == "file_size":
                 differs.append((pl.lit(rows.size) != pl.col(name)).fill_null(value=False))
             elif name in fields.columns:
-                before = fields[name].cast(found.schema[name], strict=False)
+                before = fields.select(
+                    structs.restored(pl.col(name), fields.schema[name], found.schema[name])
+                ).to_series()
                 differs.append((pl.lit(before) != pl.col(name)).fill_null(value=False))
         # What is recorded as missing has changed once it is there.
         absent = rows.error.str.starts_with("not_found").fill_null(value=False)

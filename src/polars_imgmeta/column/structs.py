@@ -58,6 +58,25 @@ def column(name: str) -> pl.Expr:
     return exactly(name).as_expr()
 
 
+def restored(
+    values: pl.Expr, dtype: pl.DataType, wanted: pl.DataType, *, strict: bool = False
+) -> pl.Expr:
+    """Return values in the dtype that their property has, of which a tool made another one.
+
+    Args:
+        values: The values.
+        dtype: Their dtype.
+        wanted: The dtype of the property.
+        strict: Whether values that cannot be converted raise, rather than become null.
+    """
+    if isinstance(dtype, pl.String) and isinstance(wanted, pl.Datetime):
+        unit, zone = wanted.time_unit, wanted.time_zone
+        return values.str.to_datetime(time_unit=unit, time_zone=zone, strict=strict)
+    if isinstance(dtype, pl.String) and isinstance(wanted, pl.Date):
+        return values.str.to_date(strict=strict)
+    return values.cast(wanted, strict=strict)
+
+
 def struct_dtype(properties: Iterable[Property]) -> pl.Struct:
     """Return the dtype of a column with these properties.
 

@@ -14,7 +14,8 @@ from polars_imgmeta.column import deduplication, marker
 from polars_imgmeta.column.deduplication import Images
 from polars_imgmeta.column.merge import SIZE, contradicted, merge
 from polars_imgmeta.column.plan import Plan, Rows, look, make_forced_plan, make_plan
-from polars_imgmeta.column.structs import ERROR, MARKER, column, dtype_of
+from polars_imgmeta.column.structs import ERROR, MARKER, column, dtype_of, restored
+from polars_imgmeta.exceptions import ColumnError
 from polars_imgmeta.execution import scheduler
 from polars_imgmeta.execution.progress import Observer
 from polars_imgmeta.io.redaction import locate
@@ -107,9 +108,7 @@ class Extraction:
         if not self.existing:
             return self._read_all(parts).alias(self.column)
         old = others[0]
-        condition = others[1] if self.forced else None
-        if condition is not None and len(condition) == 1:
-            condition = condition.new_from_index(0, len(old))
+        condition = _condition(others[1], len(old)) if self.forced else None
         return self._complete(parts, old, condition).alias(self.column)
 
     def _complete(
@@ -122,10 +121,9 @@ class Extraction:
         located = digest.is_not_null()
         rows = look(located, digest, old, self.properties, self.other_columns)
         if condition is not None and self.only_forced:
-            plan = make_forced_plan(rows, self.properties, condition.fill_null(value=False))
+            plan = make_forced_plan(rows, self.properties, condition)
         else:
-            force = None if condition is None else condition.fill_null(value=False)
-            plan = make_plan(rows, self.properties, force)
+            plan = make_plan(rows, self.properties, condition)
         same, fresh = rows.current, self._nothing(len(old))
         if plan.read.any():
             fresh = self._read(parts, plan)
@@ -146,7 +144,8 @@ class Extraction:
         kept = before.select(
             pl.when(pl.col(MARKER).is_not_null() & pl.lit(located)).then(
                 pl.struct(
-                    pl.col(name).cast(dtype) for name, dtype in self.dtype.to_schema().items()
+                    restored(pl.col(name), before.schema[name], dtype)
+                    for name, dtype in pl.Schema(self.dtype.to_schema()).items()
                 )
             )
         ).to_series()
@@ -268,6 +267,22 @@ def look_at_new(digest: pl.Series, properties: Sequence[Property]) -> Rows:
         size=none.cast(pl.Int64),
         current=false,
     )
+
+
+def _condition(values: pl.Series, rows: int) -> pl.Series:
+    """Return a condition as long as the batch.
+
+    Raises:
+        ColumnError: If it is none.
+    """
+    if values.dtype not in {pl.Boolean, pl.Null} or len(values) not in {1, rows}:
+        msg = (
+            "`where` must be a Boolean expression with a value for each row, got"
+            f" {len(values)} of dtype {values.dtype} for {rows} rows"
+        )
+        raise ColumnError(msg)
+    values = values.cast(pl.Boolean).fill_null(value=False)
+    return values if len(values) == rows else values.new_from_index(0, rows)
 
 
 def _replace(fresh: pl.DataFrame, other: pl.DataFrame, where: pl.Series) -> pl.DataFrame:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable
+from datetime import date, datetime
 from typing import Any
 
 import numpy as np
@@ -79,7 +80,20 @@ def _own(one: Property, value: Any) -> Any:  # noqa: ANN401 - of the dtype of th
         msg = f"{one.name} returned None, and is not nullable"
         raise PropertyFailedError(msg)
     try:
-        return pl.Series([result], dtype=one.dtype, strict=True)[0]
-    except (TypeError, ValueError, OverflowError, pl.exceptions.PolarsError):
+        series = pl.Series([result], dtype=one.dtype, strict=True)
+    except Exception:  # noqa: BLE001 - as many kinds as there are values
+        series = pl.Series()
+    if series.dtype != one.dtype or not _is_of_calendar(result, one.dtype):
         msg = f"{one.name} returned {type(result).__name__}, which is no {one.dtype}"
-        raise PropertyFailedError(msg) from None
+        raise PropertyFailedError(msg)
+    return series[0]
+
+
+def _is_of_calendar(value: object, dtype: pl.DataType) -> bool:
+    """Whether a value is of the kind of date or time of a dtype; Polars would convert it."""
+    if isinstance(dtype, pl.Date):
+        return isinstance(value, date) and not isinstance(value, datetime)
+    if isinstance(dtype, pl.Datetime):
+        zoned = dtype.time_zone is not None
+        return isinstance(value, datetime) and (value.tzinfo is not None) == zoned
+    return True

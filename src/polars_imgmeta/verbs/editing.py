@@ -20,7 +20,7 @@ from polars_imgmeta.column.structs import StructColumn
 from polars_imgmeta.exceptions import ColumnError, hint
 from polars_imgmeta.measuring.options import ExtractOptions, Reading, takes
 from polars_imgmeta.typing import ErrorKind, FrameT, SourceField
-from polars_imgmeta.verbs.extraction import fill
+from polars_imgmeta.verbs.extraction import fill, require_expression
 
 
 @takes(ExtractOptions)
@@ -199,6 +199,7 @@ def retry(
     existing = structs.choose(structs.schema_of(frame), column)
     reading = Reading.of(ExtractOptions, options)
     source = structs.locator_of(frame, existing, locator)
+    require_expression(where)
     error = existing.field(structs.ERROR).cast(pl.String)
     condition = error.is_not_null()
     if kinds is not None:

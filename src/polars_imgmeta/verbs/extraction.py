@@ -82,6 +82,7 @@ def extract(
     schema = structs.schema_of(frame)
     reading = Reading.of(ExtractOptions, options)
     wanted = reading.catalogue.resolve(properties)
+    require_expression(where)
     structs.require_locator(schema, locator)
     name = _name_of(into, locator)
     existing = structs.find(schema).get(name)
@@ -245,6 +246,17 @@ def fill(
     return frame.with_columns(
         extraction.expression(structs.column(locator), condition, in_one_batch=eager)
     )
+
+
+def require_expression(where: object) -> None:
+    """Check the option `where`.
+
+    Raises:
+        TypeError: If it is no expression.
+    """
+    if not isinstance(where, pl.Expr | None):
+        msg = f"`where` must be an expression, such as pl.col('label') == 'a', got {where!r}"
+        raise TypeError(msg)
 
 
 def _require_no_progress(reading: Reading) -> None:

@@ -282,7 +282,7 @@ def nest(
 
     Raises:
         PropertyError: If a property is unknown.
-        ColumnError: If a column is missing.
+        ColumnError: If a column is missing, or if `into` is taken by another one.
 
     Examples:
         >>> df = im.extract(pl.DataFrame({"path": ["photos/dusk.png"]}), "path", "width")
@@ -290,16 +290,24 @@ def nest(
         >>> im.nest(pl.read_csv(text.encode()), "path_imgmeta").equals(df)
         True
     """
-    schema = structs.schema_of(frame)
-    flat = {name: f"{prefix or ''}{name}" for name in (*catalogue, structs.ERROR, structs.MARKER)}
+    schema: pl.Schema = structs.schema_of(frame)
+    flat: dict[str, str] = {
+        name: f"{prefix or ''}{name}" for name in (*catalogue, structs.ERROR, structs.MARKER)
+    }
     if properties is None:
         wanted = [catalogue[name] for name in catalogue if flat[name] in schema]
     else:
         wanted = list(catalogue.resolve(properties))
     dtypes: dict[str, pl.DataType] = {one.name: one.dtype for one in wanted}
     flags: tuple[str, ...] = (structs.ERROR, structs.MARKER)
-    needed = [*canonical_order(dtypes), *flags]
+    needed: list[str] = [*canonical_order(dtypes), *flags]
     flat |= {name: f"{prefix or ''}{name}" for name in dtypes}
+    if into in schema and into not in {*structs.find(schema), *(flat[name] for name in needed)}:
+        msg = (
+            f"`into` must name a new or an auto-extracted column, got {into!r},"
+            " which exists and is neither\n\nHint: choose another name"
+        )
+        raise ColumnError(msg)
     if lacking := [flat[name] for name in needed if flat[name] not in schema]:
         msg = (
             f"the frame must have the columns that `unnest(marker=True)` makes, got no"
@@ -307,7 +315,12 @@ def nest(
         )
         raise ColumnError(msg)
     fields = [
-        _restored(flat[name], schema[flat[name]], dtypes.get(name, pl.String())).alias(name)
+        structs.restored(
+            structs.column(flat[name]),
+            schema[flat[name]],
+            dtypes.get(name, pl.String()),
+            strict=True,
+        ).alias(name)
         for name in needed
     ]
     present = structs.column(flat[structs.MARKER]).is_not_null()
@@ -319,11 +332,3 @@ def nest(
         for name in schema
         if name == first or (name not in taken and name != into)
     )
-
-
-def _restored(name: str, dtype: pl.DataType, wanted: pl.DataType) -> pl.Expr:
-    """Return a flat column in the dtype that its property has."""
-    values = structs.column(name)
-    if isinstance(dtype, pl.String) and isinstance(wanted, pl.Datetime):
-        return values.str.to_datetime(time_unit=wanted.time_unit, time_zone=wanted.time_zone)
-    return values.cast(wanted)
