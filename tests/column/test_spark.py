@@ -20,7 +20,8 @@ from polars_imgmeta.typing import GroupName, PropertyName
 
 pytestmark = [
     pytest.mark.java,
-    # Python 3.12 and later warn when pyspark starts Java, since Polars has threads.
+    # pyspark forks to start Java. Lance, where it is loaded, and Python from 3.12 on warn of that.
+    pytest.mark.filterwarnings("ignore:lance is not fork-safe:UserWarning"),
     pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning"),
 ]
 
