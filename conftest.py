@@ -26,6 +26,7 @@ settings.register_profile("deep", max_examples=2_000, deadline=None)
 settings.load_profile("ci")
 
 _PAGE_WITH_SERVER = "locators.md"
+_NO_JAVA = "Java is not on PATH: apt-get install default-jre-headless"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -71,6 +72,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip what lacks its program: here, since `-ra` shows skips of fixtures once for each test."""
     if item.get_closest_marker("browser") and not find_chromium():
         pytest.skip(MISSING)
+    if item.get_closest_marker("java") and not shutil.which("java"):
+        pytest.skip(_NO_JAVA)
     if "azurite" in getattr(item, "fixturenames", ()):
         _, reason = _provide_azurite(item.config)
         if reason:

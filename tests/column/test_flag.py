@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import pickle
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
@@ -27,7 +29,7 @@ from pyiceberg.catalog.sql import SqlCatalog
 from reads import count_reads
 
 import polars_imgmeta as im
-from polars_imgmeta.typing import PropertyName
+from polars_imgmeta.typing import GroupName, PropertyName
 
 NAMES = ["dusk.png", "truncated.png", "noise.png", "gone.png"]
 PROPERTIES: list[PropertyName] = ["width", "symmetry"]
@@ -301,6 +303,14 @@ def by_unnest(frame: pl.DataFrame, folder: Path) -> pl.DataFrame:
     return im.nest(pl.read_csv(folder / "a.csv"), "path_imgmeta").select(frame.columns)
 
 
+def by_adbc(frame: pl.DataFrame, folder: Path) -> pl.DataFrame:
+    """Write and read a table of SQLite, which has few dtypes and none for a column of nulls."""
+    uri = f"sqlite:///{folder}/a.db"
+    im.unnest(frame, marker=True).write_database("photos", uri, engine="adbc")
+    flat = pl.read_database_uri("SELECT * FROM photos", uri, engine="adbc")
+    return im.nest(flat, "path_imgmeta").select(frame.columns)
+
+
 def by_pandas(frame: pl.DataFrame, _: Path) -> pl.DataFrame:
     """Turn structs into objects and back."""
     return pl.from_pandas(frame.to_pandas())
@@ -398,6 +408,7 @@ TRIPS: list[Callable[[pl.DataFrame, Path], pl.DataFrame]] = [
     by_json,
     by_csv,
     by_unnest,
+    by_adbc,
     by_pandas,
     by_arrow_pandas,
     by_pyarrow_dataset,
@@ -423,6 +434,24 @@ def test_other_tools_keep_the_flag(
     frame = frame.head(rows)
     again = check_unread(trip(frame, tmp_path), photos)
     assert_frame_equal(again.sort("id"), frame)
+
+
+@pytest.mark.parametrize("rows", [["whole", "fraction", "failed", "null"], ["failed", "null"]])
+def test_a_database_keeps_the_source(rows: list[str], photos: Path, tmp_path: Path) -> None:
+    """Times come back from SQLite as text, and columns of nulls as integers."""
+    for name, nanoseconds in (("whole", 1_700_000_000_000_000_000), ("fraction", -123_456_000)):
+        shutil.copy(photos / "dusk.png", tmp_path / name)
+        os.utime(tmp_path / name, ns=(0, nanoseconds))
+    shutil.copy(photos / "truncated.png", tmp_path / "failed")
+    paths = [None if row == "null" else str(tmp_path / row) for row in rows]
+    selected: list[PropertyName | GroupName] = ["width", "source"]
+    frame = im.extract(pl.DataFrame({"path": paths}), "path", selected)
+    result = by_adbc(frame, tmp_path)
+    assert_frame_equal(result, frame)
+    with count_reads(tmp_path) as opened:
+        again = im.extract(result, "path", selected)
+    assert not opened
+    assert_frame_equal(again, frame)
 
 
 def test_a_delta_table_evolves(frame: pl.DataFrame, photos: Path, tmp_path: Path) -> None:
