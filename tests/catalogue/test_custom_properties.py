@@ -23,6 +23,7 @@ from reads import count_reads
 
 import polars_imgmeta as im
 from polars_imgmeta.catalogue import registry
+from polars_imgmeta.column import udf
 
 ROOT = Path(__file__).parents[2]
 NAMES = ("noise.png", "dusk.png", "truncated.png", "gone.png", "portrait.jpg", "blobs.png")
@@ -156,6 +157,19 @@ def test_an_extraction_inside_is_an_error_and_no_deadlock(frame: pl.DataFrame) -
     """It says why."""
     done = fields(im.extract(frame.head(1), "path", own.recursive))
     assert done["error"][0].startswith("property_failed: recursive raised RuntimeError: the ")
+
+
+def test_a_plan_collected_inside_is_an_error_and_no_deadlock(
+    frame: pl.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though Polars runs it on other threads."""
+    monkeypatch.setattr(udf, "_PATIENCE_SECONDS", 0.3)
+    plan = im.extract(frame.lazy().head(1), "path", "width")
+    nested = im.custom_property(needs="header", dtype=pl.Int32, name="nested")(
+        lambda _: plan.collect().height
+    )
+    done = fields(im.extract(frame, "path", nested))
+    assert done["error"][0].startswith("property_failed: nested raised RuntimeError: the function")
 
 
 def test_null_is_an_answer_where_it_may_be(frame: pl.DataFrame, photos: Path) -> None:

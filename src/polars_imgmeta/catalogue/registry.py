@@ -224,9 +224,10 @@ class PropertySet:
         of_bytes: The properties that need the encoded image.
         of_pixels: The properties that need the decoded picture.
         whole: Whether the whole image has to be read.
+        built_in: Whether all of them are built in, so that none fails by itself.
     """
 
-    __slots__ = ("of_bytes", "of_header", "of_pixels", "of_source", "whole")
+    __slots__ = ("built_in", "of_bytes", "of_header", "of_pixels", "of_source", "whole")
 
     def __init__(self, properties: Iterable[Property] = ()) -> None:
         listed = tuple(properties)
@@ -234,6 +235,7 @@ class PropertySet:
         self.of_header = tuple(one for one in listed if one.needs == "header")
         self.of_bytes = tuple(one for one in listed if one.needs == "bytes")
         self.of_pixels = tuple(one for one in listed if one.needs in {"intensity", "picture"})
+        self.built_in = all(one.built_in for one in listed)
         self.whole = bool(self.of_bytes or self.of_pixels) or not listed
 
 

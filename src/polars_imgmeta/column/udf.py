@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -18,10 +19,15 @@ from polars_imgmeta.column.structs import ERROR, MARKER, column, dtype_of, resto
 from polars_imgmeta.exceptions import ColumnError
 from polars_imgmeta.execution import scheduler
 from polars_imgmeta.execution.progress import Observer
+from polars_imgmeta.execution.runtime import thread_count
 from polars_imgmeta.io.redaction import locate
+from polars_imgmeta.measuring.computing import is_any_computing, require_progress
 from polars_imgmeta.measuring.measurement import Measurement, measure_all
 from polars_imgmeta.measuring.options import Reading
 from polars_imgmeta.measuring.prefetching import ImagePrefetcher, Requests
+
+# After how long without a result to look whether the workers wait for this extraction.
+_PATIENCE_SECONDS = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +220,7 @@ class Extraction:
         reading = self.reading
         measurements: list[Measurement] = [Measurement({}, None)] * len(images)
         raises = reading.on_error == "raise"
+        last, nested = time.monotonic(), is_any_computing()
         if self.observer:
             self.observer.begin(len(images))
         try:
@@ -225,6 +232,9 @@ class Extraction:
             ):
                 for number, measurement in results:
                     measurements[number] = measurement
+                    last = time.monotonic()
+                if nested and time.monotonic() > last + _PATIENCE_SECONDS:
+                    require_progress(thread_count())
                 if self.observer:
                     failed = sum(_failed(measurement) for _, measurement in results)
                     self.observer.advance(len(results), failed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Iterable
 from datetime import date, datetime
@@ -13,12 +14,12 @@ import polars as pl
 from polars_imgmeta.catalogue.registry import Property
 from polars_imgmeta.exceptions import ImageError, PropertyFailedError, reason_of
 
-
-class _ThisThread(threading.local):
-    computing = False
-
-
-_this_thread = _ThisThread()
+# The threads that are inside the function of a property.
+_computing: set[int] = set()
+_INSIDE = (
+    "the function of a property must not extract, as it runs on the threads that it"
+    " would wait for\n\nHint: compute everything from the value that it is given"
+)
 
 
 def require_outside() -> None:
@@ -27,12 +28,35 @@ def require_outside() -> None:
     Raises:
         RuntimeError: If it is. An extraction would wait for the threads that it runs on.
     """
-    if _this_thread.computing:
-        msg = (
-            "the function of a property must not extract, as it runs on the threads that it"
-            " would wait for\n\nHint: compute everything from the value that it is given"
-        )
-        raise RuntimeError(msg)
+    if threading.get_ident() in _computing:
+        raise RuntimeError(_INSIDE)
+
+
+def is_any_computing() -> bool:
+    """Return whether some thread is inside the function of a property."""
+    return bool(_computing)
+
+
+def require_progress(threads: int) -> None:
+    """Check that not all workers wait for the extraction that waits for them.
+
+    A function may also collect a plan that extracts. Polars runs it on a thread of its own,
+    where `require_outside` sees nothing. So this looks where the workers are.
+
+    Args:
+        threads: The number of workers.
+
+    Raises:
+        RuntimeError: If all of them are in a query of Polars inside the function of a property.
+    """
+    frames = sys._current_frames()  # noqa: SLF001 - the documented way
+    waiting = [
+        frames[thread].f_globals.get("__name__", "")
+        for thread in list(_computing)
+        if thread in frames
+    ]
+    if len(waiting) >= threads and all(module.startswith("polars.") for module in waiting):
+        raise RuntimeError(_INSIDE)
 
 
 def compute(
@@ -66,14 +90,14 @@ def _own(one: Property, value: Any) -> Any:  # noqa: ANN401 - of the dtype of th
     if isinstance(value, np.ndarray):  # which the properties of an image share
         value = value.view()
         value.flags.writeable = False
-    _this_thread.computing = True
+    _computing.add(threading.get_ident())
     try:
         result = one.kernel(value)
     except Exception as error:  # noqa: BLE001 - it may raise anything
         msg = f"{one.name} raised {type(error).__name__}: {reason_of(error)}"
         raise PropertyFailedError(msg) from None
     finally:
-        _this_thread.computing = False
+        _computing.discard(threading.get_ident())
     if result is None:
         if one.nullable:
             return None
