@@ -45,7 +45,7 @@ def digests(parts: pl.DataFrame) -> pl.Series:
     """
     values: list[str | None] = [None] * len(parts)
     if "path" in parts.columns:
-        values = [None if path is None else _of_name(path) for path in parts["path"]]
+        values = [None if path is None else _of_name(path) for path in parts["path"].to_list()]
     if "bytes" in parts.columns:
         data = pl.col("bytes").bin
         sampled = parts.select(
@@ -58,14 +58,14 @@ def digests(parts: pl.DataFrame) -> pl.Series:
 
 
 def _of_name(locator: str) -> str:
-    name = locator
     if ":" in locator:
         scheme = locator[:5].lower()
         if scheme == "file:":
-            name = unquote(locator)
+            locator = unquote(locator)
         elif scheme.startswith("http"):
-            name = re.split("[?#]", locator, maxsplit=1)[0]
-    return f"{crc32(name.rstrip('/').rpartition('/')[2].encode('utf-8', 'replace')):08x}"
+            locator = re.split("[?#]", locator, maxsplit=1)[0]
+    name = locator.rstrip("/")
+    return f"{crc32(name[name.rfind('/') + 1 :].encode('utf-8', 'replace')):08x}"
 
 
 def parse(markers: pl.Series) -> pl.DataFrame:
