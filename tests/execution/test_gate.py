@@ -34,7 +34,7 @@ def in_thread(function: Callable[[], object]) -> threading.Thread:
 
 
 def test_one_thread_has_the_turn() -> None:
-    """While the holder gets ahead nobody else begins; then the next one does."""
+    """While the holder makes progress no other thread enters; then the next one does."""
     gate = Gate()
     begun, waiting = threading.Event(), threading.Event()
     mine = Pass(gate)
@@ -56,7 +56,7 @@ def test_one_thread_has_the_turn() -> None:
     other.join()
 
 
-def test_nobody_waits_for_one_that_is_held_up() -> None:
+def test_the_gate_opens_while_its_holder_makes_no_progress() -> None:
     """Threads go without the turn while its holder gets nowhere, one and all."""
     gate = Gate()
     with Pass(gate) as mine, ThreadPoolExecutor(8) as others:

@@ -1,4 +1,4 @@
-"""The progress bar: where somebody looks, and nowhere else."""
+"""The progress bar: on a terminal or in a notebook, and nowhere else."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def paths(sample_folder: Path) -> list[str]:
         (", progress=False", True, False, False),
     ],
 )
-def test_a_bar_is_shown_where_somebody_looks(
+def test_a_bar_is_shown_where_it_can_be_seen(
     argument: str,
     paths: list[str],
     *,

@@ -183,7 +183,7 @@ def test_near_items_do_not_wait_for_far_ones() -> None:
 
 
 def test_an_interrupt_lets_go_of_what_was_fetched() -> None:
-    """What is on its way is told, and nothing stays with anybody."""
+    """Fetches in transit are cancelled, and every fetched item is processed or discarded."""
     fetching = Slow(range(100), concurrency=3, seconds=0.05)
     processed = []
 

@@ -398,7 +398,7 @@ def test_every_error_of_the_file_system_is_mapped(number: int) -> None:
 
 
 class Odd(Exception):  # noqa: N818
-    """An exception that nobody expects of a decoder."""
+    """An exception that is not among the usual ones of a decoder."""
 
 
 @pytest.mark.parametrize(

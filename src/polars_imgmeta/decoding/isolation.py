@@ -27,6 +27,7 @@ from typing import Any, cast
 from PIL import Image, ImageFile
 
 from polars_imgmeta.decoding.opencv import cv2, get_log_level, set_log_level
+from polars_imgmeta.execution.forking import after_fork_in_child
 
 _SILENT = 0  # OpenCV's LOG_LEVEL_SILENT
 _STDERR = 2
@@ -229,8 +230,7 @@ class _ProcessState:
 
 _process = _ProcessState()
 
-if hasattr(os, "register_at_fork"):  # not on Windows
-    os.register_at_fork(after_in_child=_process.reset_after_fork)
+after_fork_in_child(_process.reset_after_fork)
 
 
 class isolated:  # noqa: N801 - used like a function

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from datetime import UTC, datetime
 from io import BytesIO
 from typing import Any, Final
@@ -11,6 +10,7 @@ import obstore
 from obstore.exceptions import BaseError, PermissionDeniedError
 
 from polars_imgmeta.exceptions import UnreachableError
+from polars_imgmeta.execution.forking import after_fork_in_child
 from polars_imgmeta.io.cloud.buckets import Store
 from polars_imgmeta.io.sources import SourceFacts
 from polars_imgmeta.io.transfers import Part, Transfer, parse_etag
@@ -93,8 +93,7 @@ def _note_fork() -> None:
     _forked_after_use = _used
 
 
-if hasattr(os, "register_at_fork"):  # not on Windows
-    os.register_at_fork(after_in_child=_note_fork)
+after_fork_in_child(_note_fork)
 
 
 def require_no_fork() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import ssl
 import threading
@@ -15,6 +14,7 @@ from urllib3 import HTTPResponse
 from urllib3.connection import HTTPConnection, HTTPSConnection, ProxyConfig
 
 from polars_imgmeta.exceptions import InvalidLocatorError, UnreachableError
+from polars_imgmeta.execution.forking import after_fork_in_child
 from polars_imgmeta.io.access import Access
 from polars_imgmeta.io.http.addresses import Address, Origin, parse
 from polars_imgmeta.io.http.deadlines import (
@@ -173,5 +173,4 @@ def _forget_all() -> None:
         pool.forget()
 
 
-if hasattr(os, "register_at_fork"):  # not on Windows
-    os.register_at_fork(after_in_child=_forget_all)
+after_fork_in_child(_forget_all)
