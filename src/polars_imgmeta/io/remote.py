@@ -227,7 +227,11 @@ class _RangeStream(io.RawIOBase):
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._source.size}
-        self._position = max(0, base[whence] + offset)
+        position = base[whence] + offset
+        if position < 0:  # as streams of bytes in memory do, so that decoders see no difference
+            msg = f"negative seek value {position}"
+            raise ValueError(msg)
+        self._position = position
         return self._position
 
     def readinto(self, buffer: bytearray) -> int:  # type: ignore[override]
