@@ -64,7 +64,6 @@ NEEDS = {
     **dict.fromkeys(["brightness", "sharpness", "warmth"], "picture"),
     "comment": "bytes",
 }
-NULLABLE = {"modified", "etag", "comment"}
 FACTS = {name for name, needs in NEEDS.items() if needs in {"header", "source"}}
 some_names = st.lists(st.sampled_from(NAMES), min_size=1, max_size=4, unique=True)
 
@@ -131,17 +130,19 @@ class Row:
     size: int | None = None
     values: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, int] = field(default_factory=dict)
+    failed: set[str] = field(default_factory=set)
     error: str | None = None
 
     def clear(self) -> None:
         """Make the struct null."""
-        self.digest, self.size, self.error, self.values, self.versions = None, None, None, {}, {}
+        self.digest, self.size, self.error = None, None, None
+        self.values, self.versions, self.failed = {}, {}, set()
 
     @property
     def marker(self) -> str:
         """The text of the marker, by its documented format."""
         listed = [
-            f" {name}={version}"
+            f" {name}={version}{'!' * (name in self.failed)}"
             for name, version in sorted(self.versions.items())
             if version != 1 or self.values[name] is None
         ]
@@ -156,9 +157,8 @@ class Row:
         return {**values, "error": self.error, "auto_extracted": self.marker}
 
     def explain(self, error: str | None) -> None:
-        """Keep an error only where it explains a null."""
-        required = [v for name, v in self.values.items() if name not in NULLABLE]
-        self.error = error if None in required else None
+        """Keep an error only where it explains a failure."""
+        self.error = error if self.failed else None
 
 
 class Model:
@@ -184,18 +184,18 @@ class Model:
     def measure(
         self, locator: str, names: set[str], *, again: bool = False
     ) -> tuple[dict[str, Any], str | None, Any]:
-        """Return values, error and size of an image as it is now."""
+        """Return values, error and size of an image as it is now; what failed has no value."""
         if not locator:
-            return dict.fromkeys(names), NO_LOCATOR, None
+            return {}, NO_LOCATOR, None
         path = self.path_of(locator)
         file = self.files[path]
         if file.state == "gone":
-            return dict.fromkeys(names), ERRORS["gone"], None
+            return {}, ERRORS["gone"], None
         self.reads.add((locator, again))
         size = len(PICTURES[file.state])
         error = None
         sound = "other" if file.state == "truncated" else file.state
-        found: dict[str, Any] = {"file_size": size, "modified": file.modified}
+        found: dict[str, Any] = {"file_size": size, "modified": file.modified, "etag": None}
         if "comment" in names:
             found["comment"] = None if size % 2 else str(size)
         if file.state == "text":
@@ -216,13 +216,15 @@ class Model:
                 }
             elif any(NEEDS[name] == "picture" for name in names):
                 error = ERRORS["truncated"]
-        return {name: found.get(name) for name in names}, error, size
+        return {name: found[name] for name in names & found.keys()}, error, size
 
     def read_anew(self, row: Row, *, again: bool = False) -> None:
         """Read a row as a whole; `again` if its image contradicted it in the same call."""
         assert row.locator is not None
         assert self.names is not None
-        row.values, error, row.size = self.measure(row.locator, self.names, again=again)
+        found, error, row.size = self.measure(row.locator, self.names, again=again)
+        row.values = {name: found.get(name) for name in self.names}
+        row.failed = self.names - found.keys()
         row.versions = {name: self.version(name) for name in self.names}
         self.sign(row)
         row.explain(error)
@@ -269,12 +271,13 @@ class Model:
         values, error, size = self.measure(row.locator, lacking | (FACTS & self.names))
         contradicted = size is not None and size != row.size
         for name, value in old.items():
-            contradicted |= None not in (value, values[name]) and value != values[name]
+            contradicted |= None not in (value, values.get(name)) and value != values[name]
         if contradicted:
             self.read_anew(row, again=True)
             return
         for name in lacking:
-            row.values[name], row.versions[name] = values[name], self.version(name)
+            row.values[name], row.versions[name] = values.get(name), self.version(name)
+        row.failed = (row.failed - lacking) | (lacking - values.keys())
         row.explain(error)
 
     def remove(self, names: set[str]) -> None:
@@ -286,6 +289,7 @@ class Model:
             for name in names:
                 row.values.pop(name, None)
                 row.versions.pop(name, None)
+            row.failed -= names
             row.explain(row.error)
         if not self.names:
             self.names = None

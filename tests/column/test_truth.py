@@ -54,6 +54,13 @@ def caption(_: Any) -> str | None:  # noqa: ANN401 - a header
     return None
 
 
+@im.custom_property(needs="bytes", dtype=pl.String, nullable=True)
+def timid(_: Any) -> str | None:  # noqa: ANN401 - bytes
+    """May be null, and fails nevertheless."""
+    msg = "no"
+    raise ValueError(msg)
+
+
 @im.custom_property(needs="header", dtype=pl.Int64)
 def refusal(_: Any) -> int:  # noqa: ANN401 - a header
     """Fails, always."""
@@ -130,7 +137,7 @@ def test_an_image_that_appears_makes_no_hybrid(tmp_path: Path) -> None:
     old = im.extract(frame_of(path), "path", ["modified", caption])
     draw(path, 20)
     catalogue = im.Catalogue([caption])
-    assert im.status(old, catalogue=catalogue)["state"].to_list() == ["ok"]
+    assert im.status(old, catalogue=catalogue)["state"].to_list() == ["failed"]
     added = im.add(old, "width", catalogue=catalogue)
     clean = im.extract(frame_of(path), "path", ["width", "modified", caption])
     assert_frame_equal(added, clean, check_exact=True)
@@ -366,8 +373,37 @@ def test_the_error_is_set_exactly_where_a_null_is_not_allowed(
         clean = im.extract(frame.select("id", "path"), "path", kept)
         assert_frame_equal(reduced, clean, check_exact=True)
         required = set(im.properties(reduced)) - {"caption"}
-        for row in reduced["path_imgmeta"].to_list():
+        *there, gone = reduced["path_imgmeta"].to_list()
+        for row in there:  # of which the header, and so `caption`, can be read
             assert (row["error"] is not None) == any(row[name] is None for name in required)
+        assert gone["error"] == "not_found: no such file"
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_property_that_may_be_null_can_fail(engine: str, images: list[Path]) -> None:
+    """The error stays with it through `remove`, and `retry` and `refresh` find the row."""
+    text = images[0].with_name("text.png")
+    text.write_text("no image")
+    locators = frame_of(images[0], images[0].with_name("gone.png"), text)
+    full = run(engine, locators, lambda f: im.extract(f, "path", ["width", caption, timid]))
+    alone = run(engine, full, lambda f: im.remove(f, "width", timid, caption))
+    assert im.columns(alone) == []
+    alone = run(engine, full, lambda f: im.remove(f, "width", timid))
+    assert_frame_equal(
+        alone,
+        im.extract(locators, "path", caption).select(alone.columns),
+        check_exact=True,
+    )
+    errors = ["not_found", "unsupported"]
+    assert im.errors(alone)["kind"].to_list() == errors
+    catalogue = im.Catalogue([caption, timid])
+    states = run(engine, alone, lambda f: im.status(f, catalogue=catalogue))["state"]
+    assert states.to_list() == ["ok", "failed", "failed"]
+    draw(images[0].with_name("gone.png"), 20)
+    again = run(engine, alone, lambda f: im.refresh(f, catalogue=catalogue))
+    assert im.errors(again)["kind"].to_list() == errors[1:]
+    timid_alone = run(engine, full, lambda f: im.remove(f, "width", caption))
+    assert im.errors(timid_alone)["kind"].to_list() == ["property_failed", *errors]
 
 
 def test_remove_then_add_gives_the_identical_row(images: list[Path]) -> None:

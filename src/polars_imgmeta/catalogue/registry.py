@@ -219,6 +219,7 @@ class PropertySet:
         properties: The properties. None of them means the picture alone, to look at.
 
     Attributes:
+        names: The names of all of them.
         of_source: The properties that need facts of the source.
         of_header: The properties that need the header.
         of_bytes: The properties that need the encoded image.
@@ -227,10 +228,11 @@ class PropertySet:
         built_in: Whether all of them are built in, so that none fails by itself.
     """
 
-    __slots__ = ("built_in", "of_bytes", "of_header", "of_pixels", "of_source", "whole")
+    __slots__ = ("built_in", "names", "of_bytes", "of_header", "of_pixels", "of_source", "whole")
 
     def __init__(self, properties: Iterable[Property] = ()) -> None:
         listed = tuple(properties)
+        self.names = tuple(one.name for one in listed)
         self.of_source = tuple(one for one in listed if one.needs == "source")
         self.of_header = tuple(one for one in listed if one.needs == "header")
         self.of_bytes = tuple(one for one in listed if one.needs == "bytes")

@@ -1,11 +1,12 @@
 """The marker: a text in each extracted row that says where its values come from.
 
-    path@3f2a9c10:48213 sharpness=2
+    path@3f2a9c10:48213 brightness=1! sharpness=2
 
 `path` is the locator column. `3f2a9c10` is a digest of the image's name, without its folder:
 a row whose locator names another image now is recognised as stale, and a moved folder is not.
 `48213` is the size in bytes of the image that was read, where it could be opened. Properties
-follow whose version is not 1, and those whose value is null although they were computed.
+follow with their versions: those whose version is not 1, and those whose value is null although
+they were computed. `!` marks the ones that failed, for the reason in the field `error`.
 
 The text depends on nothing else: not on the time, the machine, or how a row came about.
 """
@@ -20,7 +21,7 @@ from zlib import crc32
 
 import polars as pl
 
-_ENTRY: Final = r"(?: [^ =@]+=\d+)"
+_ENTRY: Final = r"(?: [^ =@]+=\d+!?)"
 _PATTERN: Final = (
     rf"(?s)^(?P<locator>.*)@(?P<digest>[0-9a-f]{{8}})(?P<bytes>:\d+)?(?P<entries>{_ENTRY}*)$"
 )
@@ -88,7 +89,7 @@ def compose(locator: str, digest: pl.Series, size: pl.Series, entries: pl.Series
         locator: The name of the locator column.
         digest: As `digests` returns them.
         size: The number of bytes of the image of each row, or null.
-        entries: As `with_entries` returns them.
+        entries: As `in_order` returns them.
     """
     size_text = pl.when(size.is_null()).then(pl.lit("")).otherwise(":" + size.cast(pl.String))
     text = pl.concat_str(pl.lit(f"{locator}@"), digest, size_text, entries)
@@ -97,16 +98,26 @@ def compose(locator: str, digest: pl.Series, size: pl.Series, entries: pl.Series
 
 def version_in(entries: pl.Expr, name: str) -> pl.Expr:
     """Return the version that entries list for a property, or null."""
-    return entries.str.extract(rf" {re.escape(name)}=(\d+)", 1).cast(pl.Int32, strict=False)
+    return entry_in(entries, name).str.strip_suffix("!").cast(pl.Int32)
 
 
-def entries_of(versions: Mapping[str, pl.Expr]) -> pl.Expr:
-    """Return entries from the version to list for each property; null for none."""
-    if not versions:
+def entry_in(entries: pl.Expr, name: str) -> pl.Expr:
+    """Return what entries say of a property, its version and perhaps `!`, or null."""
+    return entries.str.extract(rf" {re.escape(name)}=(\d{{1,9}}!?)(?: |$)", 1)
+
+
+def has_failed(entries: pl.Expr) -> pl.Expr:
+    """Whether entries, or whole markers, say that a property failed."""
+    return entries.str.contains(rf"!{_ENTRY}*$")
+
+
+def entries_of(listed: Mapping[str, pl.Expr]) -> pl.Expr:
+    """Return entries from what to list for each property; null for none."""
+    if not listed:
         return pl.lit("")
     return pl.concat_str(
-        pl.when(version.is_null()).then(pl.lit("")).otherwise(pl.format(f" {name}={{}}", version))
-        for name, version in versions.items()
+        pl.when(entry.is_null()).then(pl.lit("")).otherwise(pl.format(f" {name}={{}}", entry))
+        for name, entry in listed.items()
     )
 
 
@@ -114,6 +125,11 @@ def in_order(entries: pl.Expr) -> pl.Expr:
     """Sort entries by name, so that equal rows have equal markers."""
     ordered = entries.str.strip_chars().str.split(" ").list.sort().list.join(" ")
     return pl.when(entries == "").then(entries).otherwise(" " + ordered)
+
+
+def without_failed(entries: pl.Expr) -> pl.Expr:
+    """Drop the entries of properties that failed."""
+    return entries.str.replace_all(r" [^ =@]+=\d+!", "")
 
 
 def without_entries(entries: pl.Expr, names: Iterable[str]) -> pl.Expr:
@@ -124,6 +140,6 @@ def without_entries(entries: pl.Expr, names: Iterable[str]) -> pl.Expr:
         names: The properties.
     """
     for name in names:
-        pattern = rf"( {re.escape(name)}=\d+)({_ENTRY}*)$"
+        pattern = rf"( {re.escape(name)}=\d+!?)({_ENTRY}*)$"
         entries = entries.str.replace(pattern, "$2")
     return entries

@@ -15,6 +15,9 @@ from polars_imgmeta.column.structs import ERROR, MARKER
 SIZE: Final = "=size"
 """Beside fresh values: the number of bytes of the image."""
 
+FAILED: Final = "=failed"
+"""Beside fresh values: the names of the properties that failed, each between spaces, or null."""
+
 
 def contradicted(rows: Rows, plan: Plan, fresh: pl.DataFrame, facts: Sequence[str]) -> pl.Series:
     """Return which rows have values of another image than the one that was read.
@@ -47,7 +50,7 @@ def merge(
     Args:
         rows: What the rows have.
         plan: Which of the new values count.
-        fresh: What was found for each row: values, error, and size.
+        fresh: What was found for each row: values, error, size, and what failed.
         properties: The properties of the result that are known here.
         locator: The name of the locator column.
         unknown: The values of properties that are not known here. They pass through.
@@ -64,20 +67,18 @@ def merge(
             *(one.zip_with(same, nothing.cast(one.dtype)) for one in unknown),
         ]
     )
-    # An error that explains no null any more is dropped, and so is the one of another row
-    # that has the same locator and was asked for more.
-    required = [one.name for one in properties if not one.nullable] + unknown.columns
-    incomplete = values.select(pl.any_horizontal(pl.col(required).is_null())).to_series()
     error = fresh[ERROR].zip_with(read, rows.error)
     size = rows.size.zip_with(same, nothing.cast(pl.Int64))
     size = fresh[SIZE].zip_with(plan.anew | (read & fresh[SIZE].is_not_null()), size)
-    # Nulls that only the error before explained are to be computed where they are known.
-    healed = plan.anew & rows.error.is_not_null() & rows.error.ne_missing(error)
-    unexplained = unknown.select(pl.all().is_null() & pl.lit(healed)) if unknown.width else unknown
-    entries = _entries(rows, plan, values, properties, same=same, unexplained=unexplained)
+    # What failed for another reason than the present one is computed where it is known.
+    healed = plan.anew & rows.error.ne_missing(error)
+    entries = _entries(rows, plan, values, properties, fresh[FAILED], same=same, healed=healed)
+    # An error that explains no failure any more is dropped, and so is the one of another row
+    # that has the same locator and was asked for more.
+    explained = pl.when(marker.has_failed(pl.lit(entries))).then(pl.lit(error))
     text = marker.compose(locator, rows.digest, size, entries)
     table = values.select(canonical_order(values.columns)).with_columns(
-        error.zip_with(incomplete, nothing.cast(pl.String)).alias(ERROR), text.alias(MARKER)
+        explained.alias(ERROR), text.alias(MARKER)
     )
     valid = pl.lit(rows.located & (rows.current | read))
     return table.select(pl.when(valid).then(pl.struct(pl.all()))).to_series()
@@ -88,9 +89,10 @@ def _entries(
     plan: Plan,
     values: pl.DataFrame,
     properties: Sequence[Property],
+    failed: pl.Series,
     *,
     same: pl.Series,
-    unexplained: pl.DataFrame,
+    healed: pl.Series,
 ) -> pl.Series:
     """Return what the markers list: versions other than 1, and nulls that were computed."""
     names = [one.name for one in properties]
@@ -99,14 +101,14 @@ def _entries(
     if plain and not gaps.any():
         return pl.Series([""]).new_from_index(0, len(values))
     old = pl.when(pl.lit(same)).then(pl.lit(rows.entries)).otherwise(pl.lit(""))
-    for where in unexplained:
-        rest = marker.without_entries(old, [where.name])
-        old = pl.when(pl.lit(where)).then(rest).otherwise(old)
-    versions = {}
+    old = pl.when(pl.lit(healed)).then(marker.without_failed(old)).otherwise(old)
+    listed = {}
     for one in properties:
-        null = pl.col(one.name).is_null()
-        before = pl.when(~pl.lit(plan.anew)).then(marker.version_in(old, one.name))
-        version = pl.when(pl.lit(plan.needs[one.name])).then(one.version).otherwise(before)
-        versions[one.name] = pl.when(null | (version != 1)).then(version)
-    listed = pl.concat_str(marker.entries_of(versions), marker.without_entries(old, names))
-    return values.select(marker.in_order(listed)).to_series()
+        has_failed = pl.lit(failed).str.contains(f" {one.name} ", literal=True)
+        sign = pl.when(has_failed).then(pl.lit("!")).otherwise(pl.lit(""))
+        now = pl.format(f"{one.version}{{}}", sign)
+        before = pl.when(~pl.lit(plan.anew)).then(marker.entry_in(old, one.name))
+        entry = pl.when(pl.lit(plan.needs[one.name])).then(now).otherwise(before)
+        listed[one.name] = pl.when(pl.col(one.name).is_null() | (entry != "1")).then(entry)
+    entries = pl.concat_str(marker.entries_of(listed), marker.without_entries(old, names))
+    return values.select(marker.in_order(entries)).to_series()

@@ -13,7 +13,7 @@ import polars as pl
 from polars_imgmeta.catalogue.registry import Property, PropertySet
 from polars_imgmeta.column import deduplication, marker
 from polars_imgmeta.column.deduplication import Images
-from polars_imgmeta.column.merge import SIZE, contradicted, merge
+from polars_imgmeta.column.merge import FAILED, SIZE, contradicted, merge
 from polars_imgmeta.column.plan import Plan, Rows, look, make_forced_plan, make_plan
 from polars_imgmeta.column.structs import ERROR, MARKER, column, dtype_of, restored
 from polars_imgmeta.exceptions import ColumnError
@@ -216,7 +216,7 @@ class Extraction:
         return table.select(pl.all().gather(places.scatter(read.arg_true(), images.numbers)))
 
     def _measure(self, images: Images, wanted: Sequence[PropertySet]) -> pl.DataFrame:
-        """Return the properties of each image, as far as they are wanted, error and size."""
+        """Return what was found for each image, as far as it is wanted."""
         reading = self.reading
         measurements: list[Measurement] = [Measurement({}, None)] * len(images)
         raises = reading.on_error == "raise"
@@ -250,16 +250,25 @@ class Extraction:
             for one in self.properties
         ]
         messages = [m.error and f"{m.error.kind}: {m.error}" for m in measurements]
+        gaps = [
+            m.error and f" {' '.join(name for name in need.names if name not in m.values)} "
+            for m, need in zip(measurements, wanted, strict=True)
+        ]
         sizes = [m.size for m in measurements]
         return pl.DataFrame(
-            [*values, pl.Series(ERROR, messages, pl.String), pl.Series(SIZE, sizes, pl.Int64)]
+            [
+                *values,
+                pl.Series(ERROR, messages, pl.String),
+                pl.Series(SIZE, sizes, pl.Int64),
+                pl.Series(FAILED, gaps, pl.String),
+            ]
         )
 
     def _nothing(self, rows: int) -> pl.DataFrame:
         """Return what reading no row gives."""
         schema = {one.name: one.dtype for one in self.properties}
-        empty = pl.DataFrame(schema={**schema, ERROR: pl.String(), SIZE: pl.Int64()})
-        return empty.clear(rows)
+        schema |= {ERROR: pl.String(), SIZE: pl.Int64(), FAILED: pl.String()}
+        return pl.DataFrame(schema=schema).clear(rows)
 
 
 def look_at_new(digest: pl.Series, properties: Sequence[Property]) -> Rows:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Unpack, get_args
 
 import polars as pl
@@ -11,7 +11,6 @@ from polars_imgmeta.catalogue.registry import (
     CATALOGUE,
     Catalogue,
     PropertiesLike,
-    Property,
     PropertyLike,
 )
 from polars_imgmeta.column import marker, structs
@@ -109,7 +108,7 @@ def remove(
         one.name for one in (catalogue.resolve(others) if others or not named else ())
     }
     kept = [name for name in existing.properties if name not in unwanted]
-    return _keep(frame, existing, kept, catalogue)
+    return _keep(frame, existing, kept)
 
 
 @takes(ExtractOptions)
@@ -155,7 +154,7 @@ def configure(
     kept = [name for name in existing.properties if name in names]
     remaining = None
     if kept:
-        frame = _keep(frame, existing, kept, {**CATALOGUE, **{one.name: one for one in wanted}})
+        frame = _keep(frame, existing, kept)
         remaining = structs.choose(structs.schema_of(frame), existing.name)
     return fill(frame, existing.name, remaining, locator=source, wanted=wanted, reading=reading)
 
@@ -289,19 +288,15 @@ def _among(option: str, given: object, choices: tuple[str, ...]) -> list[str]:
     return listed
 
 
-def _keep(
-    frame: FrameT, existing: StructColumn, kept: Sequence[str], known: Mapping[str, Property]
-) -> FrameT:
+def _keep(frame: FrameT, existing: StructColumn, kept: Sequence[str]) -> FrameT:
     """Keep only some properties of a column, by pure expressions."""
     if len(kept) == len(existing.properties):
         return frame
     if not kept:
         return frame.drop(structs.exactly(existing.name))
     dropped = [name for name in existing.properties if name not in kept]
-    required = [name for name in kept if name not in known or not known[name].nullable]
-    incomplete = pl.any_horizontal(pl.lit(value=False), *(pl.field(n).is_null() for n in required))
-    error = pl.when(incomplete).then(pl.field(structs.ERROR)).alias(structs.ERROR)
     text = marker.without_entries(pl.field(structs.MARKER).cast(pl.String), dropped)
+    error = pl.when(marker.has_failed(text)).then(pl.field(structs.ERROR)).alias(structs.ERROR)
     column = structs.column(existing.name)
     return frame.with_columns(column.struct.drop(dropped).struct.with_fields(error, text))
 
