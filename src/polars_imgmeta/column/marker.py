@@ -46,7 +46,10 @@ def digests(parts: pl.DataFrame) -> pl.Series:
     """
     values: list[str | None] = [None] * len(parts)
     if "path" in parts.columns:
-        values = [None if path is None else _of_name(path) for path in parts["path"].to_list()]
+        values = [
+            None if path is None else f"{crc32(_base_name(path)):08x}"
+            for path in parts["path"].to_list()
+        ]
     if "bytes" in parts.columns:
         data = pl.col("bytes").bin
         sampled = parts.select(
@@ -58,7 +61,7 @@ def digests(parts: pl.DataFrame) -> pl.Series:
     return pl.Series("digest", values, pl.String)
 
 
-def _of_name(locator: str) -> str:
+def _base_name(locator: str) -> bytes:
     if ":" in locator:
         scheme = locator[:5].lower()
         if scheme == "file:":
@@ -66,7 +69,7 @@ def _of_name(locator: str) -> str:
         elif scheme.startswith("http"):
             locator = re.split("[?#]", locator, maxsplit=1)[0]
     name = locator.rstrip("/")
-    return f"{crc32(name[name.rfind('/') + 1 :].encode('utf-8', 'replace')):08x}"
+    return name[name.rfind("/") + 1 :].encode()
 
 
 def parse(markers: pl.Series) -> pl.DataFrame:

@@ -77,11 +77,35 @@ def merge(
     # that has the same locator and was asked for more.
     explained = pl.when(marker.has_failed(pl.lit(entries))).then(pl.lit(error))
     text = marker.compose(locator, rows.digest, size, entries)
-    table = values.select(canonical_order(values.columns)).with_columns(
-        explained.alias(ERROR), text.alias(MARKER)
-    )
     valid = pl.lit(rows.located & (rows.current | read))
-    return table.select(pl.when(valid).then(pl.struct(pl.all()))).to_series()
+    fields = _fields(values, explained, text)
+    return fields.select(pl.when(valid).then(pl.struct(pl.all()))).to_series()
+
+
+def assemble(
+    fresh: pl.DataFrame, digest: pl.Series, properties: Sequence[Property], locator: str
+) -> pl.Series:
+    """Make structs of images that were read for all properties, as `merge` does.
+
+    Args:
+        fresh: As for `merge`.
+        digest: The digest of the name of each image.
+        properties: The properties.
+        locator: The name of the locator column.
+    """
+    values = fresh.select(one.name for one in properties)
+    entries = pl.lit("")
+    if any(one.version != 1 for one in properties) or any(one.has_nulls() for one in values):
+        listed = {one.name: _listed(one.name, _entry(one, fresh[FAILED])) for one in properties}
+        entries = marker.in_order(marker.entries_of(listed))
+    text = marker.compose(locator, digest, fresh[SIZE], values.select(entries).to_series())
+    return _fields(values, pl.lit(fresh[ERROR]), text).to_struct()
+
+
+def _fields(values: pl.DataFrame, error: pl.Expr, text: pl.Series) -> pl.DataFrame:
+    """Return the fields of the structs, in their order."""
+    ordered = values.select(canonical_order(values.columns))
+    return ordered.with_columns(error.alias(ERROR), text.alias(MARKER))
 
 
 def _entries(
@@ -104,11 +128,21 @@ def _entries(
     old = pl.when(pl.lit(healed)).then(marker.without_failed(old)).otherwise(old)
     listed = {}
     for one in properties:
-        has_failed = pl.lit(failed).str.contains(f" {one.name} ", literal=True)
-        sign = pl.when(has_failed).then(pl.lit("!")).otherwise(pl.lit(""))
-        now = pl.format(f"{one.version}{{}}", sign)
         before = pl.when(~pl.lit(plan.anew)).then(marker.entry_in(old, one.name))
-        entry = pl.when(pl.lit(plan.needs[one.name])).then(now).otherwise(before)
-        listed[one.name] = pl.when(pl.col(one.name).is_null() | (entry != "1")).then(entry)
+        needed = pl.lit(plan.needs[one.name])
+        entry = pl.when(needed).then(_entry(one, failed)).otherwise(before)
+        listed[one.name] = _listed(one.name, entry)
     entries = pl.concat_str(marker.entries_of(listed), marker.without_entries(old, names))
     return values.select(marker.in_order(entries)).to_series()
+
+
+def _entry(one: Property, failed: pl.Series) -> pl.Expr:
+    """Return what a marker says of a property that was computed: its version, and if it failed."""
+    has_failed = pl.lit(failed).str.contains(f" {one.name} ", literal=True)
+    sign = pl.when(has_failed).then(pl.lit("!")).otherwise(pl.lit(""))
+    return pl.format(f"{one.version}{{}}", sign)
+
+
+def _listed(name: str, entry: pl.Expr) -> pl.Expr:
+    """Return an entry where it must be listed: version 1 and a value are implied."""
+    return pl.when(pl.col(name).is_null() | (entry != "1")).then(entry)

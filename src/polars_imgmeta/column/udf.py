@@ -13,7 +13,7 @@ import polars as pl
 from polars_imgmeta.catalogue.registry import Property, PropertySet
 from polars_imgmeta.column import deduplication, marker
 from polars_imgmeta.column.deduplication import Images
-from polars_imgmeta.column.merge import FAILED, SIZE, contradicted, merge
+from polars_imgmeta.column.merge import FAILED, SIZE, assemble, contradicted, merge
 from polars_imgmeta.column.plan import Plan, Rows, look, make_forced_plan, make_plan
 from polars_imgmeta.column.structs import ERROR, MARKER, column, dtype_of, restored
 from polars_imgmeta.exceptions import ColumnError
@@ -183,9 +183,8 @@ class Extraction:
         images = Images(parts)
         wanted = PropertySet(self.properties)
         table = self._measure(images, [wanted] * len(images))
-        rows = look_at_new(marker.digests(images.distinct), self.properties)
-        plan = make_plan(rows, self.properties, None)
-        merged = self._merge(rows, plan, table, pl.DataFrame(), rows.current)
+        digest = marker.digests(images.distinct)
+        merged = assemble(table, digest, self.properties, self.locator)
         return merged.gather(images.numbers)
 
     def _merge(
@@ -269,23 +268,6 @@ class Extraction:
         schema = {one.name: one.dtype for one in self.properties}
         schema |= {ERROR: pl.String(), SIZE: pl.Int64(), FAILED: pl.String()}
         return pl.DataFrame(schema=schema).clear(rows)
-
-
-def look_at_new(digest: pl.Series, properties: Sequence[Property]) -> Rows:
-    """Return rows that have nothing yet."""
-    rows = len(digest)
-    false = pl.Series([False]).new_from_index(0, rows)
-    nothing = pl.DataFrame(schema={one.name: one.dtype for one in properties}).clear(rows)
-    none = pl.Series([None], dtype=pl.String).new_from_index(0, rows)
-    return Rows(
-        located=~false,
-        digest=digest,
-        values=nothing,
-        error=none,
-        entries=none.fill_null(""),
-        size=none.cast(pl.Int64),
-        current=false,
-    )
 
 
 def _condition(values: pl.Series, rows: int) -> pl.Series:
