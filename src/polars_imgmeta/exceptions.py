@@ -146,7 +146,7 @@ _UNSUPPORTED = re.compile(
 )
 
 
-def from_decoder_error(error: Exception, *, what: str) -> ImageError:
+def from_decoder_error(error: BaseException, *, what: str) -> ImageError:
     """Map any exception of a decoder to the exception of a row.
 
     Decoders raise exceptions of almost any type on damaged data.
@@ -165,7 +165,7 @@ def from_decoder_error(error: Exception, *, what: str) -> ImageError:
         >>> from_decoder_error(MemoryError(), what="the pixels")
         TooLargeError('the pixels do not fit into memory')
     """
-    if isinstance(error, MemoryError):
+    if _lacks_memory(error):
         return TooLargeError(f"{what} do not fit into memory")
     if type(error).__name__ == "DecompressionBombError":
         return TooLargeError("an icon, or an image within, of more pixels than it lets expect")
@@ -174,23 +174,50 @@ def from_decoder_error(error: Exception, *, what: str) -> ImageError:
     return kind(f"{what} cannot be decoded: {reason}")
 
 
-def from_failure(failure: BaseException) -> ImageError:
-    """Map any of `FAILURES` to the exception of a row.
+def from_failure(failure: BaseException, decoder: str | None = None) -> ImageError:
+    """Map what ended the reading of an image to the exception of a row.
+
+    Args:
+        failure: Any of `FAILURES`; of a decoder, any for which `is_of_decoder` holds.
+        decoder: The decoder that was running, the subject of the message; None if none was.
 
     Returns:
         An exception without a traceback, which would keep the image in memory.
+
+    Examples:
+        >>> from_failure(AssertionError("no tile"), "the FTEX decoder of Pillow")
+        CorruptError('the FTEX decoder of Pillow raised AssertionError: no tile')
     """
     if isinstance(failure, ImageError):
         return type(failure)(str(failure))
-    if isinstance(failure, OSError):
+    if isinstance(failure, OSError) and (failure.errno is not None or decoder is None):
         return from_os_error(failure)
-    return from_decoder_error(MemoryError(), what="the data")
+    if decoder is None or _lacks_memory(failure):
+        return TooLargeError("the data do not fit into memory")
+    return CorruptError(f"{decoder} raised {type(failure).__name__}: {reason_of(failure)}")
+
+
+def is_of_decoder(failure: BaseException) -> bool:
+    """Return whether a decoder may have raised this because of its input.
+
+    Anything but a request to end the process. A decoder in Rust that panics raises an
+    exception that is not an `Exception`.
+    """
+    return isinstance(failure, Exception) or type(failure).__name__ == "PanicException"
+
+
+_OPENCV_NO_MEMORY = -4
+
+
+def _lacks_memory(error: BaseException) -> bool:
+    """Return whether memory ran out, which `cv2.error` says by its code."""
+    return isinstance(error, MemoryError) or getattr(error, "code", None) == _OPENCV_NO_MEMORY
 
 
 _MAX_REASON_LENGTH = 120
 
 
-def reason_of(error: Exception) -> str:
+def reason_of(error: BaseException) -> str:
     """Return the message of a foreign exception in one line, without memory addresses."""
     try:
         message = str(error).encode("utf-8", "backslashreplace").decode("utf-8")

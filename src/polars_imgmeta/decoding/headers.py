@@ -15,7 +15,12 @@ from polars_imgmeta.decoding.formats.quick import read_quick_header
 from polars_imgmeta.decoding.isolation import isolated
 from polars_imgmeta.io.sources import Source
 
-Decoder: TypeAlias = Literal["opencv", "pillow"]
+Decoder: TypeAlias = Literal["opencv", "pillow", "own"]
+_LIBRARIES: dict[Decoder, str] = {
+    "opencv": "OpenCV",
+    "pillow": "Pillow",
+    "own": "polars-imgmeta",
+}
 
 # Formats that OpenCV decodes correctly and faster than Pillow. Not BMP: it scales 16 bits wrongly.
 _OPENCV_FORMATS = frozenset({"JPEG", "MPO", "PNG", "WEBP"})
@@ -47,7 +52,7 @@ class Header(NamedTuple):
         height: Rows of the picture, with orientation applied.
         orientation: The EXIF orientation still to be applied to the decoded
             pixels, 1 to 8.
-        decoder: The library that decodes the pixels; Pillow is the fallback.
+        decoder: What decodes the pixels; Pillow is the fallback of OpenCV.
         weight: Cost of a pixel in memory or time, as a multiple of an 8-bit pixel's.
     """
 
@@ -62,6 +67,11 @@ class Header(NamedTuple):
     def shape(self) -> tuple[int, int]:
         """Rows and columns of the picture."""
         return self.height, self.width
+
+    @property
+    def codec(self) -> str:
+        """The decoder of the pixels, for messages."""
+        return f"the {self.format} decoder of {_LIBRARIES[self.decoder]}"
 
 
 def read_header(source: Source) -> Header:
@@ -82,11 +92,11 @@ def read_header(source: Source) -> Header:
         if found := jxl.read_size(stream):
             return _make_header("JXL", found[:2], found[2], "pillow")
         if size := pam.read_size(stream):
-            return _make_header("PAM", size, 1, "pillow")
+            return _make_header("PAM", size, 1, "own")
         try:
             image = open_with_pillow(stream)
         except exceptions.ImageError:
-            other = read_opencv_header(stream)
+            other = read_opencv_header(source.stream())  # a plug-in may have closed the other
             if other is None:
                 raise
             size = (other.width, other.height)

@@ -106,7 +106,7 @@ def _require_few_scans(data: bytes, header: Header) -> None:
 
 
 def _decode(data: bytes, header: Header) -> Picture:
-    if header.format == "PAM":
+    if header.decoder == "own":
         return pam.decode(data)
     if header.decoder == "opencv":
         stored = _imdecode(data, cv2.IMREAD_COLOR)
@@ -162,7 +162,9 @@ def _decode_with_pillow(data: bytes) -> Picture:
         return _to_bgr(image)
     except exceptions.ImageError:
         raise
-    except Exception as error:  # noqa: BLE001 - decoders raise almost anything
+    except BaseException as error:
+        if not exceptions.is_of_decoder(error):
+            raise
         raise exceptions.from_decoder_error(error, what="the pixels") from None
 
 

@@ -17,7 +17,7 @@ from polars_imgmeta.column.deduplication import Images, parts_of
 from polars_imgmeta.decoding.opencv import cv2
 from polars_imgmeta.decoding.pictures import Picture
 from polars_imgmeta.display.locator_lookup import LocatorLookup
-from polars_imgmeta.exceptions import FAILURES
+from polars_imgmeta.exceptions import is_of_decoder
 from polars_imgmeta.execution import scheduler
 from polars_imgmeta.measuring.measurement import open_picture
 from polars_imgmeta.measuring.options import Reading
@@ -105,7 +105,9 @@ def _thumbnail(image: ImageLike, side: int, reading: Reading) -> str | None:
     try:
         with open_picture(image, reading) as picture:
             encoded = _encode_webp(shrink(picture, side))
-    except (*FAILURES, cv2.error):
+    except BaseException as failure:
+        if not is_of_decoder(failure):
+            raise
         return None
     return "data:image/webp;base64," + base64.b64encode(encoded).decode("ascii")
 

@@ -7,9 +7,9 @@ are measured together.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from polars_imgmeta.catalogue.registry import Property, PropertySet
 from polars_imgmeta.decoding import pictures
 from polars_imgmeta.decoding.headers import Header
 from polars_imgmeta.decoding.pictures import Picture
-from polars_imgmeta.exceptions import FAILURES, ImageError, from_failure
+from polars_imgmeta.exceptions import FAILURES, ImageError, from_failure, is_of_decoder
 from polars_imgmeta.measuring.computing import compute
 
 SMALL_PIXELS = 1 << 16
@@ -26,6 +26,12 @@ SMALL_BYTES = 1 << 18
 _SMALLEST_PIXELS = 1 << 12
 _MAX_WAITING_COST = 1 << 18  # in pixels and bytes
 _MAX_WAITING = 256
+
+COMPUTATION = "the computation of properties"
+"""What works on a picture once it is decoded, for messages."""
+
+_Result = TypeVar("_Result")
+_Arguments = ParamSpec("_Arguments")
 
 
 @dataclass(slots=True)
@@ -38,6 +44,7 @@ class Job:
         values: The values so far.
         error: Why some are missing.
         size: The number of bytes of the encoded image, where it could be opened.
+        decoder: What works on its content now, for messages; None before it is opened.
     """
 
     number: int
@@ -45,9 +52,32 @@ class Job:
     values: dict[str, Any] = field(default_factory=dict)
     error: ImageError | None = None
     size: int | None = None
+    decoder: str | None = None
     _header: Header | None = None
     _data: bytes = b""
     _picture: Picture | None = None
+
+    def attempt(
+        self,
+        step: Callable[_Arguments, _Result],
+        *args: _Arguments.args,
+        **kwargs: _Arguments.kwargs,
+    ) -> _Result | None:
+        """Do a step of the measurement; its failure becomes the error of this image.
+
+        This is the last net under the decoders, which raise almost anything. Before one
+        runs, only `FAILURES` are the image's: any other exception is a defect of this package.
+
+        Returns:
+            What the step returns, or None if it failed.
+        """
+        try:
+            return step(*args, **kwargs)
+        except BaseException as failure:
+            if not isinstance(failure, FAILURES) and not (self.decoder and is_of_decoder(failure)):
+                raise
+            self.error = from_failure(failure, self.decoder)
+            return None
 
     def compute(self, properties: Iterable[Property], value: Any) -> None:  # noqa: ANN401 - as needed
         """Compute properties that need the same."""
@@ -101,28 +131,27 @@ class SmallPictures:
         waiting, self._waiting, self._cost = self._waiting, [], 0
         batches: dict[tuple[PropertySet, tuple[int, ...]], list[Job]] = {}
         for job in waiting:
-            try:
-                shape = job.picture().shape
-            except FAILURES as failure:
-                job.error = from_failure(failure)
+            picture = job.attempt(job.picture)
+            if picture is None:
                 yield job
             else:
-                batches.setdefault((job.wanted, shape), []).append(job)
+                batches.setdefault((job.wanted, picture.shape), []).append(job)
         for (wanted, _), batch in batches.items():
             try:
                 _measure_batch(wanted, batch)
-            except MemoryError:  # together they are too large
-                for job in batch:
-                    try:
-                        _measure_batch(wanted, [job])
-                    except MemoryError as failure:
-                        job.error = from_failure(failure)
+            except BaseException as failure:
+                if not is_of_decoder(failure):
+                    raise
+                for job in batch:  # together they may be too large, or one of them is wrong
+                    job.attempt(_measure_batch, wanted, [job])
             yield from batch
 
 
 def _measure_batch(wanted: PropertySet, batch: Sequence[Job]) -> None:
     """Measure the pixels of pictures of one size."""
     colours = np.stack([job.picture() for job in batch])
+    for job in batch:
+        job.decoder = COMPUTATION
     intensities = pictures.intensity_of(colours)
     for one in wanted.of_pixels:
         pixels = intensities if one.needs == "intensity" else colours

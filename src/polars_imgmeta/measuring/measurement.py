@@ -15,11 +15,16 @@ from polars_imgmeta.decoding import headers, pictures
 from polars_imgmeta.decoding.headers import Header
 from polars_imgmeta.decoding.isolation import isolated
 from polars_imgmeta.decoding.pictures import Picture
-from polars_imgmeta.exceptions import FAILURES, from_failure
 from polars_imgmeta.execution.gate import Pass
 from polars_imgmeta.execution.runtime import DEFAULT, Runtime
 from polars_imgmeta.io.sources import Source
-from polars_imgmeta.measuring.batching import SMALL_BYTES, SMALL_PIXELS, Job, SmallPictures
+from polars_imgmeta.measuring.batching import (
+    COMPUTATION,
+    SMALL_BYTES,
+    SMALL_PIXELS,
+    Job,
+    SmallPictures,
+)
 from polars_imgmeta.measuring.options import Reading
 from polars_imgmeta.measuring.prefetching import ImageLike, Prefetched, Request, open_source
 
@@ -62,11 +67,7 @@ def measure_all(
         gate.step()
         for number, (image, wanted) in requests:
             job = Job(number, wanted)
-            try:
-                waits = reader.read(job, image)
-            except FAILURES as failure:
-                job.error, waits = from_failure(failure), False
-            if waits:
+            if job.attempt(reader.read, job, image):
                 batch.add(job)
             else:
                 yield number, _measurement(job)
@@ -106,7 +107,7 @@ def open_picture(
         runtime: Whose budget of pixels is used.
 
     Raises:
-        ImageError: If it cannot be read; or another one of `FAILURES`.
+        ImageError: If it cannot be read; or whatever its decoder raises.
     """
     with isolated(), open_source(image, reading.storage) as source:
         header = headers.read_header(source)
@@ -139,7 +140,7 @@ class _Reader(NamedTuple):
             job.size = source.file_size
             try:
                 return self._compute(job, source, image)
-            except FAILURES:
+            except Exception:
                 _require_unchanged(job, source)
                 raise
 
@@ -151,8 +152,10 @@ class _Reader(NamedTuple):
             job.compute(wanted.of_bytes, source.whole())
         header = None
         if wanted.of_header or wanted.of_pixels:
+            job.decoder = "the reader of headers"
             header = image.header if isinstance(image, Prefetched) else None
             header = header or headers.read_header(source)
+            job.decoder = header.codec
             job.compute(wanted.of_header, header)
         if header is None or not wanted.of_pixels:
             _require_unchanged(job, source)
@@ -166,6 +169,7 @@ class _Reader(NamedTuple):
         self.gate.release()
         with _decoded(source, header, pixels, self.runtime) as picture:
             _require_unchanged(job, source)
+            job.decoder = COMPUTATION
             intensity = pictures.intensity_of(picture)
             for one in wanted.of_pixels:
                 job.compute((one,), intensity if one.needs == "intensity" else picture)

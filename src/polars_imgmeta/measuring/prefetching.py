@@ -10,7 +10,7 @@ from typing import Protocol, TypeAlias
 from polars_imgmeta.catalogue.registry import PropertySet
 from polars_imgmeta.decoding import headers
 from polars_imgmeta.decoding.headers import Header
-from polars_imgmeta.exceptions import FAILURES, ImageError, from_failure
+from polars_imgmeta.exceptions import FAILURES, from_failure, is_of_decoder
 from polars_imgmeta.execution.runtime import DEFAULT, Runtime
 from polars_imgmeta.io import locators
 from polars_imgmeta.io.locators import Locator
@@ -26,12 +26,13 @@ class Prefetched:
     Args:
         source: The image, or the parts of it that were asked for.
         header: Its header, where nothing else was asked for.
-        error: The reason why there is no image or, beside a source, no header.
+        error: The reason why there is no image or, beside a source, no header. It is raised
+            where the image is measured, as if its header was read there.
     """
 
     source: Source | None = None
     known_header: Header | None = None
-    error: ImageError | None = None
+    error: BaseException | None = None
 
     def open(self) -> Source:
         """Return the image; the caller closes it."""
@@ -129,8 +130,8 @@ class ImagePrefetcher:
         try:
             header = headers.read_header(source) if wanted.of_header and not wanted.whole else None
         except BaseException as failure:
-            if isinstance(failure, FAILURES):
-                return Prefetched(source, error=from_failure(failure)), wanted
+            if is_of_decoder(failure):
+                return Prefetched(source, error=failure.with_traceback(None)), wanted
             source.close()
             raise
         return Prefetched(source, header), wanted

@@ -54,7 +54,9 @@ def open_with_pillow(stream: BinaryIO) -> ImageFile.ImageFile:
                 continue
             stream.seek(0)
             return factory(stream, "")
-        except Exception as error:  # noqa: BLE001 - decoders raise almost anything
+        except BaseException as error:
+            if not exceptions.is_of_decoder(error):
+                raise
             # A plug-in without `accept` is tried on everything: its failure means nothing.
             if accept and damage is None:
                 damage = exceptions.from_decoder_error(
