@@ -8,18 +8,18 @@ Pillow's pixel limit, its tolerance of truncated files.
 
 While any thread decodes, these globals are replaced by objects that check the calling
 thread: a decoding thread is silent and sees the settings of this package, every other
-thread reports as usual and sees the user's. OpenCV's log level and thread count have
-no per-thread form. They are lowered, the thread count because each thread of the pool
-already decodes a picture of its own, and restored afterwards, unless other code has
-set another value meanwhile. `sys.stderr` and file descriptor 2 stay untouched.
+thread reports as usual and sees the user's. Three have no per-thread form: the stream of
+the decoders' C libraries (see `stderr`), OpenCV's log level, and its thread count, which is
+lowered because each thread of the pool already decodes a picture of its own. They are
+restored afterwards, the last two unless other code has set another value meanwhile. C's
+`stderr`, `sys.stderr` and file descriptor 2 stay untouched.
 """
 
 from __future__ import annotations
 
-import ctypes
 import logging
 import math
-import os
+import sys
 import threading
 import warnings
 from typing import Any, cast
@@ -27,11 +27,10 @@ from typing import Any, cast
 from PIL import Image, ImageFile
 
 from polars_imgmeta.decoding.opencv import cv2, get_log_level, set_log_level
+from polars_imgmeta.decoding.stderr import DecoderStderr
 from polars_imgmeta.execution.forking import after_fork_in_child
 
 _SILENT = 0  # OpenCV's LOG_LEVEL_SILENT
-_STDERR = 2
-_UNBUFFERED = 2  # C's _IONBF: each message is written by the thread that emits it
 
 
 class _ThisThread(threading.local):
@@ -63,67 +62,6 @@ _log_filter = _DecodingThreadFilter()
 
 # Action, message, category, module and line.
 _warning_filter: Any = ("ignore", _DecodingThreadPattern(), Warning, None, 0)
-
-_CWrite = ctypes.CFUNCTYPE(ctypes.c_ssize_t, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)
-
-
-class _CookieFunctions(ctypes.Structure):
-    """C's `cookie_io_functions_t`."""
-
-    _fields_ = (
-        ("read", ctypes.c_void_p),
-        ("write", _CWrite),
-        ("seek", ctypes.c_void_p),
-        ("close", ctypes.c_void_p),
-    )
-
-
-def _is_gnu() -> bool:
-    """Return whether the C library is glibc, whose `stderr` is an assignable variable."""
-    try:
-        return (os.confstr("CS_GNU_LIBC_VERSION") or "").startswith("glibc")
-    except (AttributeError, OSError, ValueError):
-        return False
-
-
-class _CStderr:
-    """C's variable `stderr`; a no-op where it cannot be replaced, outside glibc."""
-
-    def __init__(self) -> None:
-        self._variable: ctypes.c_void_p | None = None
-        if not _is_gnu():
-            return
-        libc = ctypes.CDLL(None)
-        # Referenced for the life of the process: C may call it at any time.
-        self._functions = _CookieFunctions(None, _CWrite(self._write), None, None)
-        libc.fopencookie.restype = ctypes.c_void_p
-        libc.fopencookie.argtypes = [ctypes.c_void_p, ctypes.c_char_p, _CookieFunctions]
-        libc.setvbuf.argtypes = [
-            ctypes.c_void_p,
-            ctypes.c_void_p,
-            ctypes.c_int,
-            ctypes.c_size_t,
-        ]
-        self._selective = libc.fopencookie(None, b"w", self._functions)
-        libc.setvbuf(self._selective, None, _UNBUFFERED, 0)
-        self._variable = ctypes.c_void_p.in_dll(libc, "stderr")
-        self._original = self._variable.value
-
-    @staticmethod
-    def _write(_cookie: int, text: int, length: int) -> int:
-        if not _this_thread.decoding:
-            os.write(_STDERR, ctypes.string_at(text, length))
-        return length
-
-    def replace(self) -> None:
-        if self._variable is not None:
-            self._original = self._variable.value
-            self._variable.value = self._selective
-
-    def restore(self) -> None:
-        # Unless other code has replaced it meanwhile.
-        if self._variable is not None and self._variable.value == self._selective:
-            self._variable.value = self._original
 
 
 class _TruncationSetting:
@@ -179,7 +117,8 @@ class _ProcessState:
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.decoders = 0
-        self.stderr = _CStderr()
+        self.stderr = DecoderStderr()
+        self.modules = 0
         self.pillow = _PillowSettings()
         self.log_level = _SILENT
         self.opencv_threads = 1
@@ -187,8 +126,11 @@ class _ProcessState:
     def enter(self) -> None:
         with self.lock:
             self.decoders += 1
+            if self.modules != len(sys.modules):  # a plug-in may be among the new ones
+                self.modules = len(sys.modules)
+                self.stderr.adopt()
             if self.decoders == 1:
-                self.stderr.replace()
+                self.stderr.silence()
                 self.pillow.replace()
                 _logger.addFilter(_log_filter)
                 self.log_level = get_log_level()
