@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import shutil
 from collections import Counter
 from collections.abc import Iterator
@@ -15,14 +16,21 @@ import pytest
 import servers
 from browser import MISSING, find_chromium
 from faults import serving
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 import polars_imgmeta as im
 from polars_imgmeta.cli.samples import make_samples
 
-settings.register_profile("fast", max_examples=10, deadline=None)
-settings.register_profile("ci", max_examples=60, deadline=None)
-settings.register_profile("deep", max_examples=2_000, deadline=None)
+# The same examples in every run of CI, so that a failure there can be reproduced and has to do
+# with the change; new ones in every other run. How long an example takes says nothing.
+_COMMON = settings(
+    deadline=None,
+    derandomize="CI" in os.environ,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.register_profile("fast", _COMMON, max_examples=10)
+settings.register_profile("ci", _COMMON, max_examples=60)
+settings.register_profile("deep", _COMMON, max_examples=2_000)
 settings.load_profile("ci")
 
 _PAGE_WITH_SERVER = "locators.md"
