@@ -72,8 +72,9 @@ class ThreadPool:
     def join(self, timeout: float) -> None:
         """Wait for the threads to end, at most `timeout` seconds."""
         until = time.monotonic() + timeout
-        for thread in list(self._threads):
-            thread.join(max(0.0, until - time.monotonic()))
+        while (threads := list(self._threads)) and time.monotonic() < until:
+            for thread in threads:
+                thread.join(max(0.0, until - time.monotonic()))
 
     def _start_thread(self) -> None:
         name = f"{self._name}_{len(self._threads)}"

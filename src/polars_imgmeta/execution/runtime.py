@@ -15,7 +15,7 @@ from polars_imgmeta.exceptions import require_positive
 from polars_imgmeta.execution.budget import Budget
 from polars_imgmeta.execution.forking import after_fork_in_child
 from polars_imgmeta.execution.gate import Gate
-from polars_imgmeta.execution.pools import ThreadPool
+from polars_imgmeta.execution.pools import ThreadPool, ThreadStartError
 
 Client = TypeVar("Client")
 
@@ -52,6 +52,7 @@ class Runtime:
 
     def _reset(self) -> None:
         self._lock = threading.Lock()
+        self._closed = False
         self._workers: ThreadPool | None = None
         self._fetchers: dict[int, ThreadPool] = {}
         self._clients: OrderedDict[Hashable, Any] = OrderedDict()
@@ -75,8 +76,15 @@ class Runtime:
 
     @property
     def workers(self) -> ThreadPool:
-        """The pool that reads, decodes and computes."""
+        """The pool that reads, decodes and computes.
+
+        Raises:
+            ThreadStartError: If the runtime was closed.
+        """
         with self._lock:
+            if self._closed:
+                msg = "no image can be read any more: this process is ending"
+                raise ThreadStartError(msg)
             if self._workers is None:
                 _keep_freed_memory()
                 self._workers = ThreadPool(self.threads, "imgmeta")
@@ -109,8 +117,9 @@ class Runtime:
             return cast("Client", self._clients[key])
 
     def close(self) -> None:
-        """Wait until the workers have finished what they are doing."""
+        """End all extractions, and wait until the workers have finished what they are doing."""
         with self._lock:
+            self._closed = True
             workers, self._workers = self._workers, None
         if workers is not None:
             workers.close()

@@ -29,6 +29,8 @@ Result = TypeVar("Result")
 Process: TypeAlias = Callable[[Iterator[tuple[int, Item]]], Iterable[tuple[int, Result]]]
 
 _PULSE_SECONDS = 0.1
+# How often a thread that Python does not interrupt asks Polars whether it should be.
+_INTERRUPT_SECONDS = 0.02
 # How long a worker serves one run before the other runs have their turn.
 _SLICE_SECONDS = 0.1
 
@@ -98,10 +100,8 @@ def run(
     work = _Run(process, items, prefetcher, stop, runtime)
     try:
         work.begin()
-        # In pulses: an endless wait would not let Ctrl-C through.
-        while not work.ended.wait(_PULSE_SECONDS):
+        while not _wait(work.ended):
             yield work.new_results()
-            _check_interrupt()
         yield work.new_results()
     finally:
         work.end()
@@ -109,13 +109,25 @@ def run(
         raise work.failures[min(work.failures)]
 
 
-def _check_interrupt() -> None:
-    """Raise `KeyboardInterrupt` where Polars has received Ctrl-C.
+def _wait(ended: threading.Event) -> bool:
+    """Wait for an event, at most a pulse, as an endless wait would not let Ctrl-C through.
 
-    Python raises it in its main thread alone; other threads have to ask Polars.
+    Python raises `KeyboardInterrupt` in its main thread alone; other threads ask Polars. It
+    forgets an interrupt once the last of its calls that were running has raised it, which may
+    be the query that this thread works for, whose caller is in the main thread. So the wait
+    itself is within a call of Polars.
     """
-    if threading.current_thread() is not threading.main_thread():
-        pl.select(0)
+    if threading.current_thread() is threading.main_thread():
+        return ended.wait(_PULSE_SECONDS)
+
+    def wait(*_: object, **__: object) -> pl.Series:
+        until = time.monotonic() + _PULSE_SECONDS
+        while not ended.wait(_INTERRUPT_SECONDS) and time.monotonic() < until:
+            pl.select(0)  # raises
+        return pl.Series([ended.is_set()])
+
+    waiting = pl.map_batches([pl.lit(0)], wait, return_dtype=pl.Boolean())
+    return bool(pl.select(waiting).item())
 
 
 class _Run(Generic[Item, Result]):
