@@ -311,6 +311,62 @@ def test_a_large_object_takes_one_request(s3: Relay) -> None:
     assert len(s3.requests) == 1
 
 
+class Announcing:
+    """A response of obstore whose content is not what it announces."""
+
+    def __init__(self, announced: int, chunks: list[bytes]) -> None:
+        self.range = (0, announced)
+        modified = datetime(2026, 1, 1, tzinfo=UTC)
+        self.meta = {"size": announced, "last_modified": modified, "e_tag": None}
+        self.chunks = chunks
+
+    def stream(self, min_chunk_size: int) -> Iterator[bytes]:
+        """Return the content."""
+        del min_chunk_size
+        return iter(self.chunks)
+
+
+@pytest.mark.parametrize(
+    ("announced", "chunks", "message"),
+    [
+        (100, [b"x" * 30, b"y" * 30], "the store sent 60 bytes in place of 100"),
+        (100, [], "the store sent 0 bytes in place of 100"),
+        (100, [b"x" * 99, b"yz"], "the store sent 101 or more bytes in place of 100"),
+        (0, [b"x"], "the store sent 1 or more bytes in place of 0"),
+    ],
+)
+def test_content_of_another_length_than_announced(
+    announced: int, chunks: list[bytes], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is tried again, and then the row is unreachable: nothing is filled up with zeros."""
+    tries = []
+
+    def get(*_: object, **__: object) -> Announcing:
+        tries.append(1)
+        return Announcing(announced, chunks)
+
+    monkeypatch.setattr(obstore, "get", get)
+    options = {**aws("http://127.0.0.1:1"), "max_retries": "1"}
+    with pytest.raises(im.UnreachableError, match=f"^{message}$"):
+        read("s3://photos/plain.png", options)
+    assert len(tries) == 2
+
+
+def test_a_defect_of_this_package_is_no_failure_of_an_image(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What neither obstore nor the system raises ends the extraction."""
+
+    def get(*_: object, **__: object) -> None:
+        message = "a defect"
+        raise TypeError(message)
+
+    monkeypatch.setattr(obstore, "get", get)
+    frame = pl.DataFrame({"url": ["s3://photos/plain.png"]})
+    with pytest.raises(TypeError, match="a defect"):
+        im.extract(frame, "url", storage_options=aws("http://127.0.0.1:1"))
+
+
 def test_a_server_without_ranges_returns_the_whole(s3: Relay) -> None:
     """The whole is accepted as a part that starts at zero."""
     s3.faults += [servers.without_range]

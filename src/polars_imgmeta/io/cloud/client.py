@@ -31,7 +31,7 @@ from polars_imgmeta.exceptions import (
 from polars_imgmeta.io.access import Access
 from polars_imgmeta.io.cloud import credentials
 from polars_imgmeta.io.cloud.buckets import Location, Store, make_store, parse_url
-from polars_imgmeta.io.cloud.errors import NO_CREDENTIALS, from_store_error
+from polars_imgmeta.io.cloud.errors import NO_CREDENTIALS, from_store_error, is_store_error
 from polars_imgmeta.io.cloud.objects import facts_of, get_object, probe_object, require_no_fork
 from polars_imgmeta.io.cloud.options import parse_options
 from polars_imgmeta.io.retries import TransientError
@@ -140,11 +140,11 @@ class StoreClient:
                     )
             with slot.credential_lock(transfer):
                 return get_object(slot.store, location.key, transfer, extent)
-        except (ImageError, KeyboardInterrupt, SystemExit, MemoryError):
-            raise
         except credentials.CredentialsError as error:
             failure = AccessDeniedError(str(error))
-        except BaseException as error:  # noqa: BLE001 - a Rust panic is not an Exception
+        except BaseException as error:  # a panic of obstore is no Exception
+            if not is_store_error(error):
+                raise
             failure = from_store_error(error)
         transfer.seconds_left()
         raise failure
@@ -214,7 +214,7 @@ def list_objects(
         raise
     except credentials.CredentialsError as error:
         raise AccessDeniedError(str(error)) from None
-    except (BaseError, OSError, ValueError) as error:
+    except (BaseError, OSError) as error:
         failure = from_store_error(error)
         if isinstance(failure, TransientError):
             failure = UnreachableError(str(failure))

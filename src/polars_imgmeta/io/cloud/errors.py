@@ -10,7 +10,7 @@ import re
 from http import HTTPStatus
 from typing import Final
 
-from obstore.exceptions import UnauthenticatedError
+from obstore.exceptions import BaseError, UnauthenticatedError
 
 from polars_imgmeta.exceptions import (
     AccessDeniedError,
@@ -41,6 +41,16 @@ _DENIED: Final = frozenset({401, 403})
 _TRANSIENT: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
+def is_store_error(error: BaseException) -> bool:
+    """Return whether an exception is of obstore; any other one is a defect of this package."""
+    return isinstance(error, BaseError | OSError) or _is_panic(error)
+
+
+def _is_panic(error: BaseException) -> bool:
+    # Each extension in Rust has a class of that name of its own, which cannot be imported.
+    return type(error).__name__ == "PanicException"
+
+
 def from_store_error(error: BaseException) -> ImageError | TransientError:
     """Map an exception of obstore: to a `TransientError` where a retry can help."""
     message, _, details = str(error).partition("\n\nDebug source:")
@@ -66,7 +76,7 @@ def _from_connection_error(
     """Map a failure without a response status."""
     if isinstance(error, UnauthenticatedError):
         return AccessDeniedError("asking for credentials failed")
-    if type(error).__name__ == "PanicException":
+    if _is_panic(error):
         return AccessDeniedError("an option or a variable holds what no request can")
     if "builder error" in message:
         return AccessDeniedError("http:// is not allowed by `allow_http`")

@@ -12,6 +12,7 @@ from obstore.exceptions import BaseError, PermissionDeniedError
 from polars_imgmeta.exceptions import UnreachableError
 from polars_imgmeta.execution.forking import after_fork_in_child
 from polars_imgmeta.io.cloud.buckets import Store
+from polars_imgmeta.io.retries import TransientError
 from polars_imgmeta.io.sources import SourceFacts
 from polars_imgmeta.io.transfers import Part, Transfer, parse_etag
 
@@ -30,7 +31,8 @@ def get_object(store: Store, key: str, transfer: Transfer, extent: tuple[int, in
 
     Raises:
         TooLargeError: If it is larger than `max_bytes`.
-        BaseError: Any exception of obstore; also `OSError` or `ValueError`.
+        TransientError: If what comes is not as long as announced.
+        BaseError: Any exception of obstore; also `OSError`.
     """
     if extent is None:
         return _receive(obstore.get(store, key), transfer)
@@ -51,19 +53,32 @@ def get_object(store: Store, key: str, transfer: Transfer, extent: tuple[int, in
 
 
 def _receive(result: obstore.GetResult, transfer: Transfer) -> Part:
+    """Receive the content that a response announces.
+
+    Raises:
+        TransientError: If it is shorter or longer.
+    """
     start, end = result.range
-    transfer.hold(end - start)
+    expected, received = end - start, 0
+    transfer.hold(expected)
     # `BytesIO.getvalue` does not copy a buffer that is full, and writing its last byte
     # first allocates the buffer once.
     data = BytesIO()
     for chunk in result.stream(min_chunk_size=_READ_BYTES):
-        if len(chunk) == end - start:
+        if len(chunk) == expected:
             return Part(bytes(chunk), start, *facts_of(result.meta))
+        received += len(chunk)
+        if received > expected:
+            break
         if not data.tell():
-            data.seek(end - start - 1)
+            data.seek(expected - 1)
             data.write(b"\0")
             data.seek(0)
         data.write(chunk)
+    if received != expected:
+        more = "or more " if received > expected else ""
+        msg = f"the store sent {received} {more}bytes in place of {expected}"
+        raise TransientError(msg)
     return Part(data.getvalue(), start, *facts_of(result.meta))
 
 
