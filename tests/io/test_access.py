@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import math
 import os
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 from reads import count_reads
 
 import polars_imgmeta as im
+from polars_imgmeta.io import beneath
 from polars_imgmeta.io.access import SCHEMES, Access
 from polars_imgmeta.io.cloud.client import StoreClient
+from polars_imgmeta.io.locators import open_local, probe_local
 from polars_imgmeta.io.transfers import Transfer
 
 DENIED_SCHEME = "access_denied: not among the allowed schemes"
@@ -75,6 +80,65 @@ def test_roots(locator: str, error: str | None, roots: Path) -> None:
     with count_reads(roots / "secret") as opened:
         assert outcome(locator.format(roots), Access(roots=[roots / "open"])) == error
     assert not opened
+
+
+@pytest.mark.skipif(not beneath.CAN_PIN, reason="links are followed on this system")
+@pytest.mark.parametrize("swapped", ["dusk.png", "below"])
+@pytest.mark.parametrize("read", [open_local, probe_local])
+def test_a_link_that_takes_a_place_after_the_check_is_not_followed(
+    swapped: str,
+    read: Callable[[str, Access], object],
+    roots: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Neither in the place of the file nor of a folder above it."""
+    genuine = Access.resolve_path
+    place = roots / "open" / swapped
+
+    def resolve_and_swap(access: Access, path: str) -> str:
+        real = genuine(access, path)
+        place.rename(roots / "away")
+        place.symlink_to(roots / "secret" / swapped)
+        return real
+
+    (roots / "secret" / "below").mkdir()
+    (roots / "secret" / "below" / "dusk.png").write_bytes(b"secret")
+    locator = str(place if place.is_file() else place / "dusk.png")
+    access = Access(roots=[roots / "open"])
+    monkeypatch.setattr(Access, "resolve_path", resolve_and_swap)
+    with pytest.raises((im.ImageError, OSError)):
+        read(locator, access)
+
+
+@pytest.mark.skipif(not beneath.CAN_PIN, reason="links are followed on this system")
+def test_nothing_outside_is_read_while_links_are_swapped(roots: Path) -> None:
+    """Whatever wins the race, a row has the picture inside the root or an error."""
+    inside, outside = Image.new("L", (3, 1)), Image.new("L", (7, 1))
+    place, target = roots / "open" / "raced.png", roots / "secret" / "raced.png"
+    outside.save(target)
+    done = threading.Event()
+
+    def swap() -> None:
+        new = roots / "open" / "new"
+        while not done.is_set():
+            inside.save(new, "PNG")
+            new.replace(place)
+            new.symlink_to(target)
+            new.replace(place)
+
+    swapper = threading.Thread(target=swap)
+    swapper.start()
+    access, frame = Access(roots=[roots / "open"]), pl.DataFrame({"path": [str(place)]})
+    widths: set[int | None] = set()
+    try:
+        for _ in range(1000):
+            column = im.extract(frame, "path", "width", access=access)["path_imgmeta"]
+            widths.add(column.struct.field("width").item())
+    finally:
+        done.set()
+        swapper.join()
+    assert 7 not in widths
+    assert 3 in widths
 
 
 def test_a_root_may_be_a_link(roots: Path) -> None:

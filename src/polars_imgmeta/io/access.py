@@ -164,10 +164,20 @@ class Access:
         if self.roots is None:
             return path
         real = os.path.realpath(path)
-        if not any(_lies_in(real, os.path.realpath(root)) for root in self.roots):
-            msg = "not in the allowed folders"
-            raise AccessDeniedError(msg)
+        self.root_of(real)
         return real
+
+    def root_of(self, real: str) -> str:
+        """Return the root that contains a real path, as a real path.
+
+        Raises:
+            AccessDeniedError: If there is none.
+        """
+        for root in map(os.path.realpath, self.roots or ()):
+            if _lies_in(real, root):
+                return root
+        msg = "not in the allowed folders"
+        raise AccessDeniedError(msg)
 
 
 def canonical_scheme(scheme: str) -> str:

@@ -7,13 +7,16 @@ and `#` have no special meaning; a `file://` URI is percent-decoded.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
+import stat
 from typing import Final, TypeAlias
 from urllib.parse import quote, unquote_to_bytes
 
 from polars_imgmeta import exceptions
 from polars_imgmeta.io.access import SCHEMES, STORE_SCHEMES, WEB_SCHEMES, Access
+from polars_imgmeta.io.beneath import pinned
 from polars_imgmeta.io.sources import BytesSource, FileSource, Source, SourceFacts, facts_of
 
 Locator: TypeAlias = str | bytes
@@ -45,7 +48,11 @@ def open_local(locator: Locator, access: Access) -> Source:
     if isinstance(locator, bytes):
         return BytesSource(locator)
     try:
-        return FileSource(access.resolve_path(local_path(locator, access)))
+        path = access.resolve_path(local_path(locator, access))
+        if access.roots is None:
+            return FileSource(path)
+        with pinned(path, access.root_of(path)) as (name, folder):
+            return FileSource(name, folder)
     except ValueError:
         msg = "a path cannot contain the character NUL"
         raise exceptions.InvalidLocatorError(msg) from None
@@ -63,7 +70,14 @@ def probe_local(locator: str, access: Access) -> SourceFacts:
         ImageError: As for `open_local`.
         OSError: If there is none.
     """
-    return facts_of(os.stat(access.resolve_path(local_path(locator, access))))
+    path = access.resolve_path(local_path(locator, access))
+    if access.roots is None:
+        return facts_of(os.stat(path))
+    with pinned(path, access.root_of(path)) as (name, folder):
+        status = os.stat(name, dir_fd=folder, follow_symlinks=folder is None)
+    if stat.S_ISLNK(status.st_mode):  # as opening it would tell
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+    return facts_of(status)
 
 
 def is_remote(locator: str) -> bool:

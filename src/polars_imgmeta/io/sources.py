@@ -131,6 +131,11 @@ class BytesSource(Source):
 class FileSource(Source):
     """An image in a file.
 
+    Args:
+        path: Its path.
+        folder: The descriptor of the folder that the path is relative to. The file must
+            not be a symbolic link then.
+
     Raises:
         InvalidLocatorError: If it is a device, pipe or socket.
         OSError: If it cannot be opened or read.
@@ -139,8 +144,9 @@ class FileSource(Source):
 
     __slots__ = ("_descriptor", "_status")
 
-    def __init__(self, path: str) -> None:
-        self._descriptor = descriptor = os.open(path, _FLAGS)
+    def __init__(self, path: str, folder: int | None = None) -> None:
+        flags = _FLAGS if folder is None else _FLAGS | os.O_NOFOLLOW
+        self._descriptor = descriptor = os.open(path, flags, dir_fd=folder)
         try:
             status = os.fstat(descriptor)
             _require_file(status.st_mode)
