@@ -42,6 +42,7 @@ import polars_imgmeta as im
 from polars_imgmeta import exceptions
 from polars_imgmeta.io.access import STORE_SCHEMES, Access
 from polars_imgmeta.io.cloud import buckets
+from polars_imgmeta.io.cloud import client as cloud_client
 from polars_imgmeta.io.cloud import options as store_options
 from polars_imgmeta.io.cloud.buckets import check_options, parse_url
 from polars_imgmeta.io.cloud.client import StoreClient, list_objects
@@ -828,6 +829,43 @@ def test_the_region_of_a_bucket_is_requested(s3: Relay, monkeypatch: pytest.Monk
     assert buckets.region_of("other", {}, 5) is None
     assert buckets.region_of("bucket", {"region": "configured"}, 5) is None
     assert [(request.method, request.path) for request in s3.requests] == [("HEAD", "/bucket")]
+
+
+def test_a_region_without_an_answer_costs_the_time_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where the resolver hangs, which no limit of a request covers."""
+    hanging = threading.Event()
+    monkeypatch.setattr(buckets, "_request_region", lambda *_: hanging.wait())
+    assert buckets.region_of("bucket", {}, 0.2) is None
+    hanging.set()
+
+
+def test_a_store_that_another_thread_creates_is_not_waited_for_too_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An image waits for it no longer than it may take."""
+    begun, goes_on = threading.Event(), threading.Event()
+
+    def create(*_: object, **__: object) -> None:
+        begun.set()
+        goes_on.wait()
+        message = "too late"
+        raise exceptions.AccessDeniedError(message)
+
+    monkeypatch.setattr(cloud_client, "make_store", create)
+    access = Access(timeout=0.5)
+    client = StoreClient(aws("http://127.0.0.1:1"), access)
+
+    def read_one() -> str:
+        with Transfer(access) as transfer, pytest.raises(exceptions.ImageError) as caught:
+            client.read("s3://photos/plain.png", transfer, None)
+        return str(caught.value)
+
+    with ThreadPoolExecutor(1) as other:
+        first = other.submit(read_one)
+        assert begun.wait(30)
+        assert read_one() == "it took longer than `timeout`, which is 0.5 seconds"
+        goes_on.set()
+        assert first.result() == "too late"
 
 
 @given(st.text(), st.text())

@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from email.utils import formatdate
 from importlib import metadata
 from pathlib import Path
-from time import time
+from time import monotonic, time
 from typing import Any
 from urllib.parse import unquote_to_bytes, urlsplit
 
@@ -52,7 +52,9 @@ from polars_imgmeta.exceptions import (
     TooLargeError,
     UnreachableError,
 )
+from polars_imgmeta.execution.pools import ThreadPool
 from polars_imgmeta.io import access as policy
+from polars_imgmeta.io import blocking
 from polars_imgmeta.io.access import Access
 from polars_imgmeta.io.http import answers, deadlines
 from polars_imgmeta.io.http import client as web
@@ -579,6 +581,64 @@ def resolve(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> list[str]:
 
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
     return resolved
+
+
+@pytest.fixture
+def silent_resolver(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """Let the look-up of every name but `localhost` hang, until the event is set."""
+    genuine, answers = socket.getaddrinfo, threading.Event()
+
+    def getaddrinfo(host: bytes, port: int, **options: Any) -> list[Any]:  # noqa: ANN401
+        if options.get("flags") != socket.AI_NUMERICHOST and host != b"localhost":
+            answers.wait()
+        return genuine(host, port, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    yield answers
+    answers.set()
+
+
+def test_a_look_up_that_hangs_costs_the_timeout(silent_resolver: threading.Event) -> None:
+    """However many hosts, no longer than the images of one; others are read meanwhile."""
+    started = monotonic()
+    with serving({"/a": DATA}) as server:
+        urls = [f"http://{number}.invalid/a" for number in range(16)]
+        urls += [server.url("/a", host="localhost")] * 16
+        reads = ThreadPoolExecutor(32).map(outcome_within_a_second, urls)
+        late = "it took longer than `timeout`, which is 1 seconds"
+        assert list(reads) == [late] * 16 + [DATA] * 16
+    assert monotonic() - started < 15
+    assert not silent_resolver.is_set()
+
+
+def outcome_within_a_second(url: str) -> bytes | str:
+    """Return what is read, or the message of the failure."""
+    try:
+        return read(url, timeout=1).data
+    except UnreachableError as error:
+        return str(error)
+
+
+@pytest.mark.usefixtures("silent_resolver")
+def test_look_ups_that_hang_take_a_limited_number_of_threads(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Further ones wait for a thread, and no longer than their time."""
+    pool = ThreadPool(2, "imgmeta-lookup")
+    monkeypatch.setattr(blocking, "_pool", pool)
+    for number in range(5):
+        with pytest.raises(UnreachableError, match="longer than `timeout`"):
+            read(f"http://{number}.invalid/a", timeout=0.1)
+    assert len(pool._threads) == 2  # noqa: SLF001
+
+
+def test_a_stopped_transfer_does_not_wait_for_a_look_up(silent_resolver: threading.Event) -> None:
+    """An interrupt ends it at once."""
+    access, stopped = Access(timeout=600), threading.Event()
+    threading.Timer(0.2, stopped.set).start()
+    with Transfer(access, stopped) as transfer, pytest.raises(UnreachableError, match="stopped"):
+        WebClient(access).read("http://silent.invalid/a", transfer, None)
+    assert not silent_resolver.is_set()
 
 
 # Users

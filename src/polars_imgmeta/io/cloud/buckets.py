@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import timedelta
@@ -15,6 +16,7 @@ from obstore.exceptions import BaseError
 from obstore.store import AzureStore, GCSStore, S3Store
 
 from polars_imgmeta.exceptions import AccessDeniedError, InvalidLocatorError
+from polars_imgmeta.io import blocking
 from polars_imgmeta.io.access import STORE_SCHEMES
 from polars_imgmeta.io.cloud import credentials
 from polars_imgmeta.io.cloud.options import Options, is_server, parse_options
@@ -29,6 +31,7 @@ _ACCOUNT_HOST = re.compile(
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 # Declares the region of any bucket, without credentials.
 REGION_URL: Final = "https://{bucket}.s3.amazonaws.com"
+_MAX_REGION_SECONDS: Final = 5.0
 _ENDPOINT_VARIABLES: Final = {
     "s3": ("AWS_ENDPOINT", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"),
     "az": ("AZURE_ENDPOINT", "AZURE_STORAGE_ENDPOINT"),
@@ -251,8 +254,17 @@ def region_of(bucket: str, config: Mapping[str, str], timeout: float) -> str | N
     variables = ("AWS_REGION", "AWS_DEFAULT_REGION", *_ENDPOINT_VARIABLES["s3"])
     if configured or any(map(os.environ.get, variables)):
         return None
-    with suppress(urllib3.exceptions.HTTPError):
-        return _request_region(REGION_URL.format(bucket=bucket), min(timeout, 5))
+    seconds = min(timeout, _MAX_REGION_SECONDS)
+    until = time.monotonic() + seconds
+
+    def wait() -> float:
+        if (left := until - time.monotonic()) <= 0:
+            raise TimeoutError
+        return left
+
+    with suppress(urllib3.exceptions.HTTPError, TimeoutError):
+        url = REGION_URL.format(bucket=bucket)
+        return blocking.call(_request_region, url, seconds, wait=wait)
     return None
 
 

@@ -11,7 +11,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from fnmatch import fnmatchcase
 from glob import has_magic
 from itertools import takewhile
@@ -67,23 +67,31 @@ class _StoreSlot:
         An instance may take long to report that it has no credentials, or not answer at
         all: one request waits for that, instead of every one.
         """
-        serialized = not self.has_credentials
-        if serialized and not self._credential_lock.acquire(timeout=transfer.seconds_left()):
-            raise UnreachableError(transfer.overdue())
-        missing = time.monotonic() < self._missing_until
-        try:
-            if missing:
-                raise AccessDeniedError(NO_CREDENTIALS)
-            yield
-        except BaseError as error:
-            missing = str(from_store_error(error)) == NO_CREDENTIALS
-            if missing:
-                self._missing_until = time.monotonic() + _SECONDS_WITHOUT_CREDENTIALS
-            raise
-        finally:
-            self.has_credentials = not missing
-            if serialized:
-                self._credential_lock.release()
+        lock = nullcontext() if self.has_credentials else _held(self._credential_lock, transfer)
+        with lock:
+            missing = time.monotonic() < self._missing_until
+            try:
+                if missing:
+                    raise AccessDeniedError(NO_CREDENTIALS)
+                yield
+            except BaseError as error:
+                missing = str(from_store_error(error)) == NO_CREDENTIALS
+                if missing:
+                    self._missing_until = time.monotonic() + _SECONDS_WITHOUT_CREDENTIALS
+                raise
+            finally:
+                self.has_credentials = not missing
+
+
+@contextmanager
+def _held(lock: threading.Lock, transfer: Transfer) -> Iterator[None]:
+    """Hold a lock, for which a transfer waits no longer than it may take."""
+    if not lock.acquire(timeout=transfer.seconds_left()):
+        raise UnreachableError(transfer.overdue())
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 class StoreClient:
@@ -132,7 +140,7 @@ class StoreClient:
         slot = self._slot((*location[:4], timeout))
         failure: Exception
         try:
-            with slot.creation_lock:
+            with _held(slot.creation_lock, transfer):
                 if slot.store is None:
                     options = self._options[location.cloud]
                     slot.store, slot.has_credentials = make_store(

@@ -15,12 +15,14 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from http.client import HTTPException
 from typing import Any, Final, TypeVar
 
 from urllib3.util import wait_for_write
 
 from polars_imgmeta.exceptions import AccessDeniedError
+from polars_imgmeta.io import blocking
 from polars_imgmeta.io.transfers import Transfer
 
 Result = TypeVar("Result")
@@ -187,7 +189,7 @@ def connect(host: str, port: int) -> socket.socket:
         UnreachableError: If the time of the transfer is over.
     """
     deadline = _current.deadline
-    found = socket.getaddrinfo(host.encode("ascii"), port, type=socket.SOCK_STREAM)
+    found = _look_up(host.encode("ascii"), port, deadline.transfer)
     failure: AccessDeniedError | OSError | None = None
     for number, (family, kind, protocol, _, address) in enumerate(found):
         try:
@@ -200,6 +202,15 @@ def connect(host: str, port: int) -> socket.socket:
         except AccessDeniedError as error:
             failure = failure or error
     raise failure or socket.gaierror(socket.EAI_NONAME)
+
+
+def _look_up(host: bytes, port: int, transfer: Transfer) -> list[tuple[Any, ...]]:
+    """Return the addresses of a host; a resolver that does not answer costs the time left."""
+    look_up = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+    try:
+        return look_up(flags=socket.AI_NUMERICHOST)  # without a resolver
+    except socket.gaierror:
+        return blocking.call(look_up, wait=lambda: min(POLL_SECONDS, transfer.seconds_left()))
 
 
 def _connect(sock: socket.socket, address: tuple[Any, ...], until: float) -> socket.socket:
