@@ -165,6 +165,8 @@ def from_decoder_error(error: BaseException, *, what: str) -> ImageError:
         >>> from_decoder_error(MemoryError(), what="the pixels")
         TooLargeError('the pixels do not fit into memory')
     """
+    if isinstance(error, TooLargeError):  # of a limit of ours, met inside the decoder
+        return error
     if _lacks_memory(error):
         return TooLargeError(f"{what} do not fit into memory")
     if type(error).__name__ == "DecompressionBombError":
@@ -215,6 +217,7 @@ def _lacks_memory(error: BaseException) -> bool:
 
 
 _MAX_REASON_LENGTH = 120
+_OF_STRUCT = re.compile(r"unpack(_from)? requires a buffer of")
 
 
 def reason_of(error: BaseException) -> str:
@@ -227,6 +230,8 @@ def reason_of(error: BaseException) -> str:
         return f"unknown value {message}"
     text = re.sub(r"\s*<[^<>]*\bat 0x[0-9a-fA-F]+>", "", message)
     line = " ".join(text.split()) or type(error).__name__
+    if _OF_STRUCT.match(line):
+        return "the data end too early"
     # Some messages quote arbitrary amounts of the file.
     return line if len(line) <= _MAX_REASON_LENGTH else f"{line[:_MAX_REASON_LENGTH]}..."
 

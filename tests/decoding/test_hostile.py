@@ -230,9 +230,9 @@ def test_geometry_of_too_large_pictures() -> None:
 
 
 def test_floats_count_three_times(tmp_path: Path) -> None:
-    """A picture of floats counts three times towards `max_pixels`."""
-    path = tmp_path / "a.pfm"
-    path.write_bytes(b"PF\n10 10\n-1\n" + bytes(1200))
+    """A picture that OpenCV decodes to floats counts three times towards `max_pixels`."""
+    path = tmp_path / "a.hdr"
+    path.write_bytes(b"#?RADIANCE\nFORMAT=32-bit_rle_rgbe\n\n-Y 10 +X 10\n" + bytes(400))
     assert measure(str(path), PROPERTIES, max_pixels=300).error is None
     error = measure(str(path), PROPERTIES, max_pixels=299).error
     assert isinstance(error, im.TooLargeError)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import math
-from typing import BinaryIO, Literal, NamedTuple, TypeAlias
+from collections.abc import Mapping
+from typing import BinaryIO, Literal, NamedTuple, TypeAlias, cast
 
-from PIL import ExifTags, Image, ImageFile
+from PIL import ImageFile
 
 from polars_imgmeta import exceptions
-from polars_imgmeta.decoding.formats import jxl, pam, png
+from polars_imgmeta.decoding.formats import gif, ico, jxl, netpbm, png, tiff
+from polars_imgmeta.decoding.formats.bounded import MAX_BYTES, BoundedStream
+from polars_imgmeta.decoding.formats.exif import orientation_of
+from polars_imgmeta.decoding.formats.jpeg import read_segments
 from polars_imgmeta.decoding.formats.opencv_only import read_opencv_header
 from polars_imgmeta.decoding.formats.pillow import open_with_pillow
 from polars_imgmeta.decoding.formats.quick import read_quick_header
@@ -22,14 +27,9 @@ _LIBRARIES: dict[Decoder, str] = {
     "own": "polars-imgmeta",
 }
 
-# Formats that OpenCV decodes correctly and faster than Pillow. Not BMP: it scales 16 bits wrongly.
-_OPENCV_FORMATS = frozenset({"JPEG", "MPO", "PNG", "WEBP"})
-# In animations of these formats OpenCV does not detect a damaged first frame.
-_OPENCV_STILLS_ONLY = frozenset({"PNG", "WEBP"})
-
 # Pillow decodes QOI in Python, at about a second per megapixel; one byte can encode 62 pixels.
 _WEIGHTS = {"QOI": 8}
-# Pillow decodes icons while opening them, before their size can be checked; it refuses
+# Pillow decodes odd icons while opening them, before their size can be checked; it refuses
 # twice this number of pixels.
 _ICON_SIGNATURES = frozenset({b"\0\0\1\0", b"\0\0\2\0", b"icns"})
 _MAX_ICON_PIXELS = 1 << 21
@@ -38,9 +38,12 @@ _MAX_SIDE = (1 << 31) - 1
 # Start of codestream, followed by the SIZ marker segment, which holds the bit depth.
 _JPEG2000_SIZ = b"\xff\x4f\xff\x51"
 _JPEG2000_HEADER_BYTES = 1 << 16
-_MAX_PPM_SAMPLE = (1 << 16) - 1
-_TRANSFORMED = frozenset(range(2, 9))
+_JPEG, _PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
+_SCAN = b"\xff\xda\0\x08\1\1\0\0\x3f\0"
+_RAW_EXIF = "Raw profile type exif"
 _TRANSPOSED = frozenset(range(5, 9))
+# No image is as small.
+_MIN_BYTES = 4
 
 
 class Header(NamedTuple):
@@ -77,40 +80,114 @@ class Header(NamedTuple):
 def read_header(source: Source) -> Header:
     """Read the header of an image, without decoding pixels.
 
-    Broken metadata are treated as absent.
+    Broken metadata are treated as absent. The work is bounded, whatever the file.
 
     Raises:
         UnsupportedError: If the format is unknown.
         CorruptError: If the header is damaged or the content is empty.
+        TooLargeError: If the header takes more than its share of work.
     """
     if quick := read_quick_header(source):
-        return _make_header(quick.format, quick.size, quick.orientation, "opencv")
-    stream = source.stream()
+        decoder: Decoder = "pillow" if quick.animated else "opencv"
+        return _make_header(quick.format, quick.size, quick.orientation, decoder)
+    if 0 < source.size < _MIN_BYTES:
+        msg = "not an image of a known format"
+        raise exceptions.UnsupportedError(msg)
+    if own := _read_own(_bounded(source)):
+        return own
     icon = source.start[:4] in _ICON_SIGNATURES
     with isolated(max_pixels=_MAX_ICON_PIXELS if icon else math.inf):
-        # Pillow's JPEG XL plug-in would decode the pixels to determine their size.
-        if found := jxl.read_size(stream):
-            return _make_header("JXL", found[:2], found[2], "pillow")
-        if size := pam.read_size(stream):
-            return _make_header("PAM", size, 1, "own")
         try:
-            image = open_with_pillow(stream)
+            if source.start.startswith(_JPEG):
+                return _read_jpeg(source)
+            if source.start.startswith(_PNG):
+                return _read_png(source)
+            return _read_other(source)
+        except exceptions.TooLargeError:
+            raise
         except exceptions.ImageError:
-            other = read_opencv_header(source.stream())  # a plug-in may have closed the other
+            other = read_opencv_header(_bounded(source))
             if other is None:
                 raise
             size = (other.width, other.height)
             return _make_header(other.format, size, 1, "pillow", other.weight)
-        decoder: Decoder = "opencv" if _suits_opencv(image, stream) else "pillow"
-        if image.format == "PNG":
-            chunks = list(png.read_chunks(source, stream))
-            # OpenCV allocates whatever length a chunk declares.
-            if not chunks or chunks[-1].name != b"IEND":
-                decoder = "pillow"
-            image.info.update(png.info_after_pixels(stream, chunks))
-        orientation = _orientation(image)
-    name = "JPEG" if image.format == "MPO" else str(image.format)
-    return _make_header(name, image.size, orientation, decoder, _WEIGHTS.get(name, 1))
+
+
+def _bounded(source: Source) -> BinaryIO:
+    return cast("BinaryIO", BoundedStream(source.stream()))
+
+
+def _read_own(stream: BinaryIO) -> Header | None:
+    """Read a format for whose header Pillow is not needed, or return None."""
+    # Pillow's JPEG XL plug-in would decode the pixels to determine their size.
+    if found := jxl.read_size(stream):
+        return _make_header("JXL", found[:2], found[2], "pillow")
+    if portable := netpbm.read_map(stream):
+        return _make_header(portable.name, (portable.width, portable.height), 1, "own")
+    for name, read_size in (("GIF", gif.read_size), ("ICO", ico.read_size)):
+        if size := read_size(stream):
+            return _make_header(name, size, 1, "pillow")
+    return None
+
+
+def _read_jpeg(source: Source) -> Header:
+    """Read an unusual JPEG: Pillow judges the segments of the pixels, and sees no others."""
+    stream = BoundedStream(source.stream())
+
+    def read(position: int, length: int) -> bytes:
+        stream.seek(position)
+        return stream.read(length)
+
+    found = read_segments(read)
+    if stream.exhausted:
+        raise _too_long()
+    scan = b"" if found.scan is None else _SCAN
+    # With a fill byte, so that even an empty one begins like a JPEG.
+    image = open_with_pillow(io.BytesIO(_JPEG + found.pixels[2:] + scan))
+    orientation = orientation_of(found.exif, found.xmp)
+    return _make_header("JPEG", image.size, orientation, "opencv")
+
+
+def _read_png(source: Source) -> Header:
+    """Read an unusual PNG, without most of its texts, each of which may be compressed."""
+    stream = source.stream()
+    chunks = list(png.read_chunks(source, stream))
+    if png.has_much_metadata(chunks):
+        image = open_with_pillow(io.BytesIO(png.rebuild_header(stream, chunks)))
+    else:
+        image = _open(source)
+    # OpenCV reads neither animations correctly nor files without an end.
+    animated = getattr(image, "is_animated", False)
+    complete = bool(chunks) and chunks[-1].name == b"IEND"
+    image.info.update(png.info_after_pixels(stream, chunks))
+    decoder: Decoder = "opencv" if complete and not animated else "pillow"
+    return _make_header("PNG", image.size, _orientation(image), decoder)
+
+
+def _read_other(source: Source) -> Header:
+    """Read what only Pillow knows."""
+    image = _open(source, tiff.patches(_bounded(source)))
+    name = str(image.format)
+    decoder: Decoder = "opencv" if _suits_opencv(image, source.stream()) else "pillow"
+    return _make_header(name, image.size, _orientation(image), decoder, _WEIGHTS.get(name, 1))
+
+
+def _open(source: Source, patches: Mapping[int, bytes] | None = None) -> ImageFile.ImageFile:
+    """Open an image with Pillow, which sees as much of it as a header may take."""
+    # AVIF and HEIF are opened as a whole.
+    max_bytes = MAX_BYTES + (source.size if source.start[4:8] == b"ftyp" else 0)
+    stream = BoundedStream(source.stream(), patches, max_bytes)
+    try:
+        return open_with_pillow(cast("BinaryIO", stream))
+    except exceptions.ImageError:
+        if stream.exhausted:
+            raise _too_long() from None
+        raise
+
+
+def _too_long() -> exceptions.TooLargeError:
+    msg = f"the header takes more than {MAX_BYTES} bytes"
+    return exceptions.TooLargeError(msg)
 
 
 def _make_header(
@@ -128,19 +205,15 @@ def _make_header(
 
 
 def _suits_opencv(image: ImageFile.ImageFile, stream: BinaryIO) -> bool:
-    if image.format in _OPENCV_STILLS_ONLY and getattr(image, "is_animated", False):
+    """Return whether OpenCV decodes an image correctly and faster than Pillow.
+
+    Not BMP, of which it scales 16 bits wrongly. Colours of more than 8 bits in JPEG 2000 Pillow
+    reduces wrongly: it rounds, and overflows.
+    """
+    if image.format == "WEBP":
+        return not getattr(image, "is_animated", False)
+    if image.format != "JPEG2000" or image.mode not in {"RGB", "RGBA"}:
         return False
-    if image.mode in {"RGB", "RGBA"} and image.format in {"JPEG2000", "PPM"}:
-        return _has_deep_colours(image, stream)
-    return image.format in _OPENCV_FORMATS
-
-
-def _has_deep_colours(image: ImageFile.ImageFile, stream: BinaryIO) -> bool:
-    """Return whether colours have so many bits that Pillow reduces them wrongly."""
-    if image.format == "PPM":  # Pillow rounds; the high byte is wanted
-        arguments = image.tile[0].args if image.tile else None
-        return isinstance(arguments, tuple) and arguments[-1] == _MAX_PPM_SAMPLE
-    # Pillow rounds, and overflows.
     stream.seek(0)
     start = stream.read(_JPEG2000_HEADER_BYTES)
     position = start.find(_JPEG2000_SIZ)
@@ -152,9 +225,11 @@ def _orientation(image: ImageFile.ImageFile) -> int:
     """Return the EXIF orientation to be applied; 1 where it is absent or broken."""
     if image.format == "TIFF":  # Pillow applies it while loading
         return 1
+    info = image.info
+    exif, xmp = info.get("exif"), info.get("XML:com.adobe.xmp") or info.get("xmp") or b""
     try:
-        # The override of the PNG plug-in would decode the pixels.
-        value = Image.Image.getexif(image).get(ExifTags.Base.Orientation, 1)
-        return int(value) if value in _TRANSFORMED else 1
-    except Exception:  # noqa: BLE001 - broken metadata must not fail a readable picture
+        if exif is None and _RAW_EXIF in info:
+            exif = bytes.fromhex("".join(info[_RAW_EXIF].split("\n")[3:]))
+        return orientation_of(exif or b"", xmp.encode() if isinstance(xmp, str) else xmp)
+    except (AttributeError, TypeError, ValueError):  # broken metadata
         return 1

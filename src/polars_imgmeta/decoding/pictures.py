@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
 from polars_imgmeta import exceptions
-from polars_imgmeta.decoding.formats import pam
+from polars_imgmeta.decoding.formats import netpbm
 from polars_imgmeta.decoding.formats.opencv_only import read_opencv_header
 from polars_imgmeta.decoding.formats.pillow import open_with_pillow
+from polars_imgmeta.decoding.formats.rebuilding import rebuild
 from polars_imgmeta.decoding.headers import Header
 from polars_imgmeta.decoding.isolation import isolated
 from polars_imgmeta.decoding.opencv import cv2
@@ -107,9 +108,9 @@ def _require_few_scans(data: bytes, header: Header) -> None:
 
 def _decode(data: bytes, header: Header) -> Picture:
     if header.decoder == "own":
-        return pam.decode(data)
+        return netpbm.decode(data)
     if header.decoder == "opencv":
-        stored = _imdecode(data, cv2.IMREAD_COLOR)
+        stored = _imdecode(data, header.format, cv2.IMREAD_COLOR)
         if stored is not None:
             return _apply_orientation(_to_8_bits(stored), header.orientation)
     try:
@@ -117,15 +118,21 @@ def _decode(data: bytes, header: Header) -> Picture:
     except exceptions.ImageError:
         # OpenCV reads some images that Pillow refuses, but fills up truncated ones.
         found = read_opencv_header(io.BytesIO(data))
-        stored = _imdecode(data, _COLOUR_OF_ANY_DEPTH) if found and found.complete else None
+        if not found or not found.complete or (found.height, found.width) != header.shape:
+            raise
+        stored = _imdecode(data, found.format, _COLOUR_OF_ANY_DEPTH)
         if stored is None:
             raise
         return _to_8_bits(stored)
 
 
-def _imdecode(data: bytes, flags: int) -> NDArray[Any] | None:
+def _imdecode(data: bytes, name: str, flags: int) -> NDArray[Any] | None:
+    """Decode what `rebuild` leaves of an image, or return None where OpenCV cannot."""
+    seen = rebuild(data, name)
+    if seen is None:
+        return None
     try:
-        return cv2.imdecode(np.frombuffer(data, np.uint8), flags | cv2.IMREAD_IGNORE_ORIENTATION)
+        return cv2.imdecode(np.frombuffer(seen, np.uint8), flags | cv2.IMREAD_IGNORE_ORIENTATION)
     except cv2.error:
         return None
 

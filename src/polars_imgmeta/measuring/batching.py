@@ -44,7 +44,8 @@ class Job:
         values: The values so far.
         error: Why some are missing.
         size: The number of bytes of the encoded image, where it could be opened.
-        decoder: What works on its content now, for messages; None before it is opened.
+        decoder: What works on its content now, for messages; a header stands for the decoder of
+            its pixels. None before it is opened.
     """
 
     number: int
@@ -52,7 +53,7 @@ class Job:
     values: dict[str, Any] = field(default_factory=dict)
     error: ImageError | None = None
     size: int | None = None
-    decoder: str | None = None
+    decoder: str | Header | None = None
     _header: Header | None = None
     _data: bytes = b""
     _picture: Picture | None = None
@@ -76,7 +77,10 @@ class Job:
         except BaseException as failure:
             if not isinstance(failure, FAILURES) and not (self.decoder and is_of_decoder(failure)):
                 raise
-            self.error = from_failure(failure, self.decoder)
+            decoder = self.decoder
+            self.error = from_failure(
+                failure, decoder.codec if isinstance(decoder, Header) else decoder
+            )
             return None
 
     def compute(self, properties: Iterable[Property], value: Any) -> None:  # noqa: ANN401 - as needed

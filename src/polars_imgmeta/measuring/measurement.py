@@ -155,7 +155,7 @@ class _Reader(NamedTuple):
             job.decoder = "the reader of headers"
             header = image.header if isinstance(image, Prefetched) else None
             header = header or headers.read_header(source)
-            job.decoder = header.codec
+            job.decoder = header
             job.compute(wanted.of_header, header)
         if header is None or not wanted.of_pixels:
             _require_unchanged(job, source)

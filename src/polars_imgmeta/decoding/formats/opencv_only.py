@@ -1,7 +1,7 @@
 """Headers of images that OpenCV reads and Pillow does not.
 
-These are Radiance HDR, PFM in colours, and TIFF and BMP with fields that
-Pillow refuses. OpenCV has no function that reads a header.
+These are Radiance HDR, and TIFF and BMP with fields that Pillow refuses.
+OpenCV has no function that reads a header.
 """
 
 from __future__ import annotations
@@ -14,9 +14,7 @@ from typing import BinaryIO
 
 _TEXT_HEADER_BYTES = 4096
 _FLOAT_WEIGHT = 3
-_RADIANCE = re.compile(rb"#\?(?:RADIANCE|RGBE)\n(?:.*\n)*?\n-Y +(\d+) +\+X +(\d+)\n")
-_PFM_BYTES = 12
-_PFM = re.compile(rb"PF\s+(\d+)\s+(\d+)\s+-?[\d.]+\s")
+_RADIANCE = re.compile(rb"#\?(?:RADIANCE|RGBE)\n(?:.*\n)*?\n-Y +(\d{1,10}) +\+X +(\d{1,10})\n")
 
 # Not 16, which OpenCV scales wrongly.
 _BMP_BITS = frozenset({1, 4, 8, 24, 32})
@@ -30,6 +28,13 @@ _TYPES = {1: "B", 3: "H", 4: "I", 16: "Q"}
 _BITS, _COMPRESSION, _CHANNELS, _PLANES = 258, 259, 277, 284
 # OpenCV decodes others, such as JPEG 2000 within TIFF, as black pictures.
 _TIFF_COMPRESSIONS = frozenset({1, 2, 3, 4, 5, 7, 8, 32773, 32946})
+# Sizes, depths, compression, colours, strips, tiles and tables.
+_PIXEL_TAGS = frozenset(
+    {
+        *(256, 257, 258, 259, 262, 266, 273, 274, 277, 278, 279, 284, 292, 293, 317, 320, 322),
+        *(323, 324, 325, 338, 339, 347, 529, 530, 531, 532),
+    }
+)
 _MAX_ENTRIES = 4096
 _MAX_VALUES = 1 << 20
 
@@ -60,11 +65,6 @@ def read_opencv_header(stream: BinaryIO) -> OpenCVHeader | None:
     header = None
     if found := _RADIANCE.match(start):
         header = OpenCVHeader("HDR", int(found[2]), int(found[1]), weight=_FLOAT_WEIGHT)
-    elif found := _PFM.match(start):
-        width, height = int(found[1]), int(found[2])
-        pixels = stream.seek(0, io.SEEK_END) - found.end()
-        complete = width * height * _PFM_BYTES <= pixels
-        header = OpenCVHeader("PFM", width, height, complete, _FLOAT_WEIGHT)
     try:
         if start[:4] in {b"II*\0", b"MM\0*"}:
             header = _read_tiff(stream, "<" if start[:1] == b"I" else ">")
@@ -131,3 +131,35 @@ def _read_tiff(stream: BinaryIO, order: str) -> OpenCVHeader:
         width, height = height, width
     weight = _FLOAT_WEIGHT if bits > 16 else 1  # noqa: PLR2004
     return OpenCVHeader("TIFF", width, height, complete, weight)
+
+
+def rebuild_radiance(data: bytes) -> bytes | None:
+    """Return a Radiance HDR with a header of our own."""
+    found = _RADIANCE.match(data[:_TEXT_HEADER_BYTES])
+    if not found:
+        return None
+    head = b"#?RADIANCE\nFORMAT=32-bit_rle_rgbe\n\n-Y %d +X %d\n" % (int(found[1]), int(found[2]))
+    return head + data[found.end() :]
+
+
+def rebuild_bmp(data: bytes) -> bytes:
+    """Return a BMP, of which `read_opencv_header` has accepted the fixed fields."""
+    return data
+
+
+def rebuild_tiff(data: bytes) -> bytes | None:
+    """Return a TIFF whose only directory has no other tags than those of the pixels."""
+    order = "<" if data[:1] == b"I" else ">"
+    (position,) = struct.unpack_from(order + "I", data, 4)
+    (count,) = struct.unpack_from(order + "H", data, position)
+    entries = [data[at : at + 12] for at in range(position + 2, position + 2 + 12 * count, 12)]
+    kept = {
+        tag: entry
+        for entry in entries[:_MAX_ENTRIES]
+        for (tag,) in (struct.unpack_from(order + "H", entry),)
+        if tag in _PIXEL_TAGS
+    }
+    gap = b"\0" * (len(data) % 2)
+    directory = struct.pack(order + "H", len(kept)) + b"".join(kept[tag] for tag in sorted(kept))
+    start = struct.pack(order + "I", len(data) + len(gap))
+    return b"".join((data[:4], start, data[8:], gap, directory, bytes(4)))

@@ -49,9 +49,9 @@ def open_with_pillow(stream: BinaryIO) -> ImageFile.ImageFile:
     missing = _load_extra_plugin(prefix)
     damage: exceptions.ImageError | None = None
     for name, factory, accept in _plugins():
+        if accept and not _accepts(accept, prefix):
+            continue
         try:
-            if accept and accept(prefix) is not True:
-                continue
             stream.seek(0)
             return factory(stream, "")
         except BaseException as error:
@@ -65,6 +65,16 @@ def open_with_pillow(stream: BinaryIO) -> ImageFile.ImageFile:
     if damage and not missing:
         raise damage
     raise exceptions.UnsupportedError(missing or "not an image of a known format")
+
+
+def _accepts(accept: _Accept, prefix: bytes) -> bool:
+    """Return whether a plug-in accepts content; if it fails on it, as on 3 bytes, it does not."""
+    try:
+        return accept(prefix) is True
+    except BaseException as error:
+        if not exceptions.is_of_decoder(error):
+            raise
+        return False
 
 
 def _load_extra_plugin(prefix: bytes) -> str | None:

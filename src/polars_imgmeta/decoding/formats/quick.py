@@ -47,6 +47,10 @@ _MAX_CHUNK_BYTES = 1 << 16
 _PNG_END_BYTES = 12
 _PNG_KEY_BYTES = 64
 _MAX_GUESSES = 4
+# Beyond this size most IDAT chunks are skipped, as there may be hundreds of thousands.
+_LARGE_PNG_BYTES = 1 << 26
+# Segments or chunks.
+_MAX_PARTS = 1 << 14
 
 _ANIMATION, _XMP, _EXIF = 0x02, 0x04, 0x08
 _SKIPPED_WEBP_CHUNKS = frozenset({b"ICCP", b"ALPH"})
@@ -54,11 +58,12 @@ _XMP_TRANSFORMED = re.compile(rb"tiff:Orientation(?:=\"|>)[^1]")
 
 
 class StoredHeader(NamedTuple):
-    """Format, stored width and height, and the orientation to be applied, 1 to 8."""
+    """Format, stored width and height, the orientation to be applied, 1 to 8, and animation."""
 
     format: str
     size: tuple[int, int]
     orientation: int
+    animated: bool = False
 
 
 class _UnusualError(Exception):
@@ -91,7 +96,7 @@ def _read_jpeg(source: Source) -> StoredHeader:
     begin = 0  # file offset of `data`
     size = orientation = None
     has_xmp = False
-    while True:
+    for _ in range(_MAX_PARTS):
         if position + 12 > len(data):
             begin += position
             data, position = source.read(begin, _WINDOW_BYTES), 0
@@ -114,6 +119,8 @@ def _read_jpeg(source: Source) -> StoredHeader:
         elif marker not in _SKIPPED_MARKERS or (marker == _QUANTIZATION and (length - 2) % 65):
             raise _UnusualError  # an 8-bit quantization table takes 65 bytes
         position += 2 + length
+    else:
+        raise _UnusualError
     if size is None or (has_xmp and not orientation) or begin + position + length > source.size:
         raise _UnusualError
     return StoredHeader("JPEG", size, orientation or 1)
@@ -132,7 +139,7 @@ def _read_png(source: Source) -> StoredHeader:
     position = _PNG_HEADER_BYTES
     orientation = None
     has_pixels = False
-    while True:
+    for _ in range(_MAX_PARTS):
         head = data[position : position + 8]
         if len(head) < 8:  # noqa: PLR2004
             head = source.read(position, 8)
@@ -145,7 +152,8 @@ def _read_png(source: Source) -> StoredHeader:
         if name == b"IDAT":
             has_pixels = True
             # Encoders write many IDAT chunks, all but the last of one length.
-            if source.remote and (last := find_last_pixels(source, position, head)):
+            sparse = source.remote or source.size > _LARGE_PNG_BYTES
+            if sparse and (last := find_last_pixels(source, position, head)):
                 position, head = last
                 length = int.from_bytes(head[:4])
                 end = position + 12 + length
@@ -165,6 +173,8 @@ def _read_png(source: Source) -> StoredHeader:
         else:
             raise _UnusualError
         position = end
+    else:
+        raise _UnusualError
     _require(has_pixels)
     return StoredHeader("PNG", size, orientation or 1)
 
@@ -205,26 +215,29 @@ def _png_size(data: bytes) -> tuple[int, int]:
 
 
 def _read_webp(source: Source) -> StoredHeader:
-    """Read the chunks of a complete WebP that is not animated."""
+    """Read the chunks of a complete WebP."""
     data = source.start
     end = int.from_bytes(data[4:8], "little") + 8
     _require(end <= source.size)
     if data[12:16] != b"VP8X":
         return StoredHeader("WEBP", _webp_size(data[12:30], end - 12), 1)
     flags = data[20]
-    _require(data[16:20] == b"\x0a\0\0\0" and not flags & _ANIMATION)
+    animated = bool(flags & _ANIMATION)
+    _require(data[16:20] == b"\x0a\0\0\0")
     canvas = (
         int.from_bytes(data[24:27], "little") + 1,
         int.from_bytes(data[27:30], "little") + 1,
     )
     size = orientation = None
     position = 30
-    while position < end:
+    for _ in range(_MAX_PARTS):
+        if position >= end:
+            break
         head = source.read(position, 18)
         name, length = struct.unpack_from("<4sI", head)
         _require(position + 8 + length <= end)
         if name in {b"VP8 ", b"VP8L"}:
-            _require(size is None)
+            _require(size is None and not animated)
             size = _webp_size(head, end - position)
         elif name == b"EXIF":
             _require(orientation is None and flags & _EXIF)
@@ -237,11 +250,15 @@ def _read_webp(source: Source) -> StoredHeader:
             # An orientation in Exif takes precedence.
             xmp = b"" if orientation else source.read(position + 8, length)
             _require(not _XMP_TRANSFORMED.search(xmp))
+        elif name == b"ANMF":
+            _require(animated)
+            size = canvas
         else:
-            _require(name in _SKIPPED_WEBP_CHUNKS)
+            _require(name in _SKIPPED_WEBP_CHUNKS or (animated and name == b"ANIM"))
         position += 8 + length + length % 2
+    _require(position >= end)
     _require(size == canvas and not flags & (_XMP if orientation is not None else _XMP | _EXIF))
-    return StoredHeader("WEBP", canvas, orientation or 1)
+    return StoredHeader("WEBP", canvas, orientation or 1, animated)
 
 
 def _webp_size(head: bytes, available: int) -> tuple[int, int]:

@@ -1,0 +1,99 @@
+"""A stream from which a header is read with bounded work, whatever the file."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from typing import BinaryIO
+
+from polars_imgmeta import exceptions
+
+MAX_READS = 1 << 16
+"""Calls that read, for one header. Ordinary headers take a few dozen."""
+MAX_BYTES = 1 << 23
+"""Bytes that are read for one header."""
+
+
+class BoundedStream(io.RawIOBase):
+    """A stream that ends once enough has been read, and that a plug-in cannot close.
+
+    Args:
+        stream: The image, seekable.
+        patches: Bytes to show in place of those in the image, by position.
+        max_bytes: The number of bytes that can be read.
+
+    Attributes:
+        exhausted: Whether more was asked for.
+    """
+
+    def __init__(
+        self,
+        stream: BinaryIO,
+        patches: Mapping[int, bytes] | None = None,
+        max_bytes: int = MAX_BYTES,
+    ) -> None:
+        self._stream = stream
+        self._patches = patches or {}
+        self._reads = MAX_READS
+        self._bytes = max_bytes
+        self.exhausted = False
+
+    def seekable(self) -> bool:
+        """It is."""
+        return True
+
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Move, as in the stream."""
+        return self._stream.seek(offset, whence)
+
+    def tell(self) -> int:
+        """Return the position."""
+        return self._stream.tell()
+
+    def close(self) -> None:
+        """Stay open: the next plug-in reads it too."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        """Read up to `size` bytes; all that may be read if it is negative.
+
+        Raises:
+            TooLargeError: If it was called too often.
+        """
+        wanted = self._bytes + 1 if size is None or size < 0 else size
+        start = self._stream.tell() if self._patches else 0
+        return self._show(start, self._account(self._stream.read(min(wanted, self._bytes + 1))))
+
+    def readline(self, size: int | None = -1) -> bytes:
+        """Read up to the end of a line.
+
+        Raises:
+            TooLargeError: If it was called too often.
+        """
+        wanted = self._bytes + 1 if size is None or size < 0 else size
+        return self._account(self._stream.readline(min(wanted, self._bytes + 1)))
+
+    def _account(self, data: bytes) -> bytes:
+        self._reads -= 1
+        if self._reads < 0:
+            msg = f"a header that takes more than {MAX_READS} reads"
+            raise exceptions.TooLargeError(msg)
+        if len(data) > self._bytes:
+            self.exhausted = True
+            data = data[: self._bytes]
+        self._bytes -= len(data)
+        return data
+
+    def _show(self, start: int, data: bytes) -> bytes:
+        for position, patch in self._patches.items():
+            at = position - start
+            if -len(patch) < at < len(data):
+                shown = bytearray(data)
+                for index, value in enumerate(patch, at):
+                    if 0 <= index < len(data):
+                        shown[index] = value
+                data = bytes(shown)
+        return data
