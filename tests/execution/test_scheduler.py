@@ -297,3 +297,55 @@ def test_an_interrupt_ends_an_extraction_and_leaves_the_pool_usable(
     output, errors = process.communicate(timeout=60)
     assert (output, errors) == ("2\n", "")
     assert time.monotonic() - interrupted < 5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("execute", ["collect()", "sink_parquet('out.parquet')"])
+@pytest.mark.parametrize("seconds", [0.0, 0.2, 0.5])
+def test_an_interrupt_ends_a_lazy_plan(
+    execute: str, seconds: float, sample_folder: Path, tmp_path: Path
+) -> None:
+    """Whenever Ctrl-C comes, images are soon opened no more, and the process ends as usual.
+
+    Polars calls from threads of its own, which Python does not interrupt.
+    """
+    (tmp_path / "noise.png").symlink_to(sample_folder / "photos" / "noise.png")
+    code = (
+        "import sys, time\n"
+        "import polars as pl, polars_imgmeta as im\n"
+        "opened = 0\n"
+        "def hear(event, arguments):\n"
+        "    global opened\n"
+        "    if event == 'open' and str(arguments[0]).endswith('noise.png'):\n"
+        "        opened += 1\n"
+        "        if opened == 1: print('begun', flush=True)\n"
+        "def rest(seconds):\n"
+        "    until = time.monotonic() + seconds\n"
+        "    while time.monotonic() < until:\n"
+        "        try: time.sleep(0.01)\n"
+        "        except KeyboardInterrupt: pass  # Polars and Python may both raise it\n"
+        "sys.addaudithook(hear)\n"
+        "paths = ['./' * number + 'noise.png' for number in range(1500)]\n"
+        "plan = pl.LazyFrame({'path': paths}).imgmeta.extract('path')\n"
+        "try:\n"
+        f"    try: plan.{execute}\n"
+        "    finally: rest(0.1)\n"
+        "except KeyboardInterrupt: pass\n"
+        "rest(2)\n"
+        "before = opened\n"
+        "rest(1)\n"
+        "print(opened - before, 0 < opened < len(paths))\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "begun\n"
+    time.sleep(seconds)
+    process.send_signal(signal.SIGINT)
+    output, errors = process.communicate(timeout=60)
+    assert (output, errors, process.returncode) == ("0 True\n", "", 0)
