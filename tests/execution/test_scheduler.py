@@ -245,11 +245,11 @@ def test_runs_at_once_share_little_memory() -> None:
 def test_a_forked_child_makes_a_pool_of_its_own() -> None:
     """After a fork, as multiprocessing on Linux may do, extraction does not hang."""
     code = (
-        "import os, warnings\n"
+        "import os, warnings, polars as pl\n"
         "warnings.simplefilter('ignore')\n"
-        "from test_scheduler import run, scheduler\n"
+        "from test_scheduler import run\n"
         "import threading\n"
-        "meet = threading.Barrier(2 if scheduler.pl.thread_pool_size() > 1 else 1)\n"
+        "meet = threading.Barrier(2 if pl.thread_pool_size() > 1 else 1)\n"
         "run(lambda _: meet.wait(), [1, 2])  # each thread of the pool is there\n"
         "child = os.fork()\n"
         "if child == 0: os._exit(0 if run(str, [1, 2]) == ['1', '2'] else 1)\n"

@@ -18,6 +18,7 @@ from polars_imgmeta.column.plan import Plan, Rows, look, make_forced_plan, make_
 from polars_imgmeta.column.structs import ERROR, MARKER, column, dtype_of, restored
 from polars_imgmeta.exceptions import ColumnError
 from polars_imgmeta.execution import scheduler
+from polars_imgmeta.execution.interrupts import heeding_interrupts
 from polars_imgmeta.execution.progress import Observer
 from polars_imgmeta.execution.runtime import thread_count
 from polars_imgmeta.io.redaction import locate
@@ -106,16 +107,19 @@ class Extraction:
             ImageError: Under `on_error="raise"`, for the first row that fails.
         """
         del return_dtype
+        return heeding_interrupts(partial(self._extract, batch)).alias(self.column)
+
+    def _extract(self, batch: Sequence[pl.Series]) -> pl.Series:
         # Polars implements methods of series by expressions on their name, which it could take
         # for a pattern.
         locators, *others = (one.alias("values") for one in batch)
         deduplication.require_locator_dtype(locators.dtype, self.locator)
         parts = deduplication.parts_of(locators)
         if not self.existing:
-            return self._read_all(parts).alias(self.column)
+            return self._read_all(parts)
         old = others[0]
         condition = _condition(others[1], len(old)) if self.forced else None
-        return self._complete(parts, old, condition).alias(self.column)
+        return self._complete(parts, old, condition)
 
     def _complete(
         self, parts: pl.DataFrame, old: pl.Series, condition: pl.Series | None

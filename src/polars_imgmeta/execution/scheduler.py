@@ -17,8 +17,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Generic, Protocol, TypeAlias, TypeVar
 
-import polars as pl
-
+from polars_imgmeta.execution.interrupts import check_interrupt
 from polars_imgmeta.execution.pools import ThreadPool
 from polars_imgmeta.execution.runtime import DEFAULT, Runtime
 
@@ -29,7 +28,6 @@ Result = TypeVar("Result")
 Process: TypeAlias = Callable[[Iterator[tuple[int, Item]]], Iterable[tuple[int, Result]]]
 
 _PULSE_SECONDS = 0.1
-# How often a thread that Python does not interrupt asks Polars whether it should be.
 _INTERRUPT_SECONDS = 0.02
 # How long a worker serves one run before the other runs have their turn.
 _SLICE_SECONDS = 0.1
@@ -110,24 +108,11 @@ def run(
 
 
 def _wait(ended: threading.Event) -> bool:
-    """Wait for an event, at most a pulse, as an endless wait would not let Ctrl-C through.
-
-    Python raises `KeyboardInterrupt` in its main thread alone; other threads ask Polars. It
-    forgets an interrupt once the last of its calls that were running has raised it, which may
-    be the query that this thread works for, whose caller is in the main thread. So the wait
-    itself is within a call of Polars.
-    """
-    if threading.current_thread() is threading.main_thread():
-        return ended.wait(_PULSE_SECONDS)
-
-    def wait(*_: object, **__: object) -> pl.Series:
-        until = time.monotonic() + _PULSE_SECONDS
-        while not ended.wait(_INTERRUPT_SECONDS) and time.monotonic() < until:
-            pl.select(0)  # raises
-        return pl.Series([ended.is_set()])
-
-    waiting = pl.map_batches([pl.lit(0)], wait, return_dtype=pl.Boolean())
-    return bool(pl.select(waiting).item())
+    """Wait for an event, at most a pulse, as an endless wait would not let Ctrl-C through."""
+    until = time.monotonic() + _PULSE_SECONDS
+    while not ended.wait(_INTERRUPT_SECONDS) and time.monotonic() < until:
+        check_interrupt()
+    return ended.is_set()
 
 
 class _Run(Generic[Item, Result]):
