@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import logging
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 from engines import ENGINES, run
@@ -27,6 +31,7 @@ from faults import (
 from hypothesis import given
 from hypothesis import strategies as st
 from interpreters import run_python
+from PIL import Image
 from polars.testing import assert_series_equal
 from typical import TYPICAL
 
@@ -450,3 +455,73 @@ def test_the_extra_is_loaded_when_it_is_needed(sample_folder: Path) -> None:
         "print('urllib3' in sys.modules, 'obstore' in sys.modules)"
     )
     assert run_python(code, sample_folder).stdout == "False False\n"
+
+
+FORK = """
+import os, signal, sys, threading, warnings
+from functools import partial
+import polars as pl, polars_imgmeta as im
+from polars_imgmeta.catalogue.registry import PropertySet
+from polars_imgmeta.decoding.isolation import isolated
+from polars_imgmeta.decoding.opencv import cv2
+from polars_imgmeta.execution import scheduler
+from polars_imgmeta.execution.runtime import DEFAULT
+from polars_imgmeta.io.remote import Storage
+from polars_imgmeta.measuring.measurement import measure_all
+from polars_imgmeta.measuring.options import Reading
+from polars_imgmeta.measuring.prefetching import ImagePrefetcher
+
+warnings.simplefilter("ignore", DeprecationWarning)  # of a fork with threads
+url, path = sys.argv[1:]
+wanted = PropertySet(im.CATALOGUE.resolve("standard"))
+requests = [(url, wanted), (path, wanted)] * 20
+
+def errors():
+    found = scheduler.run(
+        partial(measure_all, reading=Reading()),
+        requests,
+        prefetcher=ImagePrefetcher(Storage(), range(0, 40, 2)),
+    )
+    return [str(one.error) for _, one in sorted(sum(found, []))]
+
+# Threads, fetchers, connections and threads for look-ups are there, and one is decoding.
+expected = errors()
+assert expected == ["None", expected[1]] * 20 and expected[1] != "None"
+inside = threading.Event()
+def decode():
+    with isolated():
+        inside.set()
+        threading.Event().wait()
+threading.Thread(target=decode, daemon=True).start()
+assert inside.wait(60)
+DEFAULT.pixels.take(DEFAULT.pixels.amount)
+DEFAULT.transfer_bytes.take(DEFAULT.transfer_bytes.amount)
+DEFAULT.gate.acquire()
+if (child := os.fork()) == 0:
+    signal.alarm(60)
+    threads = cv2.getNumThreads()
+    done = errors() == expected == errors()
+    print("child", done, threads > 1 or os.cpu_count() == 1, flush=True)
+    cv2.imread(path)  # is heard, since nothing decodes here
+    os._exit(0)
+print("exit", os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+os._exit(0)
+"""
+
+
+def test_a_forked_child_reads_what_its_parent_was_reading(server: Server, tmp_path: Path) -> None:
+    """Pools, clients, look-ups, budgets, the gate and isolation are made anew in it."""
+    data = io.BytesIO()
+    noise = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(data, "JPEG")
+    path = tmp_path / "damaged.jpg"
+    path.write_bytes(data.getvalue()[:-2000])
+    done = subprocess.run(
+        [sys.executable, "-c", FORK, server.url("/dusk.png", host="localhost"), str(path)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.stdout == "child True True\nexit 0\n", done.stderr
+    assert done.stderr == "Premature end of JPEG file\n"
