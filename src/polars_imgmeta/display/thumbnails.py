@@ -71,7 +71,7 @@ def data_uris(
 
 
 def add_thumbnails(
-    rows: pl.DataFrame, lookup: LocatorLookup, *, pictures: int, reading: Reading = _DEFAULT
+    rows: pl.DataFrame, lookup: LocatorLookup, *, pictures: int, reading: Reading
 ) -> pl.DataFrame:
     """Add thumbnails to some rows, spread evenly.
 
