@@ -60,6 +60,7 @@ class _FrameNamespace(_Namespace):
     show = _method(showing.show)
 
 
+@pl.api.register_dataframe_namespace("imgmeta")
 class DataFrameNamespace(_FrameNamespace):
     """What `df.imgmeta` is."""
 
@@ -71,6 +72,7 @@ class DataFrameNamespace(_FrameNamespace):
         return export.to_arrow(self._subject).__arrow_c_stream__(requested_schema)
 
 
+@pl.api.register_lazyframe_namespace("imgmeta")
 class LazyFrameNamespace(_FrameNamespace):
     """What `lf.imgmeta` is."""
 
@@ -78,21 +80,15 @@ class LazyFrameNamespace(_FrameNamespace):
     sink_parquet = _method(export.sink_parquet)
 
 
+@pl.api.register_expr_namespace("imgmeta")
 class ExprNamespace(_Namespace):
     """What `pl.col(...).imgmeta` is."""
 
     extract = _method(extraction.extract_expr)
 
 
+@pl.api.register_series_namespace("imgmeta")
 class SeriesNamespace(_Namespace):
     """What `series.imgmeta` is."""
 
     extract = _method(extraction.extract_series)
-
-
-def register() -> None:
-    """Attach the accessors to Polars."""
-    pl.api.register_dataframe_namespace("imgmeta")(DataFrameNamespace)
-    pl.api.register_lazyframe_namespace("imgmeta")(LazyFrameNamespace)
-    pl.api.register_expr_namespace("imgmeta")(ExprNamespace)
-    pl.api.register_series_namespace("imgmeta")(SeriesNamespace)

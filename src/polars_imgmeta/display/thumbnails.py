@@ -87,18 +87,16 @@ def add_thumbnails(
     """
     keys = rows["locator"]
     every = max(1, -(-len(rows) // pictures))
-    chosen = keys.gather_every(every)
-    found = lookup.find(keys, chosen)
+    found = lookup.find(keys, pictured=keys.gather_every(every))
     pictured = pl.int_range(pl.len()) % every == 0
     uris = data_uris(found.select(pl.when(pictured).then("locator"))["locator"], reading=reading)
     # Vega would load a null as the address "null".
     image = pl.Series("image", uris, dtype=pl.String).fill_null("")
-    names = found["text"].map_elements(_shorten, pl.String)
-    return rows.with_columns(image, names.alias("locator"))
-
-
-def _shorten(name: str) -> str:
-    return name if len(name) <= _LONGEST_NAME else "…" + name[1 - _LONGEST_NAME :]
+    text = pl.col("text")
+    shortened = "…" + text.str.tail(_LONGEST_NAME - 1)
+    fits = text.str.len_chars() <= _LONGEST_NAME
+    names = found.select(locator=pl.when(fits).then(text).otherwise(shortened))["locator"]
+    return rows.with_columns(image, names)
 
 
 def _thumbnail(image: ImageLike, side: int, reading: Reading) -> str | None:

@@ -151,16 +151,13 @@ def _bins_by_name(by: object, bins: object) -> dict[object, object]:
             raise PropertyError(msg)
         pairs = dict(by)
     else:
-        if not isinstance(by, str) and isinstance(by, Iterable):
-            by = list(by)
-        # Every name needs the edges, and a generator yields them once.
-        once = isinstance(bins, Iterable) and not isinstance(bins, _NO_LISTS)
-        bins = list(bins) if once else bins  # type: ignore[call-overload] # iterable if once
-        names = by if isinstance(by, list) else [by]
+        names = list(by) if isinstance(by, Iterable) and not isinstance(by, str) else [by]
         if strangers := [name for name in names if not isinstance(name, str)]:
             msg = f"`by` must name properties or columns, got {strangers[0]!r}"
             raise ColumnError(msg)
-        pairs = dict.fromkeys(names, bins)
+        # Every name needs the edges, and a generator yields them once.
+        once = isinstance(bins, Iterable) and not isinstance(bins, _NO_LISTS)
+        pairs = dict.fromkeys(names, list(bins) if once else bins)  # type: ignore[call-overload] # iterable if once
     if not pairs:
         msg = "`by` must name at least one property or column, got none"
         raise PropertyError(msg)
@@ -189,9 +186,8 @@ def _choose_bins(frame: pl.DataFrame | pl.LazyFrame, quantity: Quantity, bins: o
 
 
 def _case_names(quantity: Quantity, bins: Bins) -> list[str]:
-    ranges = [
-        f"[{_format_edge(start)}, {_format_edge(end)})" for start, end in pairwise(bins.edges)
-    ]
+    edges = map(_format_edge, bins.edges)
+    ranges = [f"[{start}, {end})" for start, end in pairwise(edges)]
     minimum, maximum = quantity.limits
     if math.isinf(minimum):
         ranges[0] = "(" + ranges[0][1:]
