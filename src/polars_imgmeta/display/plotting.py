@@ -214,10 +214,7 @@ def _relation(
 
 
 def _find_locator(
-    frame: Frame,
-    drawn: Mapping[str, Quantity],
-    column: str | None,
-    locator: str | None,
+    frame: Frame, drawn: Mapping[str, Quantity], column: str | None, locator: str | None
 ) -> tuple[str | None, list[str]]:
     """Return the locator column, or the reason why the chart has no pictures."""
     schema = structs.schema_of(frame)

@@ -34,10 +34,7 @@ _DEFAULT: Final = Reading()
 
 
 def data_uris(
-    column: pl.Series,
-    side: int = DEFAULT_SIDE,
-    *,
-    reading: Reading = _DEFAULT,
+    column: pl.Series, side: int = DEFAULT_SIDE, *, reading: Reading = _DEFAULT
 ) -> list[str | None]:
     """Make thumbnails on the shared threads.
 

@@ -291,7 +291,7 @@ def nest(
         wanted = tuple(one for name, one in catalogue.items() if before + name in schema)
     else:
         wanted = catalogue.resolve(properties)
-    dtypes: dict[str, pl.DataType] = dict(structs.struct_dtype(wanted))
+    dtypes = dict(pl.Schema(structs.struct_dtype(wanted)))
     flat: dict[str, str] = {before + name: name for name in dtypes}
     if into in schema and into not in {*structs.find(schema), *flat}:
         msg = (

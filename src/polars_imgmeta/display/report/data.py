@@ -182,9 +182,7 @@ def _find_extremes(
 
 
 def _choose_rows(
-    located: NDArray[np.uint32],
-    extremes: Mapping[str, tuple[list[int], list[int]]],
-    sample: int,
+    located: NDArray[np.uint32], extremes: Mapping[str, tuple[list[int], list[int]]], sample: int
 ) -> list[int]:
     """Return the rows to show, ascending: all, or a sample and the extremes."""
     if len(located) <= sample:

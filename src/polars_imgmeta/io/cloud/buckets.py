@@ -32,16 +32,21 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 # Declares the region of any bucket, without credentials.
 REGION_URL: Final = "https://{bucket}.s3.amazonaws.com"
 _MAX_REGION_SECONDS: Final = 5.0
-_ENDPOINT_VARIABLES: Final = {
-    "s3": ("AWS_ENDPOINT", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"),
-    "az": ("AZURE_ENDPOINT", "AZURE_STORAGE_ENDPOINT"),
-    "gs": ("GOOGLE_BASE_URL",),
-}
 # Required beside a single option that is checked.
 _REQUIRED_CONFIG: Final[dict[str, dict[str, str]]] = {
     "s3": {"access_key_id": "x", "secret_access_key": "x"},
     "az": {"account_name": "x"},
     "gs": {},
+}
+
+# What obstore says of an invalid value, and what the value must be.
+_VALUE_KINDS: Final = {
+    "as boolean": "'true' or 'false'",
+    "as Duration": "a duration, such as '30s'",
+    "as usize": "a whole number",
+    "as u32": "a whole number",
+    "Unable to open": "a file that can be read",
+    "Invalid Access Key": "a key in base64",
 }
 
 
@@ -151,16 +156,8 @@ def _check(cloud: str, config: dict[str, str], connection: dict[str, str], spell
         message = str(error)
         if "environment" in message or "Duplicate" in message:
             return
-        expected = "something that can be used"
-        for fragment, kind in (
-            ("as boolean", "'true' or 'false'"),
-            ("as Duration", "a duration, such as '30s'"),
-            ("as usize", "a whole number"),
-            ("as u32", "a whole number"),
-            ("Unable to open", "a file that can be read"),
-            ("Invalid Access Key", "a key in base64"),
-        ):
-            expected = kind if fragment in message else expected
+        kinds = (kind for fragment, kind in _VALUE_KINDS.items() if fragment in message)
+        expected = next(kinds, "something that can be used")
         msg = f"the value of `storage_options[{spelling!r}]` must be {expected}"
         raise ValueError(msg) from None
 
@@ -168,13 +165,7 @@ def _check(cloud: str, config: dict[str, str], connection: dict[str, str], spell
 def make_store(
     location: Location, options: Options, timeout: float, *, max_retries: int
 ) -> tuple[Store, bool]:
-    """Create the store of a bucket.
-
-    Args:
-        location: The bucket.
-        options: The options of its cloud.
-        timeout: The time limit of a request, in seconds.
-        max_retries: The number of retries that obstore itself makes.
+    """Create the store of a bucket, with a time limit in seconds for each request.
 
     Returns:
         The store, and whether its credentials are explicit, so that obstore does not
@@ -207,14 +198,7 @@ def make_store(
 
 
 def build_store(cloud: str, bucket: str, config: dict[str, str], common: dict[str, Any]) -> Store:
-    """Create the store of a cloud.
-
-    Args:
-        cloud: `s3`, `az` or `gs`.
-        bucket: The bucket or container.
-        config: Options by names without prefix.
-        common: The arguments that are the same for all clouds.
-    """
+    """Create a store from options by names without prefix, and what all clouds share."""
     kinds = {"s3": (S3Store, "aws_"), "az": (AzureStore, ""), "gs": (GCSStore, "google_")}
     kind, prefix = kinds[cloud]
     store: Store = kind(bucket, config={prefix + name: config[name] for name in config}, **common)
@@ -232,10 +216,10 @@ def _setup_message(message: str) -> str:
 
 def _require_valid_endpoint(cloud: str, config: Mapping[str, str]) -> None:
     """Check an endpoint of a profile or the environment, on which obstore could panic."""
-    endpoint = config.get("endpoint") or config.get("base_url")
-    urls = {"the endpoint of the profile": endpoint}
-    if not endpoint:
-        urls = {f"the variable {name}": os.environ.get(name) for name in _ENDPOINT_VARIABLES[cloud]}
+    urls = {"the endpoint of the profile": config.get("endpoint") or config.get("base_url")}
+    if not any(urls.values()):
+        variables = credentials.ENDPOINT_VARIABLES[cloud]
+        urls = {f"the variable {name}": os.environ.get(name) for name in variables}
     for origin, url in urls.items():
         if url and not is_server(url):
             msg = f"{origin} must be a URL of http:// or https://"
@@ -243,16 +227,8 @@ def _require_valid_endpoint(cloud: str, config: Mapping[str, str]) -> None:
 
 
 def region_of(bucket: str, config: Mapping[str, str], timeout: float) -> str | None:
-    """Request the region of a bucket of AWS; None if configured already, or on failure.
-
-    Args:
-        bucket: The name of the bucket.
-        config: Options by names without prefix.
-        timeout: The time limit, in seconds.
-    """
-    configured = config.keys() & {"region", "default_region", "endpoint"}
-    variables = ("AWS_REGION", "AWS_DEFAULT_REGION", *_ENDPOINT_VARIABLES["s3"])
-    if configured or any(map(os.environ.get, variables)):
+    """Request the region of a bucket of AWS; None if configured already, or on failure."""
+    if any(credentials.is_configured(setting, config) for setting in ("region", "endpoint")):
         return None
     seconds = min(timeout, _MAX_REGION_SECONDS)
     until = time.monotonic() + seconds

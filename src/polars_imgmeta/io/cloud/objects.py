@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime
 from io import BytesIO
 from typing import Any, Final
@@ -10,7 +11,6 @@ import obstore
 from obstore.exceptions import BaseError, PermissionDeniedError
 
 from polars_imgmeta.exceptions import UnreachableError
-from polars_imgmeta.execution.forking import after_fork_in_child
 from polars_imgmeta.io.cloud.buckets import Store
 from polars_imgmeta.io.retries import TransientError
 from polars_imgmeta.io.sources import SourceFacts
@@ -20,14 +20,7 @@ _READ_BYTES: Final = 1 << 20
 
 
 def get_object(store: Store, key: str, transfer: Transfer, extent: tuple[int, int] | None) -> Part:
-    """Read an object, or a part of it, by one request.
-
-    Args:
-        store: The bucket.
-        key: The name of the object.
-        transfer: Holds the memory for the content before it is read.
-        extent: Position and length of the part, or None for all. A length of 0 requests
-            the facts without content.
+    """Read an object, or a part of it, as [`Client`][polars_imgmeta.io.transfers.Client] does.
 
     Raises:
         TooLargeError: If it is larger than `max_bytes`.
@@ -99,16 +92,7 @@ def probe_object(store: Store, key: str) -> SourceFacts | None:
         return None
 
 
-_used = False
-_forked_after_use = False
-
-
-def _note_fork() -> None:
-    global _forked_after_use  # noqa: PLW0603 - state of the process
-    _forked_after_use = _used
-
-
-after_fork_in_child(_note_fork)
+_process: int | None = None  # that has used obstore
 
 
 def require_no_fork() -> None:
@@ -117,8 +101,8 @@ def require_no_fork() -> None:
     Raises:
         UnreachableError: In a process forked after its parent called this function.
     """
-    global _used  # noqa: PLW0603 - state of the process
-    if _forked_after_use:
+    global _process  # noqa: PLW0603 - state of the process
+    if _process not in {None, os.getpid()}:
         msg = "a forked process cannot read cloud storage once its parent has; spawn it instead"
         raise UnreachableError(msg)
-    _used = True
+    _process = os.getpid()

@@ -153,8 +153,7 @@ def _add(options: Options, key: str, name: str, value: object) -> None:
         options.retries[attribute] = unit * _number(key, value)
         return
     if not isinstance(value, str):
-        msg = "a string, such as 'true'"
-        raise _invalid(key, f"{msg}, got one of type {type(value).__name__}")
+        raise _invalid(key, f"a string, such as 'true', got one of type {type(value).__name__}")
     if name not in _MULTILINE and _CONTROL.search(value):
         raise _invalid(key, "without line breaks and other control characters")
     if name in _URLS and not is_server(value):

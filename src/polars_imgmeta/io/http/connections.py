@@ -122,11 +122,7 @@ class Connections:
             assert_fingerprint=None,
         )
         connection = TLSConnection(
-            proxy.host,
-            proxy.port,
-            timeout=POLL_SECONDS,
-            ssl_context=self._tls,
-            proxy_config=config,
+            proxy.host, proxy.port, timeout=POLL_SECONDS, ssl_context=self._tls, proxy_config=config
         )
         headers = {"Proxy-Authorization": proxy.authorization} if proxy.authorization else {}
         connection.set_tunnel(address.host, address.port, headers, scheme=proxy.scheme)
