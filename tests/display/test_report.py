@@ -310,7 +310,7 @@ def test_purple_is_the_same_everywhere() -> None:
     style = (files("polars_imgmeta") / "display" / "report" / "page" / "page.css").read_text(
         "utf-8"
     )
-    assert tuple(re.findall(r"--auto: (#\w+);", style))[:2] == AUTO_EXTRACTED_COLOURS
+    assert re.findall(r"--auto: light-dark\((#\w+), (#\w+)\);", style) == [AUTO_EXTRACTED_COLOURS]
 
 
 def test_each_image_is_read_once(frame: pl.DataFrame, tmp_path: Path, sample_folder: Path) -> None:

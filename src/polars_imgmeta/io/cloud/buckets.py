@@ -134,7 +134,7 @@ def check_options(storage_options: Mapping[str, str] | None) -> None:
                 raise ValueError(msg)
             try:
                 credentials.complete(cloud, options.config)
-            except credentials.CredentialsError as error:
+            except AccessDeniedError as error:
                 msg = f"`storage_options[{spellings['profile']!r}]`: {error}"
                 raise ValueError(msg) from None
         for name, value in config.items():
@@ -172,8 +172,8 @@ def make_store(
         request them from the instance.
 
     Raises:
-        ImageError: If options, environment and URL do not configure a store.
-        CredentialsError: If credentials are not available.
+        ImageError: If options, environment and URL do not configure a store, or if credentials
+            are not available.
     """
     config, provider, explicit = credentials.complete(location.cloud, options.config)
     connection: dict[str, Any] = {"allow_http": "true"} | options.connection  # as in Polars

@@ -29,7 +29,6 @@ from polars_imgmeta.exceptions import (
     UnreachableError,
 )
 from polars_imgmeta.io.access import Access
-from polars_imgmeta.io.cloud import credentials
 from polars_imgmeta.io.cloud.buckets import Location, Store, make_store, parse_url
 from polars_imgmeta.io.cloud.errors import NO_CREDENTIALS, from_store_error, is_store_error
 from polars_imgmeta.io.cloud.objects import facts_of, get_object, probe_object, require_no_fork
@@ -138,7 +137,6 @@ class StoreClient:
         while timeout > left * 1.1:
             timeout /= 2
         slot = self._slot((*location[:4], timeout))
-        failure: Exception
         try:
             with _held(slot.creation_lock, transfer):
                 if slot.store is None:
@@ -148,8 +146,6 @@ class StoreClient:
                     )
             with slot.credential_lock(transfer):
                 return get_object(slot.store, location.key, transfer, extent)
-        except credentials.CredentialsError as error:
-            failure = AccessDeniedError(str(error))
         except BaseException as error:  # a panic of obstore is no Exception
             if not is_store_error(error):
                 raise
@@ -218,10 +214,6 @@ def list_objects(
                 )
                 if selected:
                     yield root + key, SourceFacts(*facts_of(meta))
-    except (ImageError, GeneratorExit):
-        raise
-    except credentials.CredentialsError as error:
-        raise AccessDeniedError(str(error)) from None
     except (BaseError, OSError) as error:
         failure = from_store_error(error)
         if isinstance(failure, TransientError):

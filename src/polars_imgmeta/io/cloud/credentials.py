@@ -21,6 +21,8 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 import polars as pl
 
+from polars_imgmeta.exceptions import AccessDeniedError
+
 Provider: TypeAlias = Callable[[], dict[str, Any]]
 """A function that obstore calls for credentials, again when they have expired."""
 
@@ -81,10 +83,6 @@ class Credentials(NamedTuple):
     explicit: bool = True
 
 
-class CredentialsError(Exception):
-    """Configured credentials are not available; the message contains no secret."""
-
-
 def complete(cloud: str, config: Mapping[str, str]) -> Credentials:
     """Add credentials to the options of a store.
 
@@ -93,7 +91,7 @@ def complete(cloud: str, config: Mapping[str, str]) -> Credentials:
         config: The options, by names without prefix.
 
     Raises:
-        CredentialsError: If a configured profile does not exist, or needs a package that
+        AccessDeniedError: If a configured profile does not exist, or needs a package that
             is not installed.
     """
     completed = dict(config)
@@ -120,7 +118,7 @@ def _complete_aws(config: dict[str, str], *, explicit: bool) -> Credentials:
     if profile is None:
         if named:
             msg = "no such profile, as `aws_profile` names, in the files of AWS"
-            raise CredentialsError(msg)
+            raise AccessDeniedError(msg)
         return Credentials(config, explicit=explicit)
     for option, key in (("region", "region"), ("endpoint", "endpoint_url")):
         if key in profile and not is_configured(option, config):
@@ -136,7 +134,7 @@ def _complete_aws(config: dict[str, str], *, explicit: bool) -> Credentials:
         return Credentials(config, explicit=False)
     if importlib.util.find_spec("boto3") is None:
         msg = "this profile of AWS needs the package boto3: pip install boto3"
-        raise CredentialsError(msg)
+        raise AccessDeniedError(msg)
     return Credentials(config, _provider(pl.CredentialProviderAWS(profile_name=name), _AWS_KEYS))
 
 
@@ -186,7 +184,7 @@ def _complete_google(config: dict[str, str]) -> Credentials:
         fetch = pl.CredentialProviderGCP()
     except ImportError as error:
         msg = "this login of Google needs the package google-auth: pip install google-auth"
-        raise CredentialsError(msg) from error
+        raise AccessDeniedError(msg) from error
     return Credentials(config, _provider(fetch, _BEARER_KEYS))
 
 

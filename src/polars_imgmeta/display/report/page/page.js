@@ -11,26 +11,15 @@ const SVG = "http://www.w3.org/2000/svg";
 
 const byId = (id) => document.getElementById(id);
 
-/** Make an element. Strings among the children become text. */
-function element(name, attributes = {}, ...children) {
-  const made = document.createElement(name);
-  for (const [key, value] of Object.entries(attributes)) {
-    if (value !== null && value !== undefined) made.setAttribute(key, value);
-  }
+/** Complete an element. Strings among the children become text. */
+function build(made, attributes, children) {
+  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
   made.append(...children);
   return made;
 }
 
-function drawing(name, attributes = {}) {
-  const made = document.createElementNS(SVG, name);
-  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-  return made;
-}
-
-function withText(made, text) {
-  made.textContent = text;
-  return made;
-}
+const element = (name, attributes = {}, ...children) => build(document.createElement(name), attributes, children);
+const drawing = (name, attributes = {}, ...children) => build(document.createElementNS(SVG, name), attributes, children);
 
 /** Text that does not change the direction of its surroundings. */
 const isolated = (text) => element("bdi", {}, text);
@@ -79,11 +68,9 @@ const aboutField = (field) => (field.auto
 // change of one filter takes one pass, and a row passes all other filters where `blocked`
 // equals its own mark.
 const blocked = new Uint16Array(total);
-const filters = [];
 
 function addFilter() {
   const marks = new Uint8Array(total);
-  filters.push(marks);
   return {
     marks,
     set(passes) {
@@ -160,20 +147,18 @@ class Histogram {
       this.select([null, null]);
       this.inputs[0].focus();
     });
-    const biggest = Math.max(...distribution.counts);
-    this.scale = biggest;
+    this.scale = Math.max(...distribution.counts);
     this.all.setAttribute("d", this.bars(distribution.counts));
     // The bars of a sample are scaled to those of all rows.
     const values = distribution.counts.reduce((sum, count) => sum + count, 0);
     const here = this.binOf.reduce((sum, bin) => sum + (bin >= 0), 0);
-    if (summary.sampled) this.scale = Math.max(biggest * here / values, 1e-9);
-    const root = element("div", { class: field.auto ? "histogram auto" : "histogram", role: "group", "aria-labelledby": id },
+    if (summary.sampled) this.scale = Math.max(this.scale * here / values, 1e-9);
+    if (distribution.logarithmic) this.svg.append(drawing("title", {}, "Logarithmic scale"));
+    this.root = element("div", { class: field.auto ? "histogram auto" : "histogram", role: "group", "aria-labelledby": id },
       element("div", { class: "head" }, heading, ...(field.auto ? [aboutButton(field)] : []),
         element("span", { class: "quiet" }, median + missing)),
       this.svg,
       element("div", { class: "range" }, this.inputs[0], element("span", { "aria-hidden": "true" }, "–"), this.inputs[1], this.clear));
-    if (distribution.logarithmic) this.svg.append(withText(drawing("title"), "Logarithmic scale"));
-    this.root = root;
     this.apply();
   }
 
@@ -225,16 +210,12 @@ class Histogram {
       if (high - low < slack) this.select([null, null]);
       else this.select([low < slack ? null : this.valueAt(low), high > this.bins - slack ? null : this.valueAt(high)]);
     };
-    const stop = () => {
-      this.svg.removeEventListener("pointermove", move);
-      this.svg.removeEventListener("pointerup", up);
-      this.svg.removeEventListener("pointercancel", stop);
-    };
-    const up = (e) => { move(e); stop(); };
+    const ended = new AbortController();
+    const listen = (kind, listener) => this.svg.addEventListener(kind, listener, { signal: ended.signal });
     this.svg.setPointerCapture(event.pointerId);
-    this.svg.addEventListener("pointermove", move);
-    this.svg.addEventListener("pointerup", up);
-    this.svg.addEventListener("pointercancel", stop);
+    listen("pointermove", move);
+    listen("pointerup", (e) => { move(e); ended.abort(); });
+    listen("pointercancel", () => ended.abort());
   }
 
   select(range) {
@@ -501,8 +482,8 @@ function buildFailures() {
   select.addEventListener("change", () => show(0));
   const most = Math.max(...kinds.map(([, count]) => count));
   const bars = kinds.map(([kind, count]) => {
-    const bar = drawing("svg", { viewBox: "0 0 100 1", preserveAspectRatio: "none", "aria-hidden": "true" });
-    bar.append(drawing("rect", { width: 100 * count / most, height: 1 }));
+    const bar = drawing("svg", { viewBox: "0 0 100 1", preserveAspectRatio: "none", "aria-hidden": "true" },
+      drawing("rect", { width: 100 * count / most, height: 1 }));
     return element("tr", {}, element("th", { scope: "row" }, kind), element("td", {}, whole(count)), element("td", { class: "bar" }, bar));
   });
   root.append(
