@@ -109,13 +109,7 @@ def count_pairs(rows: pl.DataFrame, x: Axis, y: Axis) -> pl.DataFrame:
 def collect(
     frame: Frame, quantities: Mapping[str, Quantity], locator: pl.Expr | None = None
 ) -> tuple[pl.DataFrame, list[str]]:
-    """Collect the rows that are drawn, and say how many are left out.
-
-    Args:
-        frame: The frame.
-        quantities: What is drawn, by the names of the resulting columns.
-        locator: What becomes the column `locator`.
-    """
+    """Collect the rows that are drawn, a column for each quantity, and say how many are not."""
     values = {key: _drawable_values(quantity) for key, quantity in quantities.items()}
     holders = {quantity.column for quantity in quantities.values() if quantity.column}
     errors = [pl.col(holder).struct.field(structs.ERROR) for holder in holders]

@@ -74,16 +74,11 @@ def distribution(
     pair: bool,
     heading: tuple[str, Sequence[str]] | None,
 ) -> Distribution:
-    """Draw a histogram or bar chart.
+    """Draw a histogram or bar chart: fractions of groups, or numbers of images without groups.
 
-    Args:
-        counts: A row for each bin: its `start` and `end`, or the word `bin`, with
-            `group`, `images` and `fraction`.
-        axis: The binned values.
-        groups: The groups in order; without any, numbers of images are drawn instead of
-            fractions of the groups.
-        pair: Whether the groups are two data sets that are compared.
-        heading: The title of a single chart, and lines below it.
+    `counts` has a row for each bin: its `start` and `end`, or the word `bin`, with `group`,
+    `images` and `fraction`. A `pair` of groups are two data sets that are compared. A single
+    chart has a `heading`: its title, and lines below it.
     """
     common = in_common(counts) if pair else []
     colour = _axis_colour(axis)
@@ -143,13 +138,8 @@ def points(
 ) -> alt.Chart:
     """Draw a point for each row.
 
-    Args:
-        rows: `x`, `y` and, for words, `spread`, from 0 to 1; `color`, `locator` and
-            `image` where there are any.
-        x: The horizontal axis.
-        y: The vertical axis.
-        color: The values that the colours show.
-        named: The name of the locator column.
+    Rows have `x`, `y` and, for words, `spread`, from 0 to 1; `color`, `locator` and `image`
+    where there are any. The locator column is `named` in tooltips.
     """
     spread = alt.Scale(domain=[-0.2, 1.2])
     tooltips = [_tooltip("locator", named)] if named else []
@@ -168,18 +158,14 @@ def points(
         tooltips.append(_value_tooltip("color", color))
     size = next(size for most, size in _POINT_SIZES.items() if len(rows) <= most)
     mark = alt.MarkDef("circle", size=size, opacity=0.75)
-    return _relation(rows, mark, encoding, tooltips)
+    return _draw_marks(rows, mark, encoding, tooltips)
 
 
 def heat(pairs: pl.DataFrame, x: Axis, y: Axis, color: Axis | None) -> alt.Chart:
-    """Draw a rectangle for each row.
+    """Draw a rectangle for each pair of bins, coloured by the mean of `color`, or by images.
 
-    Args:
-        pairs: `x` and `x_end`, or a word; the same for y; `images`, and `color` and
-            `image` where there are any.
-        x: The horizontal axis.
-        y: The vertical axis.
-        color: The values whose mean the colours show; otherwise they show images.
+    Pairs have `x` and `x_end`, or a word as `x`; the same for y; `images`, and `color` and
+    `image` where there are any.
     """
     encoding: dict[str, Any] = {}
     tooltips: list[alt.Tooltip] = []
@@ -199,10 +185,10 @@ def heat(pairs: pl.DataFrame, x: Axis, y: Axis, color: Axis | None) -> alt.Chart
         scale = alt.Scale(range=_HEAT_COLOURS, type="log" if skewed else "linear")
         whole = alt.Legend(title="images", **whole_ticks(pairs["images"], 1))
         encoding["color"] = alt.Color("images:Q", scale=scale, legend=whole)
-    return _relation(pairs, alt.MarkDef("rect"), encoding, tooltips)
+    return _draw_marks(pairs, alt.MarkDef("rect"), encoding, tooltips)
 
 
-def _relation(
+def _draw_marks(
     rows: pl.DataFrame, mark: alt.MarkDef, encoding: dict[str, Any], tooltips: list[alt.Tooltip]
 ) -> alt.Chart:
     """Draw a mark for each row; Vega shows a picture for a tooltip named exactly `image`."""

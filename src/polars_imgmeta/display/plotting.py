@@ -98,12 +98,8 @@ def plot(
         raise ImportError(msg) from error
     reading = Reading.of(ReadOptions, options)
     if y is not None:
-        given = {"x": x, "y": y, "color": color}
-        drawn = {
-            key: find_drawable(schema, name, column, key)
-            for key, name in given.items()
-            if name is not None
-        }
+        given = {"x": x, "y": y} if color is None else {"x": x, "y": y, "color": color}
+        drawn = {key: find_drawable(schema, name, column, key) for key, name in given.items()}
         source, lacking = _find_locator(frame, drawn, column, locator) if pictures else (None, [])
         lookup = None if source is None else LocatorLookup(frame, source)
         rows, left_out = aggregation.collect(frame, drawn, lookup.key if lookup else None)
@@ -242,13 +238,7 @@ def _count_images(count: int) -> str:
 def _require_compatible(
     x: object, y: object, color: object, against: object, *, names: object, pictures: object
 ) -> None:
-    """Check which arguments are combined.
-
-    Raises:
-        ColumnError: If `x` is neither a name nor several.
-        TypeError: If `against` is no frame.
-        ValueError: If arguments exclude each other, or `names` or `pictures` is invalid.
-    """
+    """Check the arguments that need no schema, and which of them are combined."""
     if not isinstance(x, Iterable | None):
         msg = f"`x` must be the name of a property or column, or several names, got {x!s}"
         raise ColumnError(msg)

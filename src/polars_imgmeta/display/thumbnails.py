@@ -70,17 +70,9 @@ def data_uris(
 def add_thumbnails(
     rows: pl.DataFrame, lookup: LocatorLookup, *, pictures: int, reading: Reading
 ) -> pl.DataFrame:
-    """Add thumbnails to some rows, spread evenly.
+    """Add thumbnails to at most so many rows, spread evenly, in `image`.
 
-    Args:
-        rows: Rows with the key of a locator in `locator`.
-        lookup: Where the keys are looked up.
-        pictures: The maximum number of thumbnails.
-        reading: How images are read.
-
-    Returns:
-        The rows with the text of the locator in `locator`, and in `image` a `data:` URI or
-        an empty text.
+    It is a `data:` URI or an empty text. The key in `locator` becomes the locator's text.
     """
     keys = rows["locator"]
     every = max(1, -(-len(rows) // pictures))

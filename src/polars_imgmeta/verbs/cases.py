@@ -122,7 +122,7 @@ def test_cases(
         'brightness [0, 0.5) & sharpness [0, 0.1)'
     """
     schema = structs.schema_of(frame)
-    _require_name(schema, into)
+    _require_new_name(schema, into)
     number, names = pl.lit(0, pl.UInt32), [""]
     for name, wanted in _bins_by_name(by, bins).items():
         quantity = find_number(schema, name, column, argument="by")
@@ -235,7 +235,7 @@ def _require_edges(given: object, label: str, *, within: Limits, what: str) -> l
     return [float(edge) for edge in edges]
 
 
-def _require_name(schema: Mapping[str, pl.DataType], into: object) -> None:
+def _require_new_name(schema: Mapping[str, pl.DataType], into: object) -> None:
     """Check that a column of test cases can have this name.
 
     Raises:

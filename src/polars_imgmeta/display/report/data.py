@@ -65,19 +65,10 @@ def report_data(
     thumbnails: bool,
     reading: Reading,
 ) -> Json:
-    """Collect the content of a report.
+    """Collect the content of a report, as plain data for JSON without NaN and infinities.
 
-    Args:
-        frame: The frame. Of a lazy one the values are collected once, and after that the
-            locators of the rows that are shown.
-        existing: The auto-extracted column.
-        locator: The locator column; without one, rows are numbered.
-        sample: The maximum number of rows to show one by one, not counting the extremes.
-        thumbnails: Whether their pictures are shown.
-        reading: How images are read.
-
-    Returns:
-        Plain data for JSON, without NaN and infinities.
+    Of a lazy frame the values are collected once, and after that the locators of the rows that
+    are shown: at most `sample`, and the extremes. Without a locator column, rows are numbered.
     """
     if locator is None:
         locator = _ROW_NUMBER

@@ -19,7 +19,7 @@ from polars_imgmeta.exceptions import AccessDeniedError, InvalidLocatorError
 from polars_imgmeta.io import blocking
 from polars_imgmeta.io.access import STORE_SCHEMES
 from polars_imgmeta.io.cloud import credentials
-from polars_imgmeta.io.cloud.options import Options, is_server, parse_options
+from polars_imgmeta.io.cloud.options import CONTROL, Options, is_server, parse_options
 
 Store: TypeAlias = S3Store | AzureStore | GCSStore
 
@@ -28,7 +28,6 @@ _BUCKET = re.compile(r"[A-Za-z0-9$][\w.-]*", re.ASCII)
 _ACCOUNT_HOST = re.compile(
     r"(?P<account>[A-Za-z0-9-]+)\.(?:dfs|blob)\.(?:core\.windows\.net|fabric\.microsoft\.com)"
 )
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 # Declares the region of any bucket, without credentials.
 REGION_URL: Final = "https://{bucket}.s3.amazonaws.com"
 _MAX_REGION_SECONDS: Final = 5.0
@@ -98,7 +97,7 @@ def parse_url(url: str) -> Location:
     if not _BUCKET.fullmatch(bucket):
         msg = f"no name of a bucket stands between {scheme}:// and the next /"
         raise InvalidLocatorError(msg)
-    if _CONTROL.search(key):
+    if CONTROL.search(key):
         msg = "a key with a line break or another control character cannot be read"
         raise InvalidLocatorError(msg)
     if any(part in {"", ".", ".."} for part in key.removesuffix("/").split("/")) and key:

@@ -44,7 +44,7 @@ _EXPLICIT: Final = {
         | {"skip_signature"}
     ),
 }
-_PREFIXES: Final = {"s3": ["AWS_"], "az": ["AZURE_", "AZURE_STORAGE_"], "gs": ["GOOGLE_"]}
+_VARIABLE_PREFIXES: Final = {"s3": ["AWS_"], "az": ["AZURE_", "AZURE_STORAGE_"], "gs": ["GOOGLE_"]}
 # The names of credentials in obstore, and in Polars.
 _AWS_KEYS: Final = {
     "access_key_id": "aws_access_key_id",
@@ -96,7 +96,7 @@ def complete(cloud: str, config: Mapping[str, str]) -> Credentials:
     """
     completed = dict(config)
     names = _EXPLICIT[cloud]
-    variables = (prefix + name.upper() for prefix in _PREFIXES[cloud] for name in names)
+    variables = (prefix + name.upper() for prefix in _VARIABLE_PREFIXES[cloud] for name in names)
     explicit = not names.isdisjoint(config) or any(map(os.environ.get, variables))
     if cloud == "s3":
         return _complete_aws(completed, explicit=explicit)
@@ -182,9 +182,9 @@ def _complete_google(config: dict[str, str]) -> Credentials:
         return Credentials(config)
     try:
         fetch = pl.CredentialProviderGCP()
-    except ImportError as error:
+    except ImportError:
         msg = "this login of Google needs the package google-auth: pip install google-auth"
-        raise AccessDeniedError(msg) from error
+        raise AccessDeniedError(msg) from None
     return Credentials(config, _provider(fetch, _BEARER_KEYS))
 
 

@@ -84,7 +84,7 @@ _URLS: Final = frozenset(
 )
 # JSON and PEM, which have line breaks.
 _MULTILINE: Final = frozenset({"service_account_key", "proxy_ca_certificate"})
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
+CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 _DURATION: Final = re.compile(r"(\d{1,9})\s*(ms|msec|s|sec|seconds?|m|min|minutes?|h|hours?)")
 _UNITS: Final = {"ms": "milliseconds", "s": "seconds", "m": "minutes", "h": "hours"}
 
@@ -154,7 +154,7 @@ def _add(options: Options, key: str, name: str, value: object) -> None:
         return
     if not isinstance(value, str):
         raise _invalid(key, f"a string, such as 'true', got one of type {type(value).__name__}")
-    if name not in _MULTILINE and _CONTROL.search(value):
+    if name not in _MULTILINE and CONTROL.search(value):
         raise _invalid(key, "without line breaks and other control characters")
     if name in _URLS and not is_server(value):
         raise _invalid(key, "a URL that begins with http:// or https:// and names a host")
@@ -204,7 +204,7 @@ def is_server(url: str) -> bool:
             parts.scheme in {"http", "https"}
             and re.fullmatch(r"[\w.:-]+", parts.hostname or "")
             and parts.port != 0
-            and not re.search(r"\s|[\x00-\x1f\x7f]", url)
+            and not re.search(rf"\s|{CONTROL.pattern}", url)
         )
     except ValueError:  # an invalid port
         return False

@@ -50,12 +50,8 @@ def interpret(
 ) -> Part | Address | Exception | None:
     """Turn a response into a part, a redirect or an error.
 
-    Args:
-        response: The response, whose body has not been read.
-        address: What was requested.
-        deadline: The limits of time and size.
-        extent: Position and length of the requested part, of length 0 after a HEAD
-            request; None for all.
+    `extent` is position and length of the requested part, of length 0 after a HEAD request,
+    and None for all.
 
     Returns:
         The content; or the address of a redirect; or the error; or None where the
