@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise, product
 from numbers import Real
-from typing import Final, TypeAlias, TypeGuard
+from typing import Any, Final, TypeAlias, TypeGuard
 
 import numpy as np
 import polars as pl
@@ -22,8 +22,6 @@ MISSING: Final = "missing"
 _AND: Final = " & "
 # The dtype of an Enum holds all of its categories, also the unused ones.
 _MOST_CASES: Final = 10_000
-# Iterables that cannot be meant as a list of edges.
-_NO_LISTS: Final = (str, bytes, Mapping)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,8 +154,7 @@ def _bins_by_name(by: object, bins: object) -> dict[object, object]:
             msg = f"`by` must name properties or columns, got {strangers[0]!r}"
             raise ColumnError(msg)
         # Every name needs the edges, and a generator yields them once.
-        once = isinstance(bins, Iterable) and not isinstance(bins, _NO_LISTS)
-        pairs = dict.fromkeys(names, list(bins) if once else bins)  # type: ignore[call-overload] # iterable if once
+        pairs = dict.fromkeys(names, _listed(bins) or bins)
     if not pairs:
         msg = "`by` must name at least one property or column, got none"
         raise PropertyError(msg)
@@ -206,14 +203,19 @@ def _is_count(bins: object) -> TypeGuard[int]:
     return isinstance(bins, int | np.integer) and not isinstance(bins, bool) and bool(bins > 0)
 
 
+def _listed(given: object) -> list[Any]:
+    """Return what is meant as a list of edges as one; empty for anything else."""
+    meant = isinstance(given, Iterable) and not isinstance(given, str | bytes | Mapping)
+    return list(given) if meant else []  # type: ignore[call-overload] # iterable if meant
+
+
 def _require_edges(given: object, label: str, *, within: Limits, what: str) -> list[float]:
     """Return the edges that a caller gave.
 
     Raises:
         PropertyError: If they are not ascending numbers within the limits.
     """
-    listed = isinstance(given, Iterable) and not isinstance(given, _NO_LISTS)
-    edges = list(given) if listed else []  # type: ignore[call-overload] # iterable if listed
+    edges = _listed(given)
     real = all(isinstance(edge, Real) and not isinstance(edge, bool) for edge in edges)
     if not edges or not real or not all(map(math.isfinite, edges)):
         msg = f"{label} must be a count above 0 or finite, ascending {what}, got {given!r}"

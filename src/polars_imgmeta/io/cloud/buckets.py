@@ -126,8 +126,9 @@ def check_options(storage_options: Mapping[str, str] | None) -> None:
     """
     for cloud, options in parse_options(storage_options).items():
         config, spellings = dict(options.config), options.spellings
+        keys = config.keys() & {"access_key_id", "secret_access_key"}
         if config.pop("profile", None) is not None:
-            if keys := config.keys() & {"access_key_id", "secret_access_key"}:
+            if keys:
                 names = f"{spellings['profile']!r} and {spellings[min(keys)]!r}"
                 msg = f"`storage_options` must name a profile or keys, not both, got {names}"
                 raise ValueError(msg)
@@ -140,12 +141,11 @@ def check_options(storage_options: Mapping[str, str] | None) -> None:
             _check(cloud, _REQUIRED_CONFIG[cloud] | {name: value}, {}, spellings[name])
         for name, value in options.connection.items():
             _check(cloud, _REQUIRED_CONFIG[cloud], {name: value}, spellings[name])
-        if lone := config.keys() & {"access_key_id", "secret_access_key"}:
-            variables = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"} & os.environ.keys()
-            if len(lone) == 1 and not variables:
-                name = spellings[min(lone)]
-                msg = f"`storage_options` must have both keys of AWS or none, got only {name!r}"
-                raise ValueError(msg)
+        variables = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"} & os.environ.keys()
+        if len(keys) == 1 and not variables:
+            name = spellings[min(keys)]
+            msg = f"`storage_options` must have both keys of AWS or none, got only {name!r}"
+            raise ValueError(msg)
 
 
 def _check(cloud: str, config: dict[str, str], connection: dict[str, str], spelling: str) -> None:

@@ -110,15 +110,14 @@ def _part(response: HTTPResponse, deadline: Deadline, extent: tuple[int, int]) -
         return None
     position, length = extent
     start, end = int(declared[1]), int(declared[2]) + 1
-    # An undeclared size follows from a part that is shorter than requested.
-    size = end if declared[3] == "*" and end < position + length else declared[3]
-    if size == "*":
+    if declared[3] != "*":
+        size = int(declared[3])
+    elif end < position + length:  # a part that is shorter than requested ends the object
+        size = end
+    else:
         return None
-    size = int(size)
-    complete = end <= size and end >= min(position + length, size)
-    if start != position or end <= start or not complete:
-        return None
-    if response.length_remaining not in {None, end - start}:
+    usable = position == start < end <= size and end >= min(position + length, size)
+    if not usable or response.length_remaining not in {None, end - start}:
         return None
     data = _body(response, deadline)
     complete = len(data) == end - start
