@@ -29,13 +29,7 @@ _TIMES: Final = ((86_400_000, "%Y-%m-%d"), (60_000, "%Y-%m-%d %H:%M"), (1, "%Y-%
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """An axis or a colour scale of a chart.
-
-    Attributes:
-        quantity: The values that it shows.
-        bins: The bins of numbers and times.
-        words: The words in order, where it shows words.
-    """
+    """An axis or a colour scale: the bins of numbers or times, or the words in order."""
 
     quantity: Quantity
     bins: Bins | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cached_property, partial
 from html import escape
 from typing import Final, Unpack
@@ -89,6 +90,7 @@ def show(
     return Preview(head, existing, source, make_thumbnails)
 
 
+@dataclass(eq=False, repr=False)
 class Preview:
     """The first rows of a frame for display, as `show` returns them.
 
@@ -96,17 +98,10 @@ class Preview:
         frame: These rows.
     """
 
-    def __init__(
-        self,
-        frame: pl.DataFrame,
-        existing: StructColumn,
-        locator: str | None,
-        make_thumbnails: Callable[[pl.Series], Sequence[str | None]],
-    ) -> None:
-        self.frame = frame
-        self._existing = existing
-        self._locator = locator
-        self._make_thumbnails = make_thumbnails
+    frame: pl.DataFrame
+    _existing: StructColumn
+    _locator: str | None
+    _make_thumbnails: Callable[[pl.Series], Sequence[str | None]]
 
     def __repr__(self) -> str:
         try:

@@ -36,16 +36,15 @@ _DEFAULT: Final = Reading()
 def data_uris(
     column: pl.Series, side: int = DEFAULT_SIDE, *, reading: Reading = _DEFAULT
 ) -> list[str | None]:
-    """Make thumbnails on the shared threads.
+    """Make thumbnails on the shared threads; an image that occurs several times is read once.
 
     Args:
-        column: Locators; an image that occurs several times is read once.
+        column: Locators.
         side: The maximum width and height in pixels; smaller pictures are not enlarged.
         reading: How images are read.
 
     Returns:
-        For each row a WebP image as a `data:` URI, or None without a readable image. No
-        failure of an image is raised.
+        For each row a WebP image as a `data:` URI, or None without a readable image.
 
     Examples:
         >>> uris = data_uris(pl.Series(["photos/dusk.png", "photos/gone.png", None]))

@@ -205,8 +205,9 @@ def _is_count(bins: object) -> TypeGuard[int]:
 
 def _listed(given: object) -> list[Any]:
     """Return what is meant as a list of edges as one; empty for anything else."""
-    meant = isinstance(given, Iterable) and not isinstance(given, str | bytes | Mapping)
-    return list(given) if meant else []  # type: ignore[call-overload] # iterable if meant
+    if isinstance(given, str | bytes | Mapping) or not isinstance(given, Iterable):
+        return []
+    return list(given)
 
 
 def _require_edges(given: object, label: str, *, within: Limits, what: str) -> list[float]:

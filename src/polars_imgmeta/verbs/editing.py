@@ -265,14 +265,13 @@ def _read_again(
     )
 
 
-def _among(option: str, given: object, choices: tuple[str, ...]) -> list[str]:
+def _among(option: str, given: object, choices: tuple[str, ...]) -> list[Any]:
     """Return one or several words as a list.
 
     Raises:
         ValueError: If one is unknown.
     """
-    several = isinstance(given, Iterable) and not isinstance(given, str)
-    listed: list[Any] = list(given) if several else [given]  # type: ignore[call-overload] # iterable
+    listed = [given] if isinstance(given, str) or not isinstance(given, Iterable) else list(given)
     for one in listed:
         if one not in choices:
             known = ", ".join(map(repr, choices))

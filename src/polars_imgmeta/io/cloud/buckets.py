@@ -107,10 +107,7 @@ def parse_url(url: str) -> Location:
 
 
 def check_options(storage_options: Mapping[str, str] | None) -> None:
-    """Check options, without a request to any server.
-
-    Args:
-        storage_options: As in Polars.
+    """Check the options of all clouds, without a request to any server.
 
     Raises:
         ValueError: If an option is unknown or its value invalid, or options conflict;

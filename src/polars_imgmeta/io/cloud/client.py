@@ -89,12 +89,8 @@ def _held(lock: threading.Lock, transfer: Transfer) -> Iterator[None]:
 class StoreClient:
     """Reads objects in cloud storage of all providers, in any number of threads.
 
-    Args:
-        storage_options: As in Polars; each provider takes those that it knows.
-        access: Which buckets may be read, and the time limit of an image.
-
     Raises:
-        ValueError: If an option is unknown or has an invalid value.
+        ValueError: If a storage option is unknown or has an invalid value.
     """
 
     def __init__(self, storage_options: Mapping[str, str] | None, access: Access) -> None:

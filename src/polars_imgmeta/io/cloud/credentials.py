@@ -84,11 +84,7 @@ class Credentials(NamedTuple):
 
 
 def complete(cloud: str, config: Mapping[str, str]) -> Credentials:
-    """Add credentials to the options of a store.
-
-    Args:
-        cloud: `s3`, `az` or `gs`.
-        config: The options, by names without prefix.
+    """Add credentials to the options of a store, which have names without prefix.
 
     Raises:
         AccessDeniedError: If a configured profile does not exist, or needs a package that

@@ -116,10 +116,7 @@ class Connections:
             connection.proxy_authorization = proxy.authorization
             return connection
         config = ProxyConfig(
-            ssl_context=self._tls,
-            use_forwarding_for_https=False,
-            assert_hostname=None,
-            assert_fingerprint=None,
+            self._tls, use_forwarding_for_https=False, assert_hostname=None, assert_fingerprint=None
         )
         connection = TLSConnection(
             proxy.host, proxy.port, timeout=POLL_SECONDS, ssl_context=self._tls, proxy_config=config
