@@ -164,7 +164,8 @@ def _find_extremes(
     numbered = properties.with_row_index(_ROW).with_columns(images)
     distinct = numbered.unique(images.name, keep="first", maintain_order=True)
     for name in properties.columns:
-        values = distinct.select(_ROW, name).filter(pl.col(name).is_finite())
+        finite = distinct[name].cast(pl.Float64).is_finite()
+        values = distinct.select(_ROW, name).filter(finite)
         several = values[name].n_unique() > 1
         shown = min(_EXTREMES_SHOWN, len(values) // 2) if several else 0
         ordered = values.sort(name, maintain_order=True)[_ROW]
