@@ -27,10 +27,10 @@ def _method(verb: Callable[..., _R]) -> Callable[..., _R]:
     def method(self: _Namespace, *args: Any, **kwargs: Any) -> _R:  # noqa: ANN401 - the verb's
         return verb(self._subject, *args, **kwargs)
 
-    first, *others = inspect.signature(verb).parameters.values()
-    method.__signature__ = inspect.signature(verb).replace(  # type: ignore[attr-defined]
-        parameters=[first.replace(name="self", annotation=inspect.Parameter.empty), *others]
-    )
+    signature = inspect.signature(verb)
+    first, *others = signature.parameters.values()
+    own = [first.replace(name="self", annotation=inspect.Parameter.empty), *others]
+    method.__signature__ = signature.replace(parameters=own)  # type: ignore[attr-defined]
     return method
 
 

@@ -154,7 +154,8 @@ def _bins_by_name(by: object, bins: object) -> dict[object, object]:
             msg = f"`by` must name properties or columns, got {strangers[0]!r}"
             raise ColumnError(msg)
         # Every name needs the edges, and a generator yields them once.
-        pairs = dict.fromkeys(names, _listed(bins) or bins)
+        edges = _listed(bins)
+        pairs = dict.fromkeys(names, bins if edges is None else edges)
     if not pairs:
         msg = "`by` must name at least one property or column, got none"
         raise PropertyError(msg)
@@ -203,10 +204,10 @@ def _is_count(bins: object) -> TypeGuard[int]:
     return isinstance(bins, int | np.integer) and not isinstance(bins, bool) and bool(bins > 0)
 
 
-def _listed(given: object) -> list[Any]:
-    """Return what is meant as a list of edges as one; empty for anything else."""
+def _listed(given: object) -> list[Any] | None:
+    """Return edges as a list, or None for what cannot be meant as edges."""
     if isinstance(given, str | bytes | Mapping) or not isinstance(given, Iterable):
-        return []
+        return None
     return list(given)
 
 
@@ -216,7 +217,7 @@ def _require_edges(given: object, label: str, *, within: Limits, what: str) -> l
     Raises:
         PropertyError: If they are not ascending numbers within the limits.
     """
-    edges = _listed(given)
+    edges = _listed(given) or []
     real = all(isinstance(edge, Real) and not isinstance(edge, bool) for edge in edges)
     if not edges or not real or not all(map(math.isfinite, edges)):
         msg = f"{label} must be a count above 0 or finite, ascending {what}, got {given!r}"

@@ -306,10 +306,8 @@ def nest(
         )
         raise ColumnError(msg)
     fields = [
-        structs.restored(structs.column(name), schema[name], dtypes[field], strict=True).alias(
-            field
-        )
-        for name, field in flat.items()
+        structs.restored(structs.column(old), schema[old], dtypes[new], strict=True).alias(new)
+        for old, new in flat.items()
     ]
     present = structs.column(before + structs.MARKER).is_not_null()
     struct = pl.when(present).then(pl.struct(fields)).alias(into)

@@ -27,7 +27,7 @@ Provider: TypeAlias = Callable[[], dict[str, Any]]
 """A function that obstore calls for credentials, again when they have expired."""
 
 # Any of these, in the options or behind a prefix in the environment, makes credentials
-# explicit. Those that are no names of options are other spellings in the environment.
+# explicit. Names that no option has are spellings in the environment alone.
 _EXPLICIT: Final = {
     "s3": frozenset(
         {"access_key_id", "container_credentials_full_uri", "container_credentials_relative_uri"}
