@@ -10,6 +10,7 @@ Examples:
     [0.2]
 """
 
+from polars_imgmeta import namespaces as _namespaces  # noqa: F401 - registers them with Polars
 from polars_imgmeta.catalogue.registry import (
     CATALOGUE,
     GROUPS,
@@ -36,7 +37,6 @@ from polars_imgmeta.exceptions import (
 )
 from polars_imgmeta.execution.runtime import set_thread_count, thread_count
 from polars_imgmeta.io.access import Access
-from polars_imgmeta.namespaces import register as _register_namespaces
 from polars_imgmeta.verbs.cases import Quantiles, test_cases
 from polars_imgmeta.verbs.editing import add, configure, refresh, remove, retry
 from polars_imgmeta.verbs.export import (
@@ -115,6 +115,3 @@ __all__ = [
 
 def __dir__() -> list[str]:
     return __all__
-
-
-_register_namespaces()

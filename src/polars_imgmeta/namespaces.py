@@ -27,10 +27,10 @@ def _method(verb: Callable[..., _R]) -> Callable[..., _R]:
     def method(self: _Namespace, *args: Any, **kwargs: Any) -> _R:  # noqa: ANN401 - the verb's
         return verb(self._subject, *args, **kwargs)
 
-    first, *others = inspect.signature(verb).parameters.values()
-    method.__signature__ = inspect.signature(verb).replace(  # type: ignore[attr-defined]
-        parameters=[first.replace(name="self", annotation=inspect.Parameter.empty), *others]
-    )
+    signature = inspect.signature(verb)
+    first, *others = signature.parameters.values()
+    own = [first.replace(name="self", annotation=inspect.Parameter.empty), *others]
+    method.__signature__ = signature.replace(parameters=own)  # type: ignore[attr-defined]
     return method
 
 
@@ -60,6 +60,7 @@ class _FrameNamespace(_Namespace):
     show = _method(showing.show)
 
 
+@pl.api.register_dataframe_namespace("imgmeta")
 class DataFrameNamespace(_FrameNamespace):
     """What `df.imgmeta` is."""
 
@@ -71,6 +72,7 @@ class DataFrameNamespace(_FrameNamespace):
         return export.to_arrow(self._subject).__arrow_c_stream__(requested_schema)
 
 
+@pl.api.register_lazyframe_namespace("imgmeta")
 class LazyFrameNamespace(_FrameNamespace):
     """What `lf.imgmeta` is."""
 
@@ -78,21 +80,15 @@ class LazyFrameNamespace(_FrameNamespace):
     sink_parquet = _method(export.sink_parquet)
 
 
+@pl.api.register_expr_namespace("imgmeta")
 class ExprNamespace(_Namespace):
     """What `pl.col(...).imgmeta` is."""
 
     extract = _method(extraction.extract_expr)
 
 
+@pl.api.register_series_namespace("imgmeta")
 class SeriesNamespace(_Namespace):
     """What `series.imgmeta` is."""
 
     extract = _method(extraction.extract_series)
-
-
-def register() -> None:
-    """Attach the accessors to Polars."""
-    pl.api.register_dataframe_namespace("imgmeta")(DataFrameNamespace)
-    pl.api.register_lazyframe_namespace("imgmeta")(LazyFrameNamespace)
-    pl.api.register_expr_namespace("imgmeta")(ExprNamespace)
-    pl.api.register_series_namespace("imgmeta")(SeriesNamespace)

@@ -180,6 +180,25 @@ def test_rows_without_locator_or_values_are_counted(frame: pl.DataFrame, tmp_pat
     assert len(data["locators"]) == 14
 
 
+def test_extremes_of_any_number(tmp_path: Path) -> None:
+    """Extremes are found among integers, infinite floats and the decimals of another tool."""
+    decimals = pl.Series(["1.5", None, "3.5", "2.5"], dtype=pl.Decimal(9, 1))
+    floats = pl.Series([math.inf, 2.5, math.nan, 1.5])
+    values = {"decimal": decimals, "float": floats, "integer": pl.Series([3, 1, 2, 4])}
+    frame = pl.DataFrame(values).with_columns(
+        error=pl.lit(None, pl.String), auto_extracted=pl.lit("path@0")
+    )
+    located = frame.select(pl.struct(pl.all()).alias("path_imgmeta")).with_columns(
+        path=pl.format("{}.png", pl.int_range(pl.len()))
+    )
+    data = content_of(located, tmp_path, thumbnails=False)
+    assert data["extremes"] == {
+        "decimal": [[0], [2]],
+        "float": [[3], [1]],
+        "integer": [[1, 2], [3, 0]],
+    }
+
+
 @pytest.mark.parametrize("rows", [[], [None, None]])
 def test_a_report_may_be_empty(rows: list[None], tmp_path: Path) -> None:
     """A frame without images has a report."""
@@ -310,7 +329,7 @@ def test_purple_is_the_same_everywhere() -> None:
     style = (files("polars_imgmeta") / "display" / "report" / "page" / "page.css").read_text(
         "utf-8"
     )
-    assert tuple(re.findall(r"--auto: (#\w+);", style))[:2] == AUTO_EXTRACTED_COLOURS
+    assert re.findall(r"--auto: light-dark\((#\w+), (#\w+)\);", style) == [AUTO_EXTRACTED_COLOURS]
 
 
 def test_each_image_is_read_once(frame: pl.DataFrame, tmp_path: Path, sample_folder: Path) -> None:

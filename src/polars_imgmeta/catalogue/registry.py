@@ -10,6 +10,7 @@ from __future__ import annotations
 import pickle
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from functools import wraps
 from importlib import import_module
@@ -28,8 +29,6 @@ Needs: TypeAlias = Literal["header", "source", "bytes", "intensity", "picture"]
 
 RESERVED: Final = ("error", "auto_extracted")
 """Names of fields that are no properties."""
-
-_ENTRY_POINTS: Final = "polars_imgmeta.properties"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +89,9 @@ class Property:
             return _built_in, (self.name,)
         module = getattr(self.kernel, "__module__", "")
         path = getattr(self.kernel, "__qualname__", "<unknown>")
-        if "<" not in path:
-            try:
-                if attrgetter(path)(sys.modules[module]) is self:
-                    return _import_property, (module, path)
-            except (AttributeError, KeyError):
-                pass
+        with suppress(AttributeError, KeyError):
+            if attrgetter(path)(sys.modules[module]) is self:
+                return _import_property, (module, path)
         # Such a pickler takes functions by value.
         if not any(name.endswith("cloudpickle") for name in sys.modules):
             msg = (
@@ -311,7 +307,7 @@ class Catalogue(Mapping[str, Property]):
         They do so by entry points of the group `polars_imgmeta.properties`, each of which
         names a property.
         """
-        return cls(entry.load() for entry in entry_points(group=_ENTRY_POINTS))
+        return cls(entry.load() for entry in entry_points(group="polars_imgmeta.properties"))
 
     def __getitem__(self, name: str) -> Property:
         """A property."""

@@ -9,6 +9,7 @@ from itertools import pairwise
 from typing import Any, Final
 
 import polars as pl
+import polars.selectors as cs
 
 from polars_imgmeta.column import structs
 from polars_imgmeta.column.binning import Bins, count_rows, quantile_edges
@@ -28,13 +29,7 @@ _TIMES: Final = ((86_400_000, "%Y-%m-%d"), (60_000, "%Y-%m-%d %H:%M"), (1, "%Y-%
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """An axis or a colour scale of a chart.
-
-    Attributes:
-        quantity: The values that it shows.
-        bins: The bins of numbers and times.
-        words: The words in order, where it shows words.
-    """
+    """An axis or a colour scale: the bins of numbers or times, or the words in order."""
 
     quantity: Quantity
     bins: Bins | None = None
@@ -89,48 +84,38 @@ def whole_ticks(images: pl.Series, first: int) -> dict[str, Any]:
 
 def count_pairs(rows: pl.DataFrame, x: Axis, y: Axis) -> pl.DataFrame:
     """Aggregate the rows of each pair of bins: their number and the first locator."""
+    axes = {"x": x, "y": y}
     for key, axis in (("x", x), ("y", y)):
         if axis.bins:
-            table = axis.bins.table.rename({"start": f"{key}_start", "end": f"{key}_end"})
-            rows = rows.with_columns(bin=axis.bins.place(pl.col(key)))
-            rows = rows.join(table, on="bin", how="left").drop("bin", key)
-            rows = rows.rename({f"{key}_start": key})
-    keys = [name for name in ("x", "x_end", "y", "y_end") if name in rows.columns]
+            ends = axis.bins.table.rename({"start": key, "end": f"{key}_end"})
+            rows = rows.with_columns(bin=axis.bins.place(pl.col(key))).drop(key)
+            rows = rows.join(ends, on="bin", how="left").drop("bin")
+            axes[f"{key}_end"] = axis
+    keys = sorted(axes)
     pairs = rows.group_by(keys).agg(
         pl.len().cast(pl.Int64).alias("images"),
-        *(pl.col(name).mean() for name in ("color",) if name in rows.columns),
-        *(pl.col(name).first() for name in ("locator",) if name in rows.columns),
+        cs.by_name("color", require_all=False).mean(),
+        cs.by_name("locator", require_all=False).first(),
     )
-    axes = {"x": x, "x_end": x, "y": y, "y_end": y}
-    return format_times(pairs.sort(keys), {key: axes[key] for key in keys})
+    return format_times(pairs.sort(keys), axes)
 
 
 def collect(
     frame: Frame, quantities: Mapping[str, Quantity], locator: pl.Expr | None = None
 ) -> tuple[pl.DataFrame, list[str]]:
-    """Collect the rows that are drawn, and say how many are left out.
-
-    Args:
-        frame: The frame.
-        quantities: What is drawn, by the names of the resulting columns.
-        locator: What becomes the column `locator`.
-    """
+    """Collect the rows that are drawn, a column for each quantity, and say how many are not."""
     values = {key: _drawable_values(quantity) for key, quantity in quantities.items()}
     holders = {quantity.column for quantity in quantities.values() if quantity.column}
-    failed = [pl.col(holder).struct.field(structs.ERROR).is_not_null() for holder in holders]
+    errors = [pl.col(holder).struct.field(structs.ERROR) for holder in holders]
     if locator is not None:
         values["locator"] = locator
-    plan = frame.lazy().select(
-        **values, failed=pl.any_horizontal(failed) if failed else pl.lit(value=False)
-    )
-    rows = plan.collect(engine="streaming")
+    failed = pl.any_horizontal(pl.lit(value=False), *(error.is_not_null() for error in errors))
+    rows = frame.lazy().select(**values, failed=failed).collect(engine="streaming")
     good = rows.filter(~pl.col("failed")).drop("failed")
-    placed = [key for key in ("x", "y") if key in quantities]
-    missing = (
-        pl.any_horizontal(pl.col(placed).is_null())
-        if placed
-        else (pl.all_horizontal(pl.exclude("group").is_null()))
-    )
+    if "x" in quantities:
+        missing = pl.any_horizontal(cs.by_name("x", "y", require_all=False).is_null())
+    else:
+        missing = pl.all_horizontal(pl.exclude("group").is_null())
     drawn = good.filter(~missing)
     counts = {"with an error": len(rows) - len(good), "without a value": len(good) - len(drawn)}
     left_out = ", ".join(f"{number:,} {reason}" for reason, number in counts.items() if number)
@@ -177,19 +162,12 @@ def keep_frequent(
 def group(
     rows: pl.DataFrame, key: str, quantity: Quantity, most: int
 ) -> tuple[pl.DataFrame, tuple[str, ...]]:
-    """Group rows by the most frequent words, or by ranges of numbers or times."""
+    """Group rows by the most frequent words, or by ranges of about as many rows each."""
     if quantity.kind == "word":
         return keep_frequent(rows, key, quantity, most)
-    return _group_by_range(rows, key, quantity)
-
-
-def _group_by_range(
-    rows: pl.DataFrame, key: str, quantity: Quantity
-) -> tuple[pl.DataFrame, tuple[str, ...]]:
-    """Name the groups of numbers or times: single values, or ranges of about as many rows."""
     known = rows[key].drop_nulls()
     values = known.unique().sort()
-    if len(values) <= _MOST_RANGES:
+    if len(values) <= _MOST_RANGES:  # each value is a group
         edges = values[1:].to_list()
         _, names = _round_edges(values.to_list(), quantity, values, exact=True)
     else:

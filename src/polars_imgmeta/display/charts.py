@@ -9,17 +9,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any, Final, TypeAlias, TypeVar, cast
+from typing import Any, Final, Literal, TypeAlias, TypeVar, cast
 
 import altair as alt
 import polars as pl
 
-from polars_imgmeta.column.binning import Bins
 from polars_imgmeta.display.aggregation import Axis, in_common, maximum_of, whole_ticks
 from polars_imgmeta.display.formatting import AUTO_EXTRACTED_COLOURS
 
 Distribution: TypeAlias = alt.Chart | alt.LayerChart
-_Part = TypeVar("_Part")
+_T = TypeVar("_T")
 
 PURPLE: Final = AUTO_EXTRACTED_COLOURS[0]
 """The colour of auto-extracted values. Its contrast is 5.7 on white, 3.3 on near-black."""
@@ -41,12 +40,12 @@ _TAG: Final = r"<([/!?A-Za-z])"
 _NO_TAG: Final = "<\N{WORD JOINER}"
 
 
-def disarm(part: _Part) -> _Part:
+def disarm(chart: _T) -> _T:
     """Break HTML tags in every text of a chart with an invisible character.
 
     Altair saves charts unescaped within `<script>`, which the name of a file could close.
     """
-    value: Any = part
+    value: Any = chart
     if isinstance(value, str):
         value = re.sub(_TAG, rf"{_NO_TAG}\1", value)
     elif isinstance(value, pl.DataFrame):
@@ -57,7 +56,7 @@ def disarm(part: _Part) -> _Part:
         value = {key: disarm(one) for key, one in value.items()}
     elif isinstance(value, alt.SchemaBase):
         value._kwds.update(disarm(value._kwds))  # noqa: SLF001 - there is no public access to all
-    return cast("_Part", value)
+    return cast("_T", value)
 
 
 def title(text: str, lines: Sequence[str] = (), **options: Any) -> alt.TitleParams:  # noqa: ANN401 - Altair's
@@ -75,16 +74,11 @@ def distribution(
     pair: bool,
     heading: tuple[str, Sequence[str]] | None,
 ) -> Distribution:
-    """Draw a histogram or bar chart.
+    """Draw a histogram or bar chart: fractions of groups, or numbers of images without groups.
 
-    Args:
-        counts: A row for each bin: its `start` and `end`, or the word `bin`, with
-            `group`, `images` and `fraction`.
-        axis: The binned values.
-        groups: The groups in order; without any, numbers of images are drawn instead of
-            fractions of the groups.
-        pair: Whether the groups are two data sets that are compared.
-        heading: The title of a single chart, and lines below it.
+    `counts` has a row for each bin: its `start` and `end`, or the word `bin`, with `group`,
+    `images` and `fraction`. A `pair` of groups are two data sets that are compared. A single
+    chart has a `heading`: its title, and lines below it.
     """
     common = in_common(counts) if pair else []
     colour = _axis_colour(axis)
@@ -94,49 +88,42 @@ def distribution(
     else:
         above = title(axis.quantity.name, common, color=colour, frame="group", offset=8)
         width, height, x_title = 210, 110, axis.unit or ""
-    labels = {"format": "%"} if groups else {"format": "~s", **whole_ticks(counts["images"], 0)}
-    sides = alt.Axis(tickCount=4, titleColor=_QUIET, titleFontWeight="normal", **labels)
-    field = "fraction" if groups else "images"
-    # With space above, as a label at the top edge would shift the title.
-    top = alt.Scale(domain=[0, 1.08 * (maximum_of(counts[field]) or 1)], nice=False)
-    label = "fraction of images" if groups else "images"
-    y = alt.Y(f"{field}:Q", title=label, stack=None, axis=sides, scale=top)
     tooltips = [_tooltip("images", "images", ",d"), _tooltip("fraction", "fraction", ".1%")]
     color: alt.Color | alt.ColorValue = alt.ColorValue(colour)
+    field = label = "images"
+    labels: dict[str, Any] = {"format": "~s", **whole_ticks(counts["images"], 0)}
     if groups:
-        tooltips.insert(0, _tooltip("group", "group"))
         color = _group_colours(groups, pair=pair)
-    view = alt.ViewBackground(stroke=None)
-    base = alt.Chart(counts, title=above, view=view, width=width, height=height)
-    if axis.bins is None:
-        x = _word_channel(alt.X, "bin", axis, x_title)
-        tooltips.insert(0, _tooltip("bin", axis.quantity.name))
-        words: alt.Chart = base.mark_bar().encode(x=x, y=y, color=color, tooltip=tooltips)
+        field, label, labels = "fraction", "fraction of images", {"format": "%"}
+        tooltips.insert(0, _tooltip("group", "group"))
+    sides = alt.Axis(tickCount=4, titleColor=_QUIET, titleFontWeight="normal", **labels)
+    # With space above, as a label at the top edge would shift the title.
+    top = alt.Scale(domain=[0, 1.08 * (maximum_of(counts[field]) or 1)], nice=False)
+    encoding: dict[str, Any] = {
+        "x": _axis_channel(alt.X, "start" if axis.bins else "bin", axis, x_title),
+        "y": alt.Y(f"{field}:Q", title=label, stack=None, axis=sides, scale=top),
+        "color": color,
+    }
+    if axis.bins:
+        mark = alt.MarkDef("rect", x2Offset=-1)
         if groups:
-            words = words.encode(xOffset=alt.XOffset("group:N", sort=list(groups)))
-        return words
-    x = _binned_channel(alt.X, "start", axis, x_title, grid=False)
-    bars: alt.Chart = base.mark_rect(x2Offset=-1)
-    if groups:
-        bars = base.mark_rect(opacity=0.6 / max(len(groups), 2))
-    bars = bars.encode(
-        x=x,
-        x2="end:Q",
-        y=y,
-        y2=alt.datum(0),
-        color=color,
-        tooltip=[*_bin_tooltips("", axis), *tooltips],
-    )
-    if not groups:
+            mark = alt.MarkDef("rect", opacity=0.6 / max(len(groups), 2))
+        ends: dict[str, Any] = {"x2": "end:Q", "y2": alt.datum(0)}
+        tooltips = [*_bin_tooltips("", axis), *tooltips]
+    else:
+        mark = alt.MarkDef("bar")
+        ends = {"xOffset": alt.XOffset("group:N", sort=list(groups))} if groups else {}
+        tooltips.insert(0, _tooltip("bin", axis.quantity.name))
+    view = alt.ViewBackground(stroke=None)
+    bars = alt.Chart(counts, mark=mark, title=above, view=view, width=width, height=height)
+    bars = bars.encode(**encoding, **ends, tooltip=tooltips)
+    if not (groups and axis.bins):
         return bars
     # The bars of groups overlap: each group also has an outline.
     last = counts.filter(pl.col("end") == axis.bins.edges[-1])
     closed = pl.concat([counts, last.with_columns(start="end")])
     outline = alt.Chart(closed).mark_line(interpolate="step-after", strokeWidth=1.5)
-    outline = outline.encode(x=x, y=y, color=color)
-    layers = alt.LayerChart(layer=[bars, outline], title=above, view=view)
-    sized: alt.LayerChart = layers.properties(width=width, height=height)
-    return sized
+    return alt.LayerChart(layer=[bars, outline.encode(**encoding)], title=above, view=view)
 
 
 def grid(charts: Sequence[Distribution], text: str, lines: Sequence[str]) -> alt.ConcatChart:
@@ -151,57 +138,43 @@ def points(
 ) -> alt.Chart:
     """Draw a point for each row.
 
-    Args:
-        rows: `x`, `y` and, for words, `spread`, from 0 to 1; `color`, `locator` and
-            `image` where there are any.
-        x: The horizontal axis.
-        y: The vertical axis.
-        color: The values that the colours show.
-        named: The name of the locator column.
+    Rows have `x`, `y` and, for words, `spread`, from 0 to 1; `color`, `locator` and `image`
+    where there are any. The locator column is `named` in tooltips.
     """
-    extracted = x.quantity.row or y.quantity.row
     spread = alt.Scale(domain=[-0.2, 1.2])
     tooltips = [_tooltip("locator", named)] if named else []
     tooltips += [_value_tooltip("x", x), _value_tooltip("y", y)]
-    encoding: dict[str, Any] = {}
-    for channel, key, axis in ((alt.X, "x", x), (alt.Y, "y", y)):
-        if axis.words:
-            encoding[key] = _word_channel(channel, key, axis, axis.title)
-        else:
-            encoding[key] = _binned_channel(channel, key, axis, axis.title, grid=True)
+    encoding: dict[str, Any] = {
+        "x": _axis_channel(alt.X, "x", x, x.title, grid=True),
+        "y": _axis_channel(alt.Y, "y", y, y.title, grid=True),
+        "color": alt.value(PURPLE if x.quantity.row or y.quantity.row else _GREY),
+    }
     if x.words:
         encoding["xOffset"] = alt.XOffset("spread:Q", scale=spread)
     if y.words:
         encoding["yOffset"] = alt.YOffset("spread:Q", scale=spread)
-    encoding["color"] = alt.value(PURPLE if extracted else _GREY)
     if color and len(rows):  # an empty scale of times would end at NaN
         encoding["color"] = _colour_channel(color, color.title, _POINT_COLOURS)
         tooltips.append(_value_tooltip("color", color))
     size = next(size for most, size in _POINT_SIZES.items() if len(rows) <= most)
-    marks = _square_chart(rows).mark_circle(size=size, opacity=0.75)
-    chart: alt.Chart = marks.encode(**encoding, tooltip=[*tooltips, *_picture_tooltip(rows)])
-    return chart
+    mark = alt.MarkDef("circle", size=size, opacity=0.75)
+    return _draw_marks(rows, mark, encoding, tooltips)
 
 
 def heat(pairs: pl.DataFrame, x: Axis, y: Axis, color: Axis | None) -> alt.Chart:
-    """Draw a rectangle for each row.
+    """Draw a rectangle for each pair of bins, coloured by the mean of `color`, or by images.
 
-    Args:
-        pairs: `x` and `x_end`, or a word; the same for y; `images`, and `color` and
-            `image` where there are any.
-        x: The horizontal axis.
-        y: The vertical axis.
-        color: The values whose mean the colours show; otherwise they show images.
+    Pairs have `x` and `x_end`, or a word as `x`; the same for y; `images`, and `color` and
+    `image` where there are any.
     """
     encoding: dict[str, Any] = {}
     tooltips: list[alt.Tooltip] = []
     for channel, key, axis in ((alt.X, "x", x), (alt.Y, "y", y)):
+        encoding[key] = _axis_channel(channel, key, axis, axis.title)
         if axis.bins:
-            encoding[key] = _binned_channel(channel, key, axis, axis.title, grid=False)
             encoding[f"{key}2"] = f"{key}_end:Q"
             tooltips += _bin_tooltips(key, axis)
         else:
-            encoding[key] = _word_channel(channel, key, axis, axis.title)
             tooltips.append(_value_tooltip(key, axis))
     tooltips.append(_tooltip("images", "images", ",d"))
     if color:
@@ -212,13 +185,18 @@ def heat(pairs: pl.DataFrame, x: Axis, y: Axis, color: Axis | None) -> alt.Chart
         scale = alt.Scale(range=_HEAT_COLOURS, type="log" if skewed else "linear")
         whole = alt.Legend(title="images", **whole_ticks(pairs["images"], 1))
         encoding["color"] = alt.Color("images:Q", scale=scale, legend=whole)
-    marks = _square_chart(pairs).mark_rect()
-    chart: alt.Chart = marks.encode(**encoding, tooltip=[*tooltips, *_picture_tooltip(pairs)])
-    return chart
+    return _draw_marks(pairs, alt.MarkDef("rect"), encoding, tooltips)
 
 
-def _square_chart(rows: pl.DataFrame) -> alt.Chart:
-    return alt.Chart(rows, view=alt.ViewBackground(stroke=None), width=460, height=340)
+def _draw_marks(
+    rows: pl.DataFrame, mark: alt.MarkDef, encoding: dict[str, Any], tooltips: list[alt.Tooltip]
+) -> alt.Chart:
+    """Draw a mark for each row; Vega shows a picture for a tooltip named exactly `image`."""
+    pictures = [alt.Tooltip("image:N")] if "image" in rows.columns else []
+    view = alt.ViewBackground(stroke=None)
+    chart = alt.Chart(rows, mark=mark, view=view, width=460, height=340)
+    drawn: alt.Chart = chart.encode(**encoding, tooltip=[*tooltips, *pictures])
+    return drawn
 
 
 def _axis_colour(axis: Axis) -> str:
@@ -229,48 +207,45 @@ def _group_colours(groups: Sequence[str], *, pair: bool) -> alt.Color:
     legend = alt.Legend(
         orient="top", title=None, symbolType="square", symbolOpacity=1, labelLimit=250
     )
-    scale = alt.Scale(domain=list(groups), scheme="tableau10")
-    if pair:
-        scale = alt.Scale(domain=list(groups), range=[PURPLE, _ORANGE])
+    colours: dict[str, Any] = {"range": [PURPLE, _ORANGE]} if pair else {"scheme": "tableau10"}
+    scale = alt.Scale(domain=list(groups), **colours)
     return alt.Color("group:N", scale=scale, legend=legend)
 
 
 def _colour_channel(color: Axis, named: str, ramp: list[str]) -> alt.Color:
-    legend = alt.Legend(
-        title=named, titleLimit=300, titleColor=_axis_colour(color), gradientOpacity=1
-    )
+    side: dict[str, Any] = {"title": named, "titleLimit": 300}
     if color.words:
-        legend = alt.Legend(title=named, titleLimit=300, symbolOpacity=1, labelLimit=250)
+        legend = alt.Legend(symbolOpacity=1, labelLimit=250, **side)
         scale = alt.Scale(domain=list(color.words), scheme="tableau10")
         return alt.Color("color:N", scale=scale, legend=legend)
-    time = color.quantity.kind == "time"
-    ends = alt.Scale(range=[ramp[0], ramp[-1]], type="utc")
-    scale = ends if time else alt.Scale(range=ramp)
-    return alt.Color("color:T" if time else "color:Q", scale=scale, legend=legend)
+    legend = alt.Legend(titleColor=_axis_colour(color), gradientOpacity=1, **side)
+    if color.quantity.kind == "time":
+        scale = alt.Scale(range=[ramp[0], ramp[-1]], type="utc")
+        return alt.Color("color:T", scale=scale, legend=legend)
+    return alt.Color("color:Q", scale=alt.Scale(range=ramp), legend=legend)
 
 
-def _binned_channel(channel: Any, key: str, axis: Axis, named: str, *, grid: bool) -> Any:  # noqa: ANN401 - X or Y
-    """Encode numbers or times on an axis from the first edge to the last."""
-    bins = axis.bins or Bins((0, 1))
-    domain = [bins.edges[0], bins.edges[-1]]
-    side: dict[str, Any] = {"titleColor": _axis_colour(axis), "titleLimit": 400, "grid": grid}
+def _axis_channel(channel: Any, key: str, axis: Axis, named: str, *, grid: bool = False) -> Any:  # noqa: ANN401 - X or Y
+    """Encode words in order, or numbers and times from the first edge to the last."""
+    side: dict[str, Any] = {"titleColor": _axis_colour(axis), "titleLimit": 400}
+    if axis.bins is None:
+        words = list(axis.words)
+        side |= {"labelLimit": 150, "labelAngle": -35 if channel is alt.X else 0}
+        scale = alt.Scale(domain=words)
+        return channel(f"{key}:N", title=named, sort=words, scale=scale, axis=alt.Axis(**side))
+    first, last = axis.bins.edges[0], axis.bins.edges[-1]
+    side |= {"tickCount": 5, "grid": grid}
     if axis.quantity.kind == "time":
-        scale = alt.Scale(type="utc", domain=domain, nice=False)
-        return channel(f"{key}:T", title=named, scale=scale, axis=alt.Axis(tickCount=5, **side))
-    scale = alt.Scale(type="log" if bins.log else "linear", domain=domain, nice=False, zero=False)
-    first, last = bins.edges[0], bins.edges[-1]
-    if bins.log or (last >= _LARGE and last - first >= _ABBREVIATED * last):
+        scale = alt.Scale(type="utc", domain=[first, last], nice=False)
+        return channel(f"{key}:T", title=named, scale=scale, axis=alt.Axis(**side))
+    log = axis.bins.log
+    if log or (last >= _LARGE and last - first >= _ABBREVIATED * last):
         # 10k and 1M, but never 10m for a hundredth.
         side["format"] = "~s" if first >= 1 else "~g"
-    ticks = alt.Axis(tickCount=5, labelOverlap=True, **side)
+    kind: Literal["log", "linear"] = "log" if log else "linear"
+    scale = alt.Scale(type=kind, domain=[first, last], nice=False, zero=False)
+    ticks = alt.Axis(labelOverlap=True, **side)
     return channel(f"{key}:Q", title=named, scale=scale, axis=ticks)
-
-
-def _word_channel(channel: Any, key: str, axis: Axis, named: str) -> Any:  # noqa: ANN401 - X or Y
-    angle = -35 if channel is alt.X else 0
-    words = list(axis.words)
-    side = alt.Axis(titleColor=_axis_colour(axis), titleLimit=400, labelLimit=150, labelAngle=angle)
-    return channel(f"{key}:N", title=named, sort=words, scale=alt.Scale(domain=words), axis=side)
 
 
 def _tooltip(field: str, named: str | None, number_format: str | None = None) -> alt.Tooltip:
@@ -292,18 +267,7 @@ def _value_tooltip(key: str, axis: Axis, named: str | None = None) -> alt.Toolti
 
 def _bin_tooltips(key: str, axis: Axis) -> list[alt.Tooltip]:
     """Return tooltips of both ends of a bin, on the only axis or on one of two."""
-    fields = (key, f"{key}_end") if key else ("start", "end")
+    ends = {key: "from", f"{key}_end": "to"} if key else {"start": "from", "end": "to"}
     prefix = f"{axis.quantity.name} " if key else ""
-    if axis.quantity.kind == "time":
-        fields, number_format = (f"{fields[0]}_text", f"{fields[1]}_text"), None
-    else:
-        number_format = ",.6~r"
-    return [
-        _tooltip(field, f"{prefix}{word}", number_format)
-        for field, word in zip(fields, ("from", "to"), strict=True)
-    ]
-
-
-def _picture_tooltip(rows: pl.DataFrame) -> list[alt.Tooltip]:
-    """Return the picture, which Vega shows for a field of exactly this name."""
-    return [alt.Tooltip("image:N")] if "image" in rows.columns else []
+    suffix, number_format = ("_text", None) if axis.quantity.kind == "time" else ("", ",.6~r")
+    return [_tooltip(field + suffix, prefix + word, number_format) for field, word in ends.items()]

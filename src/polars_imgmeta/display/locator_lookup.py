@@ -13,8 +13,6 @@ import polars as pl
 from polars_imgmeta.display.formatting import base_name, locator_text
 from polars_imgmeta.typing import Frame
 
-_KEY: Final = "key"
-_LOCATOR: Final = "locator"
 _IMAGE_PARTS: Final = {"bytes": pl.Binary(), "path": pl.String()}
 
 
@@ -24,10 +22,6 @@ class LocatorLookup:
     The key of a row is its number in an eager frame. A lazy one may return its rows in
     another order when it is collected again: there, the key is the locator itself, or the
     64-bit hash of a locator that may hold an image.
-
-    Args:
-        frame: The frame.
-        column: Its locator column.
 
     Attributes:
         column: The locator column.
@@ -65,30 +59,27 @@ class LocatorLookup:
     def find(self, keys: pl.Series, pictured: pl.Series) -> pl.DataFrame:
         """Look up rows; of a lazy frame, by collecting its locator column again.
 
-        Args:
-            keys: The keys of the rows that are shown.
-            pictured: Those whose images are needed.
-
-        Returns:
-            A row for each key: `text` and `name` of the locator for readers, and the
-            `locator` itself where it is pictured. All are null for a key that is not found.
+        A row for each key has `text` and `name` of the locator for readers, and the `locator`
+        itself where it is pictured. All are null for a key that is not found.
         """
         wanted = keys.drop_nulls().unique()
         if isinstance(self._frame, pl.DataFrame):
             gathered = self._frame[self.column].gather(wanted)
-            rows = pl.LazyFrame([wanted.alias(_KEY), gathered.alias(_LOCATOR)])
+            rows = pl.LazyFrame([wanted.alias("key"), gathered.alias("locator")])
         elif not self._hashed:
-            rows = pl.LazyFrame([wanted.alias(_KEY), wanted.alias(_LOCATOR)])
+            rows = pl.LazyFrame([wanted.alias("key"), wanted.alias("locator")])
         else:
-            rows = self._frame.select(self.key.alias(_KEY), pl.col(self.column).alias(_LOCATOR))
-            rows = rows.filter(pl.col(_KEY).is_in(wanted.implode()))
-        locator = pl.col(_LOCATOR)
+            rows = self._frame.select(self.key.alias("key"), pl.col(self.column).alias("locator"))
+            rows = rows.filter(pl.col("key").is_in(wanted.implode()))
+        locator = pl.col("locator")
         described = rows.select(
-            _KEY,
+            "key",
             locator.map_elements(locator_text, pl.String).alias("text"),
             locator.map_elements(base_name, pl.String).alias("name"),
-            pl.when(pl.col(_KEY).is_in(pictured.implode())).then(locator).alias(_LOCATOR),
+            pl.when(pl.col("key").is_in(pictured.implode())).then(locator).alias("locator"),
         )
         # Only now, as it holds a row for each key: most have lost their image.
-        found = described.unique(_KEY, keep="any").collect(engine="streaming")
-        return keys.to_frame(_KEY).join(found, _KEY, how="left", maintain_order="left").drop(_KEY)
+        found = described.unique("key", keep="any").collect(engine="streaming")
+        return (
+            keys.to_frame("key").join(found, "key", how="left", maintain_order="left").drop("key")
+        )

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Final, Unpack
 
@@ -91,24 +90,21 @@ def plot(
         '9 images'
     """
     schema = structs.schema_of(frame)
-    _require_compatible((x, y, color, against), names, pictures)
-    _require_altair()
+    _require_compatible(x, y, color, against, names=names, pictures=pictures)
+    try:
+        import_module("altair")
+    except ImportError as error:
+        msg = f"`plot` needs the extra `plot`: pip install 'polars-imgmeta[plot]' ({error})"
+        raise ImportError(msg) from error
     reading = Reading.of(ReadOptions, options)
-    if isinstance(x, str) and y is not None:
-        drawn = {
-            "x": find_drawable(schema, x, column, "x"),
-            "y": find_drawable(schema, y, column, "y"),
-        }
-        if color is not None:
-            drawn["color"] = find_drawable(schema, color, column, "color")
+    if y is not None:
+        given = {"x": x, "y": y} if color is None else {"x": x, "y": y, "color": color}
+        drawn = {key: find_drawable(schema, name, column, key) for key, name in given.items()}
         source, lacking = _find_locator(frame, drawn, column, locator) if pictures else (None, [])
-        key = illustrate = None
-        if source is not None:
-            lookup = LocatorLookup(frame, source)
-            key = lookup.key
-            illustrate = partial(add_thumbnails, lookup=lookup, pictures=pictures, reading=reading)
-        rows, left_out = aggregation.collect(frame, drawn, key)
-        return _relation(rows, drawn, [*left_out, *lacking], source, illustrate)
+        lookup = None if source is None else LocatorLookup(frame, source)
+        rows, left_out = aggregation.collect(frame, drawn, lookup.key if lookup else None)
+        lines = [*left_out, *lacking]
+        return _relation(rows, drawn, lines, lookup, pictures=pictures, reading=reading)
     every = x is None
     if x is None:
         chosen = structs.choose(schema, column)
@@ -180,29 +176,25 @@ def _relation(
     rows: pl.DataFrame,
     drawn: dict[str, Quantity],
     left_out: list[str],
-    source: str | None,
-    illustrate: Callable[[pl.DataFrame], pl.DataFrame] | None,
+    lookup: LocatorLookup | None,
+    *,
+    pictures: int,
+    reading: Reading,
 ) -> alt.Chart:
     """Draw points or, where they are too many, a heat map."""
     from polars_imgmeta.display import charts  # noqa: PLC0415 - Altair belongs to an extra
 
     text = _count_images(len(rows))
-    axes: dict[str, Axis] = {}
-    for key in ("x", "y"):
-        rows, axes[key] = aggregation.axis_of(rows, key, drawn[key], most_bins=40)
-    color = None
-    if "color" in drawn:
-        if drawn["color"].kind == "word":
-            rows, words = aggregation.keep_frequent(rows, "color", drawn["color"], _MOST_GROUPS)
-            color = Axis(drawn["color"], words=words)
-        else:
-            color = Axis(drawn["color"])
-    x, y = axes["x"], axes["y"]
+    rows, x = aggregation.axis_of(rows, "x", drawn["x"], most_bins=40)
+    rows, y = aggregation.axis_of(rows, "y", drawn["y"], most_bins=40)
+    color = Axis(drawn["color"]) if "color" in drawn else None
+    if color and color.quantity.kind == "word":
+        rows, words = aggregation.keep_frequent(rows, "color", color.quantity, _MOST_GROUPS)
+        color = Axis(color.quantity, words=words)
     crowded = len(rows) > _MOST_POINTS or bool(x.words and y.words)
-    if crowded and not (color and color.words):
-        pairs = aggregation.count_pairs(rows, x, y)
-        pairs = illustrate(pairs) if illustrate else pairs
-        chart = charts.heat(pairs, x, y, color)
+    heat = crowded and not (color and color.words)
+    if heat:
+        rows = aggregation.count_pairs(rows, x, y)
     else:
         if len(rows) > _MOST_POINTS:
             rows = rows.sample(_MOST_POINTS, seed=0)
@@ -210,16 +202,15 @@ def _relation(
         # The golden ratio spreads neighbours evenly.
         spread = pl.int_range(pl.len()) * 0.618_033_988_75 % 1
         rows = aggregation.format_times(rows.with_columns(spread=spread), {"x": x, "y": y})
-        points = illustrate(rows) if illustrate else rows
-        chart = charts.points(points, x, y, color, source)
+    if lookup:
+        rows = add_thumbnails(rows, lookup, pictures=pictures, reading=reading)
+    source = lookup.column if lookup else None
+    chart = charts.heat(rows, x, y, color) if heat else charts.points(rows, x, y, color, source)
     return charts.disarm(chart.properties(title=charts.title(text, left_out)))
 
 
 def _find_locator(
-    frame: Frame,
-    drawn: Mapping[str, Quantity],
-    column: str | None,
-    locator: str | None,
+    frame: Frame, drawn: Mapping[str, Quantity], column: str | None, locator: str | None
 ) -> tuple[str | None, list[str]]:
     """Return the locator column, or the reason why the chart has no pictures."""
     schema = structs.schema_of(frame)
@@ -244,15 +235,10 @@ def _count_images(count: int) -> str:
     return f"{count:,} image{'' if count == 1 else 's'}"
 
 
-def _require_compatible(drawn: tuple[object, ...], names: object, pictures: object) -> None:
-    """Check which arguments are combined.
-
-    Raises:
-        ColumnError: If `x` is neither a name nor several.
-        TypeError: If `against` is no frame.
-        ValueError: If arguments exclude each other, or `names` or `pictures` is invalid.
-    """
-    x, y, color, against = drawn
+def _require_compatible(
+    x: object, y: object, color: object, against: object, *, names: object, pictures: object
+) -> None:
+    """Check the arguments that need no schema, and which of them are combined."""
     if not isinstance(x, Iterable | None):
         msg = f"`x` must be the name of a property or column, or several names, got {x!s}"
         raise ColumnError(msg)
@@ -274,16 +260,3 @@ def _require_compatible(drawn: tuple[object, ...], names: object, pictures: obje
     if not isinstance(pictures, int) or isinstance(pictures, bool) or pictures < 0:
         msg = f"`pictures` must be a whole number from 0, got {pictures!r}"
         raise ValueError(msg)
-
-
-def _require_altair() -> None:
-    """Import Altair.
-
-    Raises:
-        ImportError: If the extra `plot` is not installed.
-    """
-    try:
-        import_module("altair")
-    except ImportError as error:
-        msg = f"`plot` needs the extra `plot`: pip install 'polars-imgmeta[plot]' ({error})"
-        raise ImportError(msg) from error

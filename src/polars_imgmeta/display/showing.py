@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cached_property, partial
 from html import escape
 from typing import Final, Unpack
@@ -89,6 +90,7 @@ def show(
     return Preview(head, existing, source, make_thumbnails)
 
 
+@dataclass(eq=False, repr=False)
 class Preview:
     """The first rows of a frame for display, as `show` returns them.
 
@@ -96,17 +98,10 @@ class Preview:
         frame: These rows.
     """
 
-    def __init__(
-        self,
-        frame: pl.DataFrame,
-        existing: StructColumn,
-        locator: str | None,
-        make_thumbnails: Callable[[pl.Series], Sequence[str | None]],
-    ) -> None:
-        self.frame = frame
-        self._existing = existing
-        self._locator = locator
-        self._make_thumbnails = make_thumbnails
+    frame: pl.DataFrame
+    _existing: StructColumn
+    _locator: str | None
+    _make_thumbnails: Callable[[pl.Series], Sequence[str | None]]
 
     def __repr__(self) -> str:
         try:
@@ -122,31 +117,30 @@ class Preview:
     @cached_property
     def _html(self) -> str:
         frame, existing = self.frame, self._existing
+        values = frame[existing.name].struct.unnest()
         if self._locator is None:
             locators = pl.Series([None] * len(frame), dtype=pl.String)
+            texts = [""] * len(frame)
         else:
             locators = frame[self._locator]
-        pictures = self._make_thumbnails(locators)
-        own = [name for name in frame.columns if name not in {existing.name, self._locator}]
-        values = frame[existing.name].struct.unnest()
-        head = _format_cell("picture", tag="th") + _format_cell(self._locator or "", tag="th")
-        head += "".join(_format_cell(text_of(name), tag="th") for name in own)
+            texts = [locator_text(locator) for locator in locators]
+        pictures = zip(self._make_thumbnails(locators), values[structs.ERROR], strict=True)
+        columns = [
+            [_format_cell("picture", tag="th"), *(_format_picture(*one) for one in pictures)],
+            [_format_cell(self._locator or "", tag="th"), *map(_format_cell, texts)],
+        ]
+        for name in frame.columns:
+            if name not in {existing.name, self._locator}:
+                cells = (_format_cell(_format_value(value)) for value in frame[name])
+                columns.append([_format_cell(text_of(name), tag="th"), *cells])
         for name in existing.properties:
-            head += _format_cell(name.replace("_", " "), tag="th", title=self._about(name))
-        body = ""
-        for index, (locator, picture) in enumerate(zip(locators, pictures, strict=True)):
-            failure = values[structs.ERROR][index]
-            body += f"<tr><td>{_format_picture(picture, failure)}</td>"
-            body += _format_cell("" if self._locator is None else locator_text(locator))
-            body += "".join(_format_cell(_format_value(frame[name][index])) for name in own)
-            for name in existing.properties:
-                body += _format_cell(
-                    _format_value(values[name][index], digits=4), title=self._about(name)
-                )
-            body += "</tr>"
+            format_cell = partial(_format_cell, title=self._about(name))
+            cells = (format_cell(_format_value(value, digits=4)) for value in values[name])
+            columns.append([format_cell(name.replace("_", " "), tag="th"), *cells])
+        head, *body = (f"<tr>{''.join(row)}</tr>" for row in zip(*columns, strict=True))
         return (
             f'<div class="imgmeta-show"><style>{_STYLE}</style><table>'
-            f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+            f"<thead>{head}</thead><tbody>{''.join(body)}</tbody></table></div>"
         )
 
     def _about(self, name: str) -> str:
@@ -171,6 +165,6 @@ def _format_value(value: object, *, digits: int = 6) -> str:
 
 
 def _format_picture(uri: str | None, failure: str | None) -> str:
-    if uri is not None:
-        return f'<img src="{escape(uri)}" alt="">'
-    return f"<bdi>{escape(text_of(failure or 'no picture'))}</bdi>"
+    if uri is None:
+        return f"<td><bdi>{escape(text_of(failure or 'no picture'))}</bdi></td>"
+    return f'<td><img src="{escape(uri)}" alt=""></td>'

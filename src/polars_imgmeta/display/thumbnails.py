@@ -34,21 +34,17 @@ _DEFAULT: Final = Reading()
 
 
 def data_uris(
-    column: pl.Series,
-    side: int = DEFAULT_SIDE,
-    *,
-    reading: Reading = _DEFAULT,
+    column: pl.Series, side: int = DEFAULT_SIDE, *, reading: Reading = _DEFAULT
 ) -> list[str | None]:
-    """Make thumbnails on the shared threads.
+    """Make thumbnails on the shared threads; an image that occurs several times is read once.
 
     Args:
-        column: Locators; an image that occurs several times is read once.
+        column: Locators.
         side: The maximum width and height in pixels; smaller pictures are not enlarged.
         reading: How images are read.
 
     Returns:
-        For each row a WebP image as a `data:` URI, or None without a readable image. No
-        failure of an image is raised.
+        For each row a WebP image as a `data:` URI, or None without a readable image.
 
     Examples:
         >>> uris = data_uris(pl.Series(["photos/dusk.png", "photos/gone.png", None]))
@@ -71,34 +67,24 @@ def data_uris(
 
 
 def add_thumbnails(
-    rows: pl.DataFrame, lookup: LocatorLookup, *, pictures: int, reading: Reading = _DEFAULT
+    rows: pl.DataFrame, lookup: LocatorLookup, *, pictures: int, reading: Reading
 ) -> pl.DataFrame:
-    """Add thumbnails to some rows, spread evenly.
+    """Add thumbnails to at most so many rows, spread evenly, in `image`.
 
-    Args:
-        rows: Rows with the key of a locator in `locator`.
-        lookup: Where the keys are looked up.
-        pictures: The maximum number of thumbnails.
-        reading: How images are read.
-
-    Returns:
-        The rows with the text of the locator in `locator`, and in `image` a `data:` URI or
-        an empty text.
+    It is a `data:` URI or an empty text. The key in `locator` becomes the locator's text.
     """
     keys = rows["locator"]
     every = max(1, -(-len(rows) // pictures))
-    chosen = keys.gather_every(every)
-    found = lookup.find(keys, chosen)
+    found = lookup.find(keys, pictured=keys.gather_every(every))
     pictured = pl.int_range(pl.len()) % every == 0
     uris = data_uris(found.select(pl.when(pictured).then("locator"))["locator"], reading=reading)
     # Vega would load a null as the address "null".
     image = pl.Series("image", uris, dtype=pl.String).fill_null("")
-    names = found["text"].map_elements(_shorten, pl.String)
-    return rows.with_columns(image, names.alias("locator"))
-
-
-def _shorten(name: str) -> str:
-    return name if len(name) <= _LONGEST_NAME else "…" + name[1 - _LONGEST_NAME :]
+    text = pl.col("text")
+    shortened = "…" + text.str.tail(_LONGEST_NAME - 1)
+    fits = text.str.len_chars() <= _LONGEST_NAME
+    names = found.select(locator=pl.when(fits).then(text).otherwise(shortened))["locator"]
+    return rows.with_columns(image, names)
 
 
 def _thumbnail(image: ImageLike, side: int, reading: Reading) -> str | None:

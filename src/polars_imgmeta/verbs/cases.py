@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise, product
 from numbers import Real
-from typing import Final, TypeAlias, TypeGuard
+from typing import Any, Final, TypeAlias, TypeGuard
 
 import numpy as np
 import polars as pl
@@ -22,8 +22,6 @@ MISSING: Final = "missing"
 _AND: Final = " & "
 # The dtype of an Enum holds all of its categories, also the unused ones.
 _MOST_CASES: Final = 10_000
-# Iterables that cannot be meant as a list of edges.
-_NO_LISTS: Final = (str, bytes, Mapping)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +120,7 @@ def test_cases(
         'brightness [0, 0.5) & sharpness [0, 0.1)'
     """
     schema = structs.schema_of(frame)
-    _require_name(schema, into)
+    _require_new_name(schema, into)
     number, names = pl.lit(0, pl.UInt32), [""]
     for name, wanted in _bins_by_name(by, bins).items():
         quantity = find_number(schema, name, column, argument="by")
@@ -151,16 +149,13 @@ def _bins_by_name(by: object, bins: object) -> dict[object, object]:
             raise PropertyError(msg)
         pairs = dict(by)
     else:
-        if not isinstance(by, str) and isinstance(by, Iterable):
-            by = list(by)
-        # Every name needs the edges, and a generator yields them once.
-        once = isinstance(bins, Iterable) and not isinstance(bins, _NO_LISTS)
-        bins = list(bins) if once else bins  # type: ignore[call-overload] # iterable if once
-        names = by if isinstance(by, list) else [by]
+        names = list(by) if isinstance(by, Iterable) and not isinstance(by, str) else [by]
         if strangers := [name for name in names if not isinstance(name, str)]:
             msg = f"`by` must name properties or columns, got {strangers[0]!r}"
             raise ColumnError(msg)
-        pairs = dict.fromkeys(names, bins)
+        # Every name needs the edges, and a generator yields them once.
+        edges = _listed(bins)
+        pairs = dict.fromkeys(names, bins if edges is None else edges)
     if not pairs:
         msg = "`by` must name at least one property or column, got none"
         raise PropertyError(msg)
@@ -189,9 +184,8 @@ def _choose_bins(frame: pl.DataFrame | pl.LazyFrame, quantity: Quantity, bins: o
 
 
 def _case_names(quantity: Quantity, bins: Bins) -> list[str]:
-    ranges = [
-        f"[{_format_edge(start)}, {_format_edge(end)})" for start, end in pairwise(bins.edges)
-    ]
+    edges = map(_format_edge, bins.edges)
+    ranges = [f"[{start}, {end})" for start, end in pairwise(edges)]
     minimum, maximum = quantity.limits
     if math.isinf(minimum):
         ranges[0] = "(" + ranges[0][1:]
@@ -210,14 +204,20 @@ def _is_count(bins: object) -> TypeGuard[int]:
     return isinstance(bins, int | np.integer) and not isinstance(bins, bool) and bool(bins > 0)
 
 
+def _listed(given: object) -> list[Any] | None:
+    """Return edges as a list, or None for what cannot be meant as edges."""
+    if isinstance(given, str | bytes | Mapping) or not isinstance(given, Iterable):
+        return None
+    return list(given)
+
+
 def _require_edges(given: object, label: str, *, within: Limits, what: str) -> list[float]:
     """Return the edges that a caller gave.
 
     Raises:
         PropertyError: If they are not ascending numbers within the limits.
     """
-    listed = isinstance(given, Iterable) and not isinstance(given, _NO_LISTS)
-    edges = list(given) if listed else []  # type: ignore[call-overload] # iterable if listed
+    edges = _listed(given) or []
     real = all(isinstance(edge, Real) and not isinstance(edge, bool) for edge in edges)
     if not edges or not real or not all(map(math.isfinite, edges)):
         msg = f"{label} must be a count above 0 or finite, ascending {what}, got {given!r}"
@@ -239,7 +239,7 @@ def _require_edges(given: object, label: str, *, within: Limits, what: str) -> l
     return [float(edge) for edge in edges]
 
 
-def _require_name(schema: Mapping[str, pl.DataType], into: object) -> None:
+def _require_new_name(schema: Mapping[str, pl.DataType], into: object) -> None:
     """Check that a column of test cases can have this name.
 
     Raises:

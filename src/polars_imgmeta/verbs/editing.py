@@ -38,8 +38,7 @@ def add(
         frame: The frame.
         properties: Names of properties or groups, or properties of one's own.
         column: The auto-extracted column; may be left out where there is one.
-        locator: The column that locates the images, where it cannot be told from the name
-            of the column or from what its rows record.
+        locator: The locator column; may be left out where the column or its rows name it.
         options: See `ExtractOptions`.
 
     Returns:
@@ -102,12 +101,11 @@ def remove(
     existing = structs.choose(structs.schema_of(frame), column)
     # A property that this process does not know can be removed by its name.
     present = existing.properties
-    named = {name for name in properties if isinstance(name, str) and name in present}
-    others = [one for one in properties if not (isinstance(one, str) and one in named)]
-    unwanted = named | {
-        one.name for one in (catalogue.resolve(others) if others or not named else ())
-    }
-    kept = [name for name in existing.properties if name not in unwanted]
+    unwanted = {name for name in properties if isinstance(name, str) and name in present}
+    others = [one for one in properties if not isinstance(one, str) or one not in unwanted]
+    if others or not unwanted:
+        unwanted |= {one.name for one in catalogue.resolve(others)}
+    kept = [name for name in present if name not in unwanted]
     return _keep(frame, existing, kept)
 
 
@@ -128,8 +126,7 @@ def configure(
         frame: The frame.
         properties: Names of properties or groups, or properties of one's own, one or several.
         column: The auto-extracted column; may be left out where there is one.
-        locator: The column that locates the images, where it cannot be told from the name
-            of the column or from what its rows record.
+        locator: The locator column; may be left out where the column or its rows name it.
         options: See `ExtractOptions`.
 
     Returns:
@@ -176,8 +173,7 @@ def retry(
         kinds: The kinds of errors to retry, such as `"unreachable"`; all unless given.
         where: The failed rows to retry, as an expression on the columns of the frame.
         column: The auto-extracted column; may be left out where there is one.
-        locator: The column that locates the images, where it cannot be told from the name
-            of the column or from what its rows record.
+        locator: The locator column; may be left out where the column or its rows name it.
         options: See `ExtractOptions`.
 
     Returns:
@@ -202,21 +198,11 @@ def retry(
     error = existing.field(structs.ERROR).cast(pl.String)
     condition = error.is_not_null()
     if kinds is not None:
-        condition &= error.str.extract("^([a-z_]+)", 1).is_in(
-            _among("kinds", kinds, get_args(ErrorKind))
-        )
+        retried = _among("kinds", kinds, get_args(ErrorKind))
+        condition &= error.str.extract("^([a-z_]+)", 1).is_in(retried)
     if where is not None:
         condition &= where
-    return fill(
-        frame,
-        existing.name,
-        existing,
-        locator=source,
-        wanted=(),
-        reading=reading,
-        condition=condition,
-        only_condition=True,
-    )
+    return _read_again(frame, existing, source, reading, condition)
 
 
 @takes(ExtractOptions)
@@ -239,8 +225,7 @@ def refresh(
         ignore: What not to compare, where it is unreliable: `"file_size"`, `"modified"` or
             `"etag"`.
         column: The auto-extracted column; may be left out where there is one.
-        locator: The column that locates the images, where it cannot be told from the name
-            of the column or from what its rows record.
+        locator: The locator column; may be left out where the column or its rows name it.
         options: See `ExtractOptions`.
 
     Returns:
@@ -260,26 +245,33 @@ def refresh(
     source = structs.locator_of(frame, existing, locator)
     ignored = _among("ignore", ignore, get_args(SourceField))
     check = Check.of(frame, existing, source, reading, check_sources=True, ignore=ignored)
+    changed = check.expression().is_in(["gone", "changed"])
+    return _read_again(frame, existing, source, reading, changed)
+
+
+def _read_again(
+    frame: FrameT, existing: StructColumn, locator: str, reading: Reading, condition: pl.Expr
+) -> FrameT:
+    """Read the images of the rows that meet a condition, and no others."""
     return fill(
         frame,
         existing.name,
         existing,
-        locator=source,
+        locator=locator,
         wanted=(),
         reading=reading,
-        condition=check.expression().is_in(["gone", "changed"]),
+        condition=condition,
         only_condition=True,
     )
 
 
-def _among(option: str, given: object, choices: tuple[str, ...]) -> list[str]:
+def _among(option: str, given: object, choices: tuple[str, ...]) -> list[Any]:
     """Return one or several words as a list.
 
     Raises:
         ValueError: If one is unknown.
     """
-    several = isinstance(given, Iterable) and not isinstance(given, str)
-    listed: list[Any] = list(given) if several else [given]  # type: ignore[call-overload] # iterable
+    listed = [given] if isinstance(given, str) or not isinstance(given, Iterable) else list(given)
     for one in listed:
         if one not in choices:
             known = ", ".join(map(repr, choices))
@@ -309,9 +301,7 @@ def _needs_no_locator(frame: FrameT, existing: StructColumn) -> bool:
         if isinstance(frame, pl.LazyFrame):
             return True
         values = frame.select(structs.column(existing.name)).to_series()
-        gaps = values.struct.unnest().select(
-            pl.all_horizontal(pl.col(existing.properties).is_null())
-            & pl.col(structs.ERROR).is_null()
-        )
+        fields = [*existing.properties, structs.ERROR]
+        gaps = values.struct.unnest().select(pl.all_horizontal(pl.col(fields).is_null()))
         return not (gaps.to_series() & values.is_not_null()).any()
     return False

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import Unpack, get_args
 
 import polars as pl
 
-from polars_imgmeta.catalogue.registry import CATALOGUE, Catalogue, PropertyLike, canonical_order
+from polars_imgmeta.catalogue.registry import CATALOGUE, Catalogue, PropertyLike
 from polars_imgmeta.column import marker as markers
 from polars_imgmeta.column import structs
 from polars_imgmeta.column.states import Check
@@ -119,8 +120,7 @@ def errors(frame: FrameT, column: str | None = None, *, locator: str | None = No
     Args:
         frame: The frame.
         column: The auto-extracted column; may be left out where there is one.
-        locator: The column that locates the images, where it cannot be told from the name
-            of the column or from what its rows record.
+        locator: The locator column; may be left out where the column or its rows name it.
 
     Returns:
         A frame of `locator` (null where the frame has no such column), `kind` (an Enum of
@@ -167,8 +167,7 @@ def status(
     Args:
         frame: The frame.
         column: The auto-extracted column; may be left out where there is one.
-        locator: The column that locates the images, where it cannot be told from the name
-            of the column or from what its rows record.
+        locator: The locator column; may be left out where the column or its rows name it.
         check_sources: Whether to ask each locator what is there now: one `stat` a file, one
             small request an object, many at once.
         options: See `StatusOptions`.
@@ -250,13 +249,9 @@ def unnest(
             "\n\nHint: set the new ones apart with `prefix=`"
         )
         raise ColumnError(msg)
-    parts: list[pl.Expr] = []
-    for name in schema:
-        if name != existing.name:
-            parts.append(structs.column(name))
-            continue
-        parts += [existing.field(old).alias(new) for old, new in flat.items()]
-    return frame.select(parts)
+    fields = [existing.field(old).alias(new) for old, new in flat.items()]
+    parts = [fields if name == existing.name else [structs.column(name)] for name in schema]
+    return frame.select(chain.from_iterable(parts))
 
 
 def nest(
@@ -291,44 +286,34 @@ def nest(
         True
     """
     schema: pl.Schema = structs.schema_of(frame)
-    flat: dict[str, str] = {
-        name: f"{prefix or ''}{name}" for name in (*catalogue, structs.ERROR, structs.MARKER)
-    }
+    before = prefix or ""
     if properties is None:
-        wanted = [catalogue[name] for name in catalogue if flat[name] in schema]
+        wanted = tuple(one for name, one in catalogue.items() if before + name in schema)
     else:
-        wanted = list(catalogue.resolve(properties))
-    dtypes: dict[str, pl.DataType] = {one.name: one.dtype for one in wanted}
-    flags: tuple[str, ...] = (structs.ERROR, structs.MARKER)
-    needed: list[str] = [*canonical_order(dtypes), *flags]
-    flat |= {name: f"{prefix or ''}{name}" for name in dtypes}
-    if into in schema and into not in {*structs.find(schema), *(flat[name] for name in needed)}:
+        wanted = catalogue.resolve(properties)
+    dtypes = dict(pl.Schema(structs.struct_dtype(wanted)))
+    flat: dict[str, str] = {before + name: name for name in dtypes}
+    if into in schema and into not in {*structs.find(schema), *flat}:
         msg = (
             f"`into` must name a new or an auto-extracted column, got {into!r},"
             " which exists and is neither\n\nHint: choose another name"
         )
         raise ColumnError(msg)
-    if lacking := [flat[name] for name in needed if flat[name] not in schema]:
+    if lacking := [name for name in flat if name not in schema]:
         msg = (
             f"the frame must have the columns that `unnest(marker=True)` makes, got no"
             f" {', '.join(map(repr, lacking))}\n\nColumns: {structs.listing(schema)}"
         )
         raise ColumnError(msg)
     fields = [
-        structs.restored(
-            structs.column(flat[name]),
-            schema[flat[name]],
-            dtypes.get(name, pl.String()),
-            strict=True,
-        ).alias(name)
-        for name in needed
+        structs.restored(structs.column(old), schema[old], dtypes[new], strict=True).alias(new)
+        for old, new in flat.items()
     ]
-    present = structs.column(flat[structs.MARKER]).is_not_null()
+    present = structs.column(before + structs.MARKER).is_not_null()
     struct = pl.when(present).then(pl.struct(fields)).alias(into)
-    taken = {flat[name] for name in needed}
-    first = next(name for name in schema if name in taken)
+    first = next(name for name in schema if name in flat)
     return frame.select(
         struct if name == first else structs.column(name)
         for name in schema
-        if name == first or (name not in taken and name != into)
+        if name == first or name not in {*flat, into}
     )

@@ -25,10 +25,7 @@ _BATCH_ROWS = 10_000
 
 
 @takes(StorageOptions)
-def scan_images(
-    source: str | os.PathLike[str],
-    **options: Unpack[StorageOptions],
-) -> pl.LazyFrame:
+def scan_images(source: str | os.PathLike[str], **options: Unpack[StorageOptions]) -> pl.LazyFrame:
     """List the images of a folder, bucket or glob, lazily.
 
     Args:

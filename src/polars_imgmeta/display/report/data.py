@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -21,9 +20,9 @@ from polars_imgmeta.column import structs
 from polars_imgmeta.column.binning import Bins, Limits
 from polars_imgmeta.column.fields import limits_of
 from polars_imgmeta.column.structs import StructColumn
-from polars_imgmeta.display import thumbnails
 from polars_imgmeta.display.formatting import text_of
 from polars_imgmeta.display.locator_lookup import LocatorLookup
+from polars_imgmeta.display.thumbnails import data_uris
 from polars_imgmeta.measuring.options import Reading
 from polars_imgmeta.typing import Frame
 
@@ -57,35 +56,19 @@ _MAX_SAFE_INTEGER = (1 << 53) - 1
 _KEY, _IMAGE, _ROW = "\0key", "\0image", "\0row"
 
 
-@dataclass(frozen=True, slots=True)
-class Selection:
-    """Which rows a report shows one by one, and how.
-
-    Attributes:
-        sample: The maximum number of rows, not counting the extremes.
-        thumbnails: Whether their pictures are shown.
-        reading: How images are read.
-    """
-
-    sample: int
-    thumbnails: bool
-    reading: Reading
-
-
 def report_data(
-    frame: Frame, existing: StructColumn, locator: str | None, selection: Selection
+    frame: Frame,
+    existing: StructColumn,
+    locator: str | None,
+    *,
+    sample: int,
+    thumbnails: bool,
+    reading: Reading,
 ) -> Json:
-    """Collect the content of a report.
+    """Collect the content of a report, as plain data for JSON without NaN and infinities.
 
-    Args:
-        frame: The frame. Of a lazy one the values are collected once, and after that the
-            locators of the rows that are shown.
-        existing: The auto-extracted column.
-        locator: The locator column; without one, rows are numbered.
-        selection: Which rows are shown one by one.
-
-    Returns:
-        Plain data for JSON, without NaN and infinities.
+    Of a lazy frame the values are collected once, and after that the locators of the rows that
+    are shown: at most `sample`, and the extremes. Without a locator column, rows are numbered.
     """
     if locator is None:
         locator = _ROW_NUMBER
@@ -94,7 +77,8 @@ def report_data(
         frame = frame.with_columns(pl.when(present).then(number).alias(locator))
     lookup = LocatorLookup(frame, locator)
     schema = frame.collect_schema()
-    own = _own_columns(schema, existing, locator)
+    apart = {existing.name, locator, *structs.find(schema)}
+    own = [name for name in schema if name not in apart]
     lazy = isinstance(frame, pl.LazyFrame)
     values = frame.lazy().select(
         existing.name,
@@ -111,17 +95,17 @@ def report_data(
     table = values.collect(engine="streaming")
     properties = table[existing.name].struct.unnest()
     located = table[_IMAGE].is_not_null().arg_true().to_numpy()
-    extremes = _find_extremes(
-        table[_IMAGE], properties.select(existing.properties).select(cs.numeric())
-    )
-    rows = _choose_rows(located, extremes, selection.sample)
+    numeric = properties.select(existing.properties).select(cs.numeric())
+    extremes = _find_extremes(table[_IMAGE], numeric)
+    rows = _choose_rows(located, extremes, sample)
     errors = properties[structs.ERROR]
     failed = errors.is_not_null().arg_true()
-    listed = failed.head(selection.sample)
+    listed = failed.head(sample)
+    incomplete = pl.any_horizontal(pl.col(existing.properties).is_null())
+    uncomputed = properties[located].filter(incomplete & pl.col(structs.ERROR).is_null())
     keys = table[_KEY].gather(rows)
     found = lookup.find(
-        pl.concat([keys, table[_KEY].gather(listed)]),
-        pictured=keys if selection.thumbnails else keys.clear(),
+        pl.concat([keys, table[_KEY].gather(listed)]), pictured=keys if thumbnails else keys.clear()
     ).with_columns(pl.col("text", "name").fill_null("null"))
     shown = found.head(len(rows))
     fields = [_property_field(name, properties[name], rows) for name in existing.properties]
@@ -133,24 +117,19 @@ def report_data(
             "located": len(located),
             "images": table[_IMAGE].drop_nulls().n_unique(),
             "failed": len(failed),
-            "uncomputed": _count_uncomputed(properties, existing, located),
+            "uncomputed": len(uncomputed),
             "shown": len(rows),
-            "sampled": len(located) > selection.sample,
-            "sample": selection.sample,
+            "sampled": len(located) > sample,
+            "sample": sample,
             "left_out": own[MOST_COLUMNS:],
         },
-        "provenance": {
-            "column": existing.name,
-            "locator": locator,
-        },
+        "provenance": {"column": existing.name, "locator": locator},
         "fields": fields,
         "locators": shown["text"].to_list(),
         "names": shown["name"].to_list(),
         "errors": [error and text_of(error) for error in errors.gather(rows).to_list()],
-        "thumbnails": thumbnails.data_uris(
-            shown["locator"], _THUMBNAIL_SIDE, reading=selection.reading
-        )
-        if selection.thumbnails
+        "thumbnails": data_uris(shown["locator"], _THUMBNAIL_SIDE, reading=reading)
+        if thumbnails
         else None,
         "extremes": {
             name: [[number_of[row] for row in side] for side in sides]
@@ -169,12 +148,6 @@ def report_data(
     }
 
 
-def _own_columns(schema: pl.Schema, existing: StructColumn, locator: str) -> list[str]:
-    """Return the user's columns: all but the locator and auto-extracted ones."""
-    apart = {existing.name, locator, *structs.find(schema)}
-    return [name for name in schema if name not in apart]
-
-
 def _holds_bytes(dtype: object) -> bool:
     if isinstance(dtype, pl.Struct):
         return any(map(_holds_bytes, dict(dtype).values()))
@@ -183,48 +156,32 @@ def _holds_bytes(dtype: object) -> bool:
     return isinstance(dtype, pl.Binary)
 
 
-def _count_uncomputed(
-    properties: pl.DataFrame, existing: StructColumn, located: NDArray[np.uint32]
-) -> int:
-    """Count the rows with an image that lack values, but have no error."""
-    gap = pl.any_horizontal(pl.col(existing.properties).is_null())
-    return properties[located].filter(gap & pl.col(structs.ERROR).is_null()).height
-
-
 def _find_extremes(
     images: pl.Series, properties: pl.DataFrame
 ) -> dict[str, tuple[list[int], list[int]]]:
     """Return the rows of minimum and maximum values, once an image; none if all are equal."""
     found: dict[str, tuple[list[int], list[int]]] = {}
-    distinct = (
-        properties.with_row_index(_ROW)
-        .with_columns(images)
-        .unique(images.name, keep="first", maintain_order=True)
-    )
+    numbered = properties.with_row_index(_ROW).with_columns(images)
+    distinct = numbered.unique(images.name, keep="first", maintain_order=True)
     for name in properties.columns:
-        values = distinct.select(_ROW, name).filter(_is_finite(distinct[name]))
-        if values[name].n_unique() < 2:  # noqa: PLR2004 - there is nothing to compare
-            found[name] = ([], [])
-            continue
-        shown = min(_EXTREMES_SHOWN, len(values) // 2)
+        finite = distinct[name].cast(pl.Float64).is_finite()
+        values = distinct.select(_ROW, name).filter(finite)
+        several = values[name].n_unique() > 1
+        shown = min(_EXTREMES_SHOWN, len(values) // 2) if several else 0
         ordered = values.sort(name, maintain_order=True)[_ROW]
         found[name] = (ordered.head(shown).to_list(), ordered.tail(shown).reverse().to_list())
     return found
 
 
 def _choose_rows(
-    located: NDArray[np.uint32],
-    extremes: Mapping[str, tuple[list[int], list[int]]],
-    sample: int,
+    located: NDArray[np.uint32], extremes: Mapping[str, tuple[list[int], list[int]]], sample: int
 ) -> list[int]:
     """Return the rows to show, ascending: all, or a sample and the extremes."""
     if len(located) <= sample:
         return [int(row) for row in located]
     drawn = np.random.default_rng(_SAMPLE_SEED).choice(located, sample, replace=False)
     rows = {int(row) for row in drawn}
-    for sides in extremes.values():
-        rows.update(*sides)
-    return sorted(rows)
+    return sorted(rows.union(*(side for sides in extremes.values() for side in sides)))
 
 
 def _property_field(name: str, values: pl.Series, rows: list[int]) -> Json:
@@ -248,7 +205,10 @@ def _own_field(values: pl.Series, rows: list[int], limits: Limits = (-math.inf, 
     field: Json = {"name": text_of(values.name), "auto": False}
     if (values.dtype.is_integer() or values.dtype.is_float()) and _is_exact(values):
         return field | {
-            "values": [_json_number(value) for value in chosen.to_list()],
+            "values": [
+                text_of(value) if isinstance(value, float) and not math.isfinite(value) else value
+                for value in chosen.to_list()
+            ],
             "distribution": _distribution(values, limits),
         }
     field["values"] = [None if value is None else text_of(value) for value in chosen.to_list()]
@@ -259,31 +219,20 @@ def _own_field(values: pl.Series, rows: list[int], limits: Limits = (-math.inf, 
 
 
 def _is_exact(values: pl.Series) -> bool:
-    """Tell whether JavaScript represents these numbers exactly."""
-    if values.dtype.is_float():
-        return True
+    """Tell whether JavaScript represents these numbers exactly, as it does all floats."""
     bounds = [bound for bound in (values.min(), values.max()) if isinstance(bound, int)]
     return all(abs(bound) <= _MAX_SAFE_INTEGER for bound in bounds)
-
-
-def _json_number(value: float | None) -> float | str | None:
-    """Return a number for JSON, with NaN and infinities as text."""
-    return text_of(value) if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _is_finite(values: pl.Series) -> pl.Series:
-    known = values.is_not_null()
-    return known & values.is_finite() if values.dtype.is_float() else known
 
 
 def _distribution(values: pl.Series, limits: Limits) -> Json | None:
     """Return the histogram and statistics of all rows, or None without values."""
     whole = values.dtype.is_integer()
-    finite = values.filter(_is_finite(values)).cast(pl.Float64)
+    finite = values.filter(values.is_finite()).cast(pl.Float64)
     numbers = finite.to_numpy()
     if not len(numbers):
         return None
     bins = Bins.readable(finite, whole=whole, limits=limits, count=_BINS)
+    below, above = (float(np.quantile(numbers, 0.5, method=side)) for side in ("lower", "higher"))
     return {
         "integer": whole,
         "logarithmic": bins.log,
@@ -291,7 +240,8 @@ def _distribution(values: pl.Series, limits: Limits) -> Json | None:
         "counts": bins.count(finite),
         "minimum": float(numbers.min()),
         "maximum": float(numbers.max()),
-        "median": _median(numbers),
+        # Halved first, as the sum of two numbers may overflow.
+        "median": below if below == above else below / 2 + above / 2,
         "mean": _mean(numbers),
         "missing": len(values) - len(numbers),
     }
@@ -302,9 +252,3 @@ def _mean(numbers: NDArray[np.float64]) -> float:
     with np.errstate(over="ignore"):
         mean = (numbers / len(numbers)).sum()
     return float(mean.clip(numbers.min(), numbers.max()))
-
-
-def _median(numbers: NDArray[np.float64]) -> float:
-    """Return the median, also where the sum of two numbers would overflow."""
-    below, above = (float(np.quantile(numbers, 0.5, method=side)) for side in ("lower", "higher"))
-    return below if below == above else below / 2 + above / 2

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Unpack
 
 from polars_imgmeta.column import structs
-from polars_imgmeta.display.report.data import Json, Selection, report_data
+from polars_imgmeta.display.report.data import Json, report_data
 from polars_imgmeta.exceptions import require_positive
 from polars_imgmeta.measuring.options import Reading, ReadOptions, takes
 from polars_imgmeta.typing import Frame
@@ -76,21 +76,22 @@ def report(
     """
     schema = structs.schema_of(frame)
     existing = structs.choose(schema, column)
-    if thumbnails:
-        source: str | None = structs.locator_of(frame, existing, locator)
-    else:
-        source = structs.find_locator(frame, existing, locator)
+    find = structs.locator_of if thumbnails else structs.find_locator
+    source = find(frame, existing, locator)
     if not isinstance(title, str):
         msg = f"`title` must be text, got {title!r}"
         raise TypeError(msg)
     require_positive("sample", sample)
     page = writable_page(file)
-    selection = Selection(sample, thumbnails, Reading.of(ReadOptions, options))
+    reading = Reading.of(ReadOptions, options)
+    content = report_data(
+        frame, existing, source, sample=sample, thumbnails=thumbnails, reading=reading
+    )
     data = {
         "title": title,
         "version": version("polars-imgmeta"),
         "made": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        **report_data(frame, existing, source, selection),
+        **content,
     }
     _write_atomically(page, _render(data))
     return page
@@ -127,8 +128,9 @@ def _render(data: Json) -> str:
         f"default-src 'none'; img-src data:; style-src '{_digest(style)}';"
         f" script-src '{_digest(script)}'; base-uri 'none'; form-action 'none'"
     )
+    encoded = json.dumps(data, allow_nan=False, separators=(",", ":")).translate(_ESCAPES)
     # The data come last, as they may contain the placeholders.
-    parts = {"policy": policy, "style": style, "script": script, "data": _to_json(data)}
+    parts = {"policy": policy, "style": style, "script": script, "data": encoded}
     for name, part in parts.items():
         before, _, after = shell.partition("{{" + name + "}}")
         shell = before + part + after
@@ -137,11 +139,6 @@ def _render(data: Json) -> str:
 
 def _digest(text: str) -> str:
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii")
-
-
-def _to_json(data: Json) -> str:
-    """Encode data in ASCII without the characters of markup."""
-    return json.dumps(data, allow_nan=False, separators=(",", ":")).translate(_ESCAPES)
 
 
 def _write_atomically(page: Path, text: str) -> None:

@@ -19,7 +19,7 @@ from polars_imgmeta.exceptions import AccessDeniedError, InvalidLocatorError
 from polars_imgmeta.io import blocking
 from polars_imgmeta.io.access import STORE_SCHEMES
 from polars_imgmeta.io.cloud import credentials
-from polars_imgmeta.io.cloud.options import Options, is_server, parse_options
+from polars_imgmeta.io.cloud.options import CONTROL, Options, is_server, parse_options
 
 Store: TypeAlias = S3Store | AzureStore | GCSStore
 
@@ -28,20 +28,24 @@ _BUCKET = re.compile(r"[A-Za-z0-9$][\w.-]*", re.ASCII)
 _ACCOUNT_HOST = re.compile(
     r"(?P<account>[A-Za-z0-9-]+)\.(?:dfs|blob)\.(?:core\.windows\.net|fabric\.microsoft\.com)"
 )
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 # Declares the region of any bucket, without credentials.
 REGION_URL: Final = "https://{bucket}.s3.amazonaws.com"
 _MAX_REGION_SECONDS: Final = 5.0
-_ENDPOINT_VARIABLES: Final = {
-    "s3": ("AWS_ENDPOINT", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"),
-    "az": ("AZURE_ENDPOINT", "AZURE_STORAGE_ENDPOINT"),
-    "gs": ("GOOGLE_BASE_URL",),
-}
 # Required beside a single option that is checked.
 _REQUIRED_CONFIG: Final[dict[str, dict[str, str]]] = {
     "s3": {"access_key_id": "x", "secret_access_key": "x"},
     "az": {"account_name": "x"},
     "gs": {},
+}
+
+# What obstore says of an invalid value, and what the value must be.
+_VALUE_KINDS: Final = {
+    "as boolean": "'true' or 'false'",
+    "as Duration": "a duration, such as '30s'",
+    "as usize": "a whole number",
+    "as u32": "a whole number",
+    "Unable to open": "a file that can be read",
+    "Invalid Access Key": "a key in base64",
 }
 
 
@@ -93,7 +97,7 @@ def parse_url(url: str) -> Location:
     if not _BUCKET.fullmatch(bucket):
         msg = f"no name of a bucket stands between {scheme}:// and the next /"
         raise InvalidLocatorError(msg)
-    if _CONTROL.search(key):
+    if CONTROL.search(key):
         msg = "a key with a line break or another control character cannot be read"
         raise InvalidLocatorError(msg)
     if any(part in {"", ".", ".."} for part in key.removesuffix("/").split("/")) and key:
@@ -103,10 +107,7 @@ def parse_url(url: str) -> Location:
 
 
 def check_options(storage_options: Mapping[str, str] | None) -> None:
-    """Check options, without a request to any server.
-
-    Args:
-        storage_options: As in Polars.
+    """Check the options of all clouds, without a request to any server.
 
     Raises:
         ValueError: If an option is unknown or its value invalid, or options conflict;
@@ -122,26 +123,26 @@ def check_options(storage_options: Mapping[str, str] | None) -> None:
     """
     for cloud, options in parse_options(storage_options).items():
         config, spellings = dict(options.config), options.spellings
+        keys = config.keys() & {"access_key_id", "secret_access_key"}
         if config.pop("profile", None) is not None:
-            if keys := config.keys() & {"access_key_id", "secret_access_key"}:
+            if keys:
                 names = f"{spellings['profile']!r} and {spellings[min(keys)]!r}"
                 msg = f"`storage_options` must name a profile or keys, not both, got {names}"
                 raise ValueError(msg)
             try:
                 credentials.complete(cloud, options.config)
-            except credentials.CredentialsError as error:
+            except AccessDeniedError as error:
                 msg = f"`storage_options[{spellings['profile']!r}]`: {error}"
                 raise ValueError(msg) from None
         for name, value in config.items():
             _check(cloud, _REQUIRED_CONFIG[cloud] | {name: value}, {}, spellings[name])
         for name, value in options.connection.items():
             _check(cloud, _REQUIRED_CONFIG[cloud], {name: value}, spellings[name])
-        if lone := config.keys() & {"access_key_id", "secret_access_key"}:
-            variables = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"} & os.environ.keys()
-            if len(lone) == 1 and not variables:
-                name = spellings[min(lone)]
-                msg = f"`storage_options` must have both keys of AWS or none, got only {name!r}"
-                raise ValueError(msg)
+        variables = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"} & os.environ.keys()
+        if len(keys) == 1 and not variables:
+            name = spellings[min(keys)]
+            msg = f"`storage_options` must have both keys of AWS or none, got only {name!r}"
+            raise ValueError(msg)
 
 
 def _check(cloud: str, config: dict[str, str], connection: dict[str, str], spelling: str) -> None:
@@ -151,16 +152,8 @@ def _check(cloud: str, config: dict[str, str], connection: dict[str, str], spell
         message = str(error)
         if "environment" in message or "Duplicate" in message:
             return
-        expected = "something that can be used"
-        for fragment, kind in (
-            ("as boolean", "'true' or 'false'"),
-            ("as Duration", "a duration, such as '30s'"),
-            ("as usize", "a whole number"),
-            ("as u32", "a whole number"),
-            ("Unable to open", "a file that can be read"),
-            ("Invalid Access Key", "a key in base64"),
-        ):
-            expected = kind if fragment in message else expected
+        kinds = (kind for fragment, kind in _VALUE_KINDS.items() if fragment in message)
+        expected = next(kinds, "something that can be used")
         msg = f"the value of `storage_options[{spelling!r}]` must be {expected}"
         raise ValueError(msg) from None
 
@@ -168,21 +161,15 @@ def _check(cloud: str, config: dict[str, str], connection: dict[str, str], spell
 def make_store(
     location: Location, options: Options, timeout: float, *, max_retries: int
 ) -> tuple[Store, bool]:
-    """Create the store of a bucket.
-
-    Args:
-        location: The bucket.
-        options: The options of its cloud.
-        timeout: The time limit of a request, in seconds.
-        max_retries: The number of retries that obstore itself makes.
+    """Create the store of a bucket, with a time limit in seconds for each request.
 
     Returns:
         The store, and whether its credentials are explicit, so that obstore does not
         request them from the instance.
 
     Raises:
-        ImageError: If options, environment and URL do not configure a store.
-        CredentialsError: If credentials are not available.
+        ImageError: If options, environment and URL do not configure a store, or if credentials
+            are not available.
     """
     config, provider, explicit = credentials.complete(location.cloud, options.config)
     connection: dict[str, Any] = {"allow_http": "true"} | options.connection  # as in Polars
@@ -207,14 +194,7 @@ def make_store(
 
 
 def build_store(cloud: str, bucket: str, config: dict[str, str], common: dict[str, Any]) -> Store:
-    """Create the store of a cloud.
-
-    Args:
-        cloud: `s3`, `az` or `gs`.
-        bucket: The bucket or container.
-        config: Options by names without prefix.
-        common: The arguments that are the same for all clouds.
-    """
+    """Create a store from options by names without prefix, and what all clouds share."""
     kinds = {"s3": (S3Store, "aws_"), "az": (AzureStore, ""), "gs": (GCSStore, "google_")}
     kind, prefix = kinds[cloud]
     store: Store = kind(bucket, config={prefix + name: config[name] for name in config}, **common)
@@ -232,10 +212,10 @@ def _setup_message(message: str) -> str:
 
 def _require_valid_endpoint(cloud: str, config: Mapping[str, str]) -> None:
     """Check an endpoint of a profile or the environment, on which obstore could panic."""
-    endpoint = config.get("endpoint") or config.get("base_url")
-    urls = {"the endpoint of the profile": endpoint}
-    if not endpoint:
-        urls = {f"the variable {name}": os.environ.get(name) for name in _ENDPOINT_VARIABLES[cloud]}
+    urls = {"the endpoint of the profile": config.get("endpoint") or config.get("base_url")}
+    if not any(urls.values()):
+        variables = credentials.ENDPOINT_VARIABLES[cloud]
+        urls = {f"the variable {name}": os.environ.get(name) for name in variables}
     for origin, url in urls.items():
         if url and not is_server(url):
             msg = f"{origin} must be a URL of http:// or https://"
@@ -243,16 +223,8 @@ def _require_valid_endpoint(cloud: str, config: Mapping[str, str]) -> None:
 
 
 def region_of(bucket: str, config: Mapping[str, str], timeout: float) -> str | None:
-    """Request the region of a bucket of AWS; None if configured already, or on failure.
-
-    Args:
-        bucket: The name of the bucket.
-        config: Options by names without prefix.
-        timeout: The time limit, in seconds.
-    """
-    configured = config.keys() & {"region", "default_region", "endpoint"}
-    variables = ("AWS_REGION", "AWS_DEFAULT_REGION", *_ENDPOINT_VARIABLES["s3"])
-    if configured or any(map(os.environ.get, variables)):
+    """Request the region of a bucket of AWS; None if configured already, or on failure."""
+    if any(credentials.is_configured(setting, config) for setting in ("region", "endpoint")):
         return None
     seconds = min(timeout, _MAX_REGION_SECONDS)
     until = time.monotonic() + seconds

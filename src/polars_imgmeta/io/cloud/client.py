@@ -23,16 +23,14 @@ from obstore.exceptions import BaseError
 
 from polars_imgmeta.exceptions import (
     AccessDeniedError,
-    ImageError,
     InvalidLocatorError,
     NotFoundError,
     UnreachableError,
 )
 from polars_imgmeta.io.access import Access
-from polars_imgmeta.io.cloud import credentials
 from polars_imgmeta.io.cloud.buckets import Location, Store, make_store, parse_url
 from polars_imgmeta.io.cloud.errors import NO_CREDENTIALS, from_store_error, is_store_error
-from polars_imgmeta.io.cloud.objects import facts_of, get_object, probe_object, require_no_fork
+from polars_imgmeta.io.cloud.objects import get_object, object_facts, probe_object, require_no_fork
 from polars_imgmeta.io.cloud.options import parse_options
 from polars_imgmeta.io.retries import TransientError
 from polars_imgmeta.io.sources import SourceFacts
@@ -45,13 +43,7 @@ _SECONDS_WITHOUT_CREDENTIALS: Final = 30
 
 
 class _StoreSlot:
-    """A store that threads share, created by the first of them.
-
-    Attributes:
-        store: The store, or None before it is created.
-        creation_lock: Held while it is created.
-        has_credentials: Whether its credentials are known to be available.
-    """
+    """A store that threads share, None until the first of them creates it under a lock."""
 
     def __init__(self) -> None:
         self.store: Store | None = None
@@ -97,12 +89,8 @@ def _held(lock: threading.Lock, transfer: Transfer) -> Iterator[None]:
 class StoreClient:
     """Reads objects in cloud storage of all providers, in any number of threads.
 
-    Args:
-        storage_options: As in Polars; each provider takes those that it knows.
-        access: Which buckets may be read, and the time limit of an image.
-
     Raises:
-        ValueError: If an option is unknown or has an invalid value.
+        ValueError: If a storage option is unknown or has an invalid value.
     """
 
     def __init__(self, storage_options: Mapping[str, str] | None, access: Access) -> None:
@@ -138,7 +126,6 @@ class StoreClient:
         while timeout > left * 1.1:
             timeout /= 2
         slot = self._slot((*location[:4], timeout))
-        failure: Exception
         try:
             with _held(slot.creation_lock, transfer):
                 if slot.store is None:
@@ -148,8 +135,6 @@ class StoreClient:
                     )
             with slot.credential_lock(transfer):
                 return get_object(slot.store, location.key, transfer, extent)
-        except credentials.CredentialsError as error:
-            failure = AccessDeniedError(str(error))
         except BaseException as error:  # a panic of obstore is no Exception
             if not is_store_error(error):
                 raise
@@ -175,13 +160,9 @@ def list_objects(
 ) -> Iterator[tuple[str, SourceFacts]]:
     """List the objects below a prefix, or those that a pattern matches.
 
-    Args:
-        source: A bucket or a folder in one, listed recursively and filtered by suffix;
-            or an object; or a pattern with `*`, `?`, `[...]` or `**`, which selects
-            objects of any suffix.
-        suffixes: Those of images, in lower case.
-        storage_options: As in Polars.
-        access: Which buckets may be listed, and the time limit of a request.
+    `source` is a bucket or a folder in one, listed recursively and filtered by suffixes, in
+    lower case; or an object; or a pattern with `*`, `?`, `[...]` or `**`, which selects objects
+    of any suffix.
 
     Yields:
         The URL and the facts of each object, in ascending order of names.
@@ -211,17 +192,9 @@ def list_objects(
             for meta in page:
                 found = True
                 key = meta["path"]
-                selected = (
-                    _matches(key.split("/"), parts)
-                    if is_pattern
-                    else splitext(key)[1].lower() in suffixes
-                )
-                if selected:
-                    yield root + key, SourceFacts(*facts_of(meta))
-    except (ImageError, GeneratorExit):
-        raise
-    except credentials.CredentialsError as error:
-        raise AccessDeniedError(str(error)) from None
+                suffix = splitext(key)[1].lower()
+                if _matches(key.split("/"), parts) if is_pattern else suffix in suffixes:
+                    yield root + key, SourceFacts(*object_facts(meta))
     except (BaseError, OSError) as error:
         failure = from_store_error(error)
         if isinstance(failure, TransientError):

@@ -21,42 +21,51 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 import polars as pl
 
+from polars_imgmeta.exceptions import AccessDeniedError
+
 Provider: TypeAlias = Callable[[], dict[str, Any]]
 """A function that obstore calls for credentials, again when they have expired."""
 
-# Any of these, in the options or the environment, makes credentials explicit.
+# Any of these, in the options or behind a prefix in the environment, makes credentials
+# explicit. Names that no option has are spellings in the environment alone.
 _EXPLICIT: Final = {
     "s3": frozenset(
         {"access_key_id", "container_credentials_full_uri", "container_credentials_relative_uri"}
         | {"secret_access_key", "skip_signature", "web_identity_token_file"}
     ),
     "az": frozenset(
-        {"account_key", "client_id", "client_secret", "credential_type", "federated_token_file"}
-        | {"msi_endpoint", "object_id", "msi_resource_id", "sas_key", "skip_signature", "token"}
-        | {"use_azure_cli", "use_emulator", "fabric_token_service_url"}
+        {"access_key", "account_key", "client_id", "client_secret", "credential_type"}
+        | {"fabric_token_service_url", "federated_token_file", "identity_endpoint", "master_key"}
+        | {"msi_endpoint", "msi_resource_id", "object_id", "sas_key", "sas_token", "token"}
+        | {"skip_signature", "use_azure_cli", "use_emulator"}
     ),
-    "gs": frozenset({"bearer_token", "service_account", "service_account_key", "skip_signature"}),
+    "gs": frozenset(
+        {"bearer_token", "service_account", "service_account_key", "service_account_path"}
+        | {"skip_signature"}
+    ),
 }
-_VARIABLES: Final = {
-    "s3": [f"AWS_{name.upper()}" for name in _EXPLICIT["s3"]],
-    "az": [
-        f"AZURE_{middle}{name}"
-        for middle in ("", "STORAGE_")
-        for name in (
-            *(name.upper() for name in _EXPLICIT["az"]),
-            *("ACCESS_KEY", "MASTER_KEY", "SAS_TOKEN", "IDENTITY_ENDPOINT"),
-        )
-    ],
-    "gs": [
-        f"GOOGLE_{name}"
-        for name in (
-            *(name.upper() for name in _EXPLICIT["gs"]),
-            "SERVICE_ACCOUNT_PATH",
-        )
-    ],
+_VARIABLE_PREFIXES: Final = {"s3": ["AWS_"], "az": ["AZURE_", "AZURE_STORAGE_"], "gs": ["GOOGLE_"]}
+# The names of credentials in obstore, and in Polars.
+_AWS_KEYS: Final = {
+    "access_key_id": "aws_access_key_id",
+    "secret_access_key": "aws_secret_access_key",
+    "token": "aws_session_token",
 }
+_BEARER_KEYS: Final = {"token": "bearer_token"}
 # The types of application default credentials that obstore reads.
 _SUPPORTED_TYPES: Final = {"authorized_user", "service_account"}
+
+
+ENDPOINT_VARIABLES: Final = {
+    "s3": ("AWS_ENDPOINT", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"),
+    "az": ("AZURE_ENDPOINT", "AZURE_STORAGE_ENDPOINT"),
+    "gs": ("GOOGLE_BASE_URL",),
+}
+# What configures the region and the endpoint of AWS: options, and variables.
+_AWS_SETTINGS: Final = {
+    "region": ({"region", "default_region"}, ("AWS_REGION", "AWS_DEFAULT_REGION")),
+    "endpoint": ({"endpoint"}, ENDPOINT_VARIABLES["s3"]),
+}
 
 
 class Credentials(NamedTuple):
@@ -74,30 +83,28 @@ class Credentials(NamedTuple):
     explicit: bool = True
 
 
-class CredentialsError(Exception):
-    """Configured credentials are not available; the message contains no secret."""
-
-
 def complete(cloud: str, config: Mapping[str, str]) -> Credentials:
-    """Add credentials to the options of a store.
-
-    Args:
-        cloud: `s3`, `az` or `gs`.
-        config: The options, by names without prefix.
+    """Add credentials to the options of a store, which have names without prefix.
 
     Raises:
-        CredentialsError: If a configured profile does not exist, or needs a package that
+        AccessDeniedError: If a configured profile does not exist, or needs a package that
             is not installed.
     """
     completed = dict(config)
-    explicit = not _EXPLICIT[cloud].isdisjoint(config) or any(
-        map(os.environ.get, _VARIABLES[cloud])
-    )
+    names = _EXPLICIT[cloud]
+    variables = (prefix + name.upper() for prefix in _VARIABLE_PREFIXES[cloud] for name in names)
+    explicit = not names.isdisjoint(config) or any(map(os.environ.get, variables))
     if cloud == "s3":
         return _complete_aws(completed, explicit=explicit)
     if explicit:
         return Credentials(completed)
     return _complete_google(completed) if cloud == "gs" else _complete_azure(completed)
+
+
+def is_configured(setting: str, config: Mapping[str, str]) -> bool:
+    """Tell whether options or the environment name the `region` or the `endpoint` of AWS."""
+    options, variables = _AWS_SETTINGS[setting]
+    return not options.isdisjoint(config) or any(map(os.environ.get, variables))
 
 
 def _complete_aws(config: dict[str, str], *, explicit: bool) -> Credentials:
@@ -107,27 +114,15 @@ def _complete_aws(config: dict[str, str], *, explicit: bool) -> Credentials:
     if profile is None:
         if named:
             msg = "no such profile, as `aws_profile` names, in the files of AWS"
-            raise CredentialsError(msg)
+            raise AccessDeniedError(msg)
         return Credentials(config, explicit=explicit)
-    if not (config.keys() & {"region", "default_region"}) and not (
-        os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
-    ):
-        config |= {"region": profile["region"]} if "region" in profile else {}
-    if "endpoint" not in config and not any(
-        map(os.environ.get, ("AWS_ENDPOINT", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"))
-    ):
-        config |= {"endpoint": profile["endpoint_url"]} if "endpoint_url" in profile else {}
+    for option, key in (("region", "region"), ("endpoint", "endpoint_url")):
+        if key in profile and not is_configured(option, config):
+            config[option] = profile[key]
     if explicit and not named:
         return Credentials(config)
-    keys = {
-        ours: profile[theirs]
-        for ours, theirs in (
-            ("access_key_id", "aws_access_key_id"),
-            ("secret_access_key", "aws_secret_access_key"),
-            ("session_token", "aws_session_token"),
-        )
-        if theirs in profile
-    }
+    names = ("access_key_id", "secret_access_key", "session_token")
+    keys = {name: profile[f"aws_{name}"] for name in names if f"aws_{name}" in profile}
     if {"access_key_id", "secret_access_key"} <= keys.keys():
         return Credentials(config | keys)
     logins = {"role_arn", "sso_session", "sso_start_url", "credential_process", "login_session"}
@@ -135,19 +130,8 @@ def _complete_aws(config: dict[str, str], *, explicit: bool) -> Credentials:
         return Credentials(config, explicit=False)
     if importlib.util.find_spec("boto3") is None:
         msg = "this profile of AWS needs the package boto3: pip install boto3"
-        raise CredentialsError(msg)
-    fetch = pl.CredentialProviderAWS(profile_name=name)
-
-    def provide() -> dict[str, Any]:
-        credentials, expiry = fetch()
-        return {
-            "access_key_id": credentials["aws_access_key_id"],
-            "secret_access_key": credentials["aws_secret_access_key"],
-            "token": credentials.get("aws_session_token"),
-            "expires_at": _time(expiry),
-        }
-
-    return Credentials(config, provide)
+        raise AccessDeniedError(msg)
+    return Credentials(config, _provider(pl.CredentialProviderAWS(profile_name=name), _AWS_KEYS))
 
 
 def _read_aws_profile(name: str) -> dict[str, str] | None:
@@ -174,7 +158,7 @@ def _complete_azure(config: dict[str, str]) -> Credentials:
         if not shutil.which("az"):
             return Credentials(config, explicit=False)
         return Credentials(config | {"use_azure_cli": "true"})
-    return Credentials(config, _bearer_provider(fetch))
+    return Credentials(config, _provider(fetch, _BEARER_KEYS))
 
 
 def _complete_google(config: dict[str, str]) -> Credentials:
@@ -194,19 +178,19 @@ def _complete_google(config: dict[str, str]) -> Credentials:
         return Credentials(config)
     try:
         fetch = pl.CredentialProviderGCP()
-    except ImportError as error:
+    except ImportError:
         msg = "this login of Google needs the package google-auth: pip install google-auth"
-        raise CredentialsError(msg) from error
-    return Credentials(config, _bearer_provider(fetch))
+        raise AccessDeniedError(msg) from None
+    return Credentials(config, _provider(fetch, _BEARER_KEYS))
 
 
-def _bearer_provider(fetch: pl.CredentialProvider) -> Provider:
+def _provider(fetch: pl.CredentialProvider, names: Mapping[str, str]) -> Provider:
+    """Return what obstore calls, with its names for what a provider of Polars returns."""
+
     def provide() -> dict[str, Any]:
         credentials, expiry = fetch()
-        return {"token": credentials["bearer_token"], "expires_at": _time(expiry)}
+        expires = None if expiry is None else datetime.fromtimestamp(expiry, UTC)
+        values = {ours: credentials.get(theirs) for ours, theirs in names.items()}
+        return {**values, "expires_at": expires}
 
     return provide
-
-
-def _time(expiry: int | None) -> datetime | None:
-    return None if expiry is None else datetime.fromtimestamp(expiry, UTC)

@@ -12,12 +12,7 @@ from typing import Final
 
 from obstore.exceptions import BaseError, UnauthenticatedError
 
-from polars_imgmeta.exceptions import (
-    AccessDeniedError,
-    ImageError,
-    NotFoundError,
-    UnreachableError,
-)
+from polars_imgmeta.exceptions import AccessDeniedError, ImageError, NotFoundError, UnreachableError
 from polars_imgmeta.io.retries import TransientError
 
 NO_CREDENTIALS: Final = (

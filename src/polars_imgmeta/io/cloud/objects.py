@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime
 from io import BytesIO
 from typing import Any, Final
@@ -10,7 +11,6 @@ import obstore
 from obstore.exceptions import BaseError, PermissionDeniedError
 
 from polars_imgmeta.exceptions import UnreachableError
-from polars_imgmeta.execution.forking import after_fork_in_child
 from polars_imgmeta.io.cloud.buckets import Store
 from polars_imgmeta.io.retries import TransientError
 from polars_imgmeta.io.sources import SourceFacts
@@ -20,14 +20,7 @@ _READ_BYTES: Final = 1 << 20
 
 
 def get_object(store: Store, key: str, transfer: Transfer, extent: tuple[int, int] | None) -> Part:
-    """Read an object, or a part of it, by one request.
-
-    Args:
-        store: The bucket.
-        key: The name of the object.
-        transfer: Holds the memory for the content before it is read.
-        extent: Position and length of the part, or None for all. A length of 0 requests
-            the facts without content.
+    """Read an object, or a part of it, as [`Client`][polars_imgmeta.io.transfers.Client] does.
 
     Raises:
         TooLargeError: If it is larger than `max_bytes`.
@@ -37,19 +30,18 @@ def get_object(store: Store, key: str, transfer: Transfer, extent: tuple[int, in
     if extent is None:
         return _receive(obstore.get(store, key), transfer)
     position, length = extent
-    if not length:
-        return Part(b"", position, *facts_of(obstore.head(store, key)))
     try:
-        options: Any = {"range": (position, position + length)}
-        return _receive(obstore.get(store, key, options=options), transfer)
+        if length:
+            options: Any = {"range": (position, position + length)}
+            return _receive(obstore.get(store, key, options=options), transfer)
     except BaseError as error:
         message = str(error).partition("\n\nDebug source:")[0]
         if "non-partial response" in message:
             return _receive(obstore.get(store, key), transfer)
         # The object ends before the position; its size takes another request.
-        if "status code: 416" in message or "start is after the end" in message.lower():
-            return Part(b"", position, *facts_of(obstore.head(store, key)))
-        raise
+        if not ("status code: 416" in message or "start is after the end" in message.lower()):
+            raise
+    return Part(b"", position, *object_facts(obstore.head(store, key)))
 
 
 def _receive(result: obstore.GetResult, transfer: Transfer) -> Part:
@@ -66,7 +58,7 @@ def _receive(result: obstore.GetResult, transfer: Transfer) -> Part:
     data = BytesIO()
     for chunk in result.stream(min_chunk_size=_READ_BYTES):
         if len(chunk) == expected:
-            return Part(bytes(chunk), start, *facts_of(result.meta))
+            return Part(bytes(chunk), start, *object_facts(result.meta))
         received += len(chunk)
         if received > expected:
             break
@@ -79,10 +71,10 @@ def _receive(result: obstore.GetResult, transfer: Transfer) -> Part:
         more = "or more " if received > expected else ""
         msg = f"the store sent {received} {more}bytes in place of {expected}"
         raise TransientError(msg)
-    return Part(data.getvalue(), start, *facts_of(result.meta))
+    return Part(data.getvalue(), start, *object_facts(result.meta))
 
 
-def facts_of(meta: obstore.ObjectMeta) -> tuple[int, datetime, str | None]:
+def object_facts(meta: obstore.ObjectMeta) -> tuple[int, datetime, str | None]:
     """Return size, modification time and entity tag, alike from a listing and a response."""
     # Some listings have fractions of seconds, which no response has.
     modified = meta["last_modified"].astimezone(UTC).replace(microsecond=0)
@@ -94,21 +86,12 @@ def probe_object(store: Store, key: str) -> SourceFacts | None:
     if not key or key.endswith("/"):
         return None
     try:
-        return SourceFacts(*facts_of(obstore.head(store, key)))
+        return SourceFacts(*object_facts(obstore.head(store, key)))
     except (FileNotFoundError, PermissionDeniedError):
         return None
 
 
-_used = False
-_forked_after_use = False
-
-
-def _note_fork() -> None:
-    global _forked_after_use  # noqa: PLW0603 - state of the process
-    _forked_after_use = _used
-
-
-after_fork_in_child(_note_fork)
+_user_process: int | None = None  # the one whose threads obstore has started
 
 
 def require_no_fork() -> None:
@@ -117,8 +100,8 @@ def require_no_fork() -> None:
     Raises:
         UnreachableError: In a process forked after its parent called this function.
     """
-    global _used  # noqa: PLW0603 - state of the process
-    if _forked_after_use:
+    global _user_process  # noqa: PLW0603 - state of the process
+    if _user_process not in {None, os.getpid()}:
         msg = "a forked process cannot read cloud storage once its parent has; spawn it instead"
         raise UnreachableError(msg)
-    _used = True
+    _user_process = os.getpid()

@@ -8,7 +8,7 @@ and never show its value, which may be a secret.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
@@ -84,21 +84,14 @@ _URLS: Final = frozenset(
 )
 # JSON and PEM, which have line breaks.
 _MULTILINE: Final = frozenset({"service_account_key", "proxy_ca_certificate"})
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
+CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 _DURATION: Final = re.compile(r"(\d{1,9})\s*(ms|msec|s|sec|seconds?|m|min|minutes?|h|hours?)")
 _UNITS: Final = {"ms": "milliseconds", "s": "seconds", "m": "minutes", "h": "hours"}
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """The options of one cloud.
-
-    Attributes:
-        config: Those of the store, by names without prefix.
-        connection: Those of its connections.
-        retries: The fields of the `RetryPolicy`.
-        spellings: The name of each option as spelled in the call.
-    """
+    """The options of one cloud, by names without prefix, and how the call spells each name."""
 
     config: dict[str, str] = field(default_factory=dict)
     connection: dict[str, str] = field(default_factory=dict)
@@ -120,9 +113,8 @@ class Options:
 def parse_options(storage_options: Mapping[str, str] | None) -> dict[str, Options]:
     """Split options by cloud: `s3`, `az` and `gs`.
 
-    Args:
-        storage_options: As in Polars, in upper or lower case, with the cloud's prefix or
-            without; the prefixed spelling takes precedence.
+    Names are in upper or lower case, with the prefix of the cloud, which takes precedence, or
+    without.
 
     Raises:
         ValueError: If an option is unknown, duplicated or of an invalid value.
@@ -153,9 +145,8 @@ def _add(options: Options, key: str, name: str, value: object) -> None:
         options.retries[attribute] = unit * _number(key, value)
         return
     if not isinstance(value, str):
-        msg = "a string, such as 'true'"
-        raise _invalid(key, f"{msg}, got one of type {type(value).__name__}")
-    if name not in _MULTILINE and _CONTROL.search(value):
+        raise _invalid(key, f"a string, such as 'true', got one of type {type(value).__name__}")
+    if name not in _MULTILINE and CONTROL.search(value):
         raise _invalid(key, "without line breaks and other control characters")
     if name in _URLS and not is_server(value):
         raise _invalid(key, "a URL that begins with http:// or https:// and names a host")
@@ -205,21 +196,22 @@ def is_server(url: str) -> bool:
             parts.scheme in {"http", "https"}
             and re.fullmatch(r"[\w.:-]+", parts.hostname or "")
             and parts.port != 0
-            and not re.search(r"\s|[\x00-\x1f\x7f]", url)
+            and not re.search(rf"\s|{CONTROL.pattern}", url)
         )
     except ValueError:  # an invalid port
         return False
 
 
-def _meanings() -> Iterator[tuple[str, str, str]]:
+def _meanings() -> dict[str, list[tuple[str, str]]]:
+    """Return what each spelling means: the name of an option, by cloud."""
+    found: dict[str, list[tuple[str, str]]] = {}
     for cloud, prefixes in _PREFIXES.items():
         names = {name: name for name in [*NAMES[cloud], *CONNECTION_NAMES, *_IGNORED]}
         names |= _ALIASES[cloud]
-        for prefix in prefixes:
-            yield from ((prefix + spelling, cloud, name) for spelling, name in names.items())
-        yield from ((name, cloud, name) for name in _RETRY_FIELDS)
+        spelled = {prefix + spelling: names[spelling] for prefix in prefixes for spelling in names}
+        for spelling, name in (spelled | {name: name for name in _RETRY_FIELDS}).items():
+            found.setdefault(spelling, []).append((cloud, name))
+    return found
 
 
-_MEANINGS: Final[dict[str, list[tuple[str, str]]]] = {}
-for _spelling, _cloud, _name in _meanings():
-    _MEANINGS.setdefault(_spelling, []).append((_cloud, _name))
+_MEANINGS: Final = _meanings()

@@ -50,12 +50,8 @@ def interpret(
 ) -> Part | Address | Exception | None:
     """Turn a response into a part, a redirect or an error.
 
-    Args:
-        response: The response, whose body has not been read.
-        address: What was requested.
-        deadline: The limits of time and size.
-        extent: Position and length of the requested part, of length 0 after a HEAD
-            request; None for all.
+    `extent` is position and length of the requested part, of length 0 after a HEAD request,
+    and None for all.
 
     Returns:
         The content; or the address of a redirect; or the error; or None where the
@@ -114,15 +110,14 @@ def _part(response: HTTPResponse, deadline: Deadline, extent: tuple[int, int]) -
         return None
     position, length = extent
     start, end = int(declared[1]), int(declared[2]) + 1
-    # An undeclared size follows from a part that is shorter than requested.
-    size = end if declared[3] == "*" and end < position + length else declared[3]
-    if size == "*":
+    if declared[3] != "*":
+        size = int(declared[3])
+    elif end < position + length:  # a part that is shorter than requested ends the object
+        size = end
+    else:
         return None
-    size = int(size)
-    complete = end <= size and end >= min(position + length, size)
-    if start != position or end <= start or not complete:
-        return None
-    if response.length_remaining not in {None, end - start}:
+    usable = position == start < end <= size and end >= min(position + length, size)
+    if not usable or response.length_remaining not in {None, end - start}:
         return None
     data = _body(response, deadline)
     complete = len(data) == end - start

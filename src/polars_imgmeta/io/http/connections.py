@@ -116,17 +116,10 @@ class Connections:
             connection.proxy_authorization = proxy.authorization
             return connection
         config = ProxyConfig(
-            ssl_context=self._tls,
-            use_forwarding_for_https=False,
-            assert_hostname=None,
-            assert_fingerprint=None,
+            self._tls, use_forwarding_for_https=False, assert_hostname=None, assert_fingerprint=None
         )
         connection = TLSConnection(
-            proxy.host,
-            proxy.port,
-            timeout=POLL_SECONDS,
-            ssl_context=self._tls,
-            proxy_config=config,
+            proxy.host, proxy.port, timeout=POLL_SECONDS, ssl_context=self._tls, proxy_config=config
         )
         headers = {"Proxy-Authorization": proxy.authorization} if proxy.authorization else {}
         connection.set_tunnel(address.host, address.port, headers, scheme=proxy.scheme)

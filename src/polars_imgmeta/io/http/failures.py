@@ -27,11 +27,7 @@ def is_disconnect(error: Exception) -> bool:
 
 
 def failure_of(error: Exception) -> Exception:
-    """Map what urllib3 and the system raise, to a message without parts of the URL.
-
-    Returns:
-        A `TransientError`, or an `ImageError` where no retry can help.
-    """
+    """Map an exception to a `TransientError`, or to an `ImageError` where no retry can help."""
     cause = _cause(error)
     if isinstance(cause, ssl.SSLError) and not is_disconnect(cause):
         return _from_tls_error(cause)
@@ -63,11 +59,8 @@ def _from_os_error(error: OSError) -> Exception:
 
 def _from_tls_error(error: ssl.SSLError) -> Exception:
     if isinstance(error, ssl.SSLCertVerificationError):
-        reason = (
-            "it is for another host"
-            if error.verify_code in _NAME_MISMATCH
-            else error.verify_message
-        )
+        mismatch = error.verify_code in _NAME_MISMATCH
+        reason = "it is for another host" if mismatch else error.verify_message
         return UnreachableError(f"the certificate of the server cannot be trusted: {reason}")
     reason = (error.reason or "unknown reason").lower().replace("_", " ")
     return TransientError(f"TLS failed: {reason}", max_retries=1)

@@ -11,26 +11,15 @@ const SVG = "http://www.w3.org/2000/svg";
 
 const byId = (id) => document.getElementById(id);
 
-/** Make an element. Strings among the children become text. */
-function element(name, attributes = {}, ...children) {
-  const made = document.createElement(name);
-  for (const [key, value] of Object.entries(attributes)) {
-    if (value !== null && value !== undefined) made.setAttribute(key, value);
-  }
+/** Complete an element. Strings among the children become text. */
+function build(made, attributes, children) {
+  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
   made.append(...children);
   return made;
 }
 
-function drawing(name, attributes = {}) {
-  const made = document.createElementNS(SVG, name);
-  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-  return made;
-}
-
-function withText(made, text) {
-  made.textContent = text;
-  return made;
-}
+const element = (name, attributes = {}, ...children) => build(document.createElement(name), attributes, children);
+const drawing = (name, attributes = {}, ...children) => build(document.createElementNS(SVG, name), attributes, children);
 
 /** Text that does not change the direction of its surroundings. */
 const isolated = (text) => element("bdi", {}, text);
@@ -51,7 +40,7 @@ function shown(value, field) {
   if (typeof value === "string") return value;
   const size = Math.abs(value);
   const decimal = field.auto && !field.distribution?.integer;
-  if (Number.isInteger(value) && size <= Number.MAX_SAFE_INTEGER && !decimal) return whole(value);
+  if (Number.isSafeInteger(value) && !decimal) return whole(value);
   if (size > Number.MAX_SAFE_INTEGER) return value.toExponential(digits(value, field) - 1);
   if (size > 0 && size < 1e-3) return decimal ? value.toPrecision(2) : String(Number(value.toPrecision(digits(value, field))));
   return value.toLocaleString("en", decimal
@@ -79,11 +68,9 @@ const aboutField = (field) => (field.auto
 // change of one filter takes one pass, and a row passes all other filters where `blocked`
 // equals its own mark.
 const blocked = new Uint16Array(total);
-const filters = [];
 
 function addFilter() {
   const marks = new Uint8Array(total);
-  filters.push(marks);
   return {
     marks,
     set(passes) {
@@ -98,7 +85,7 @@ function addFilter() {
 
 let pending = 0;
 function changed() {
-  if (!pending) pending = requestAnimationFrame(() => { pending = 0; update(); });
+  pending ||= requestAnimationFrame(() => { pending = 0; update(); });
 }
 
 // ---- Histograms ----------------------------------------------------------------------
@@ -112,7 +99,7 @@ class Histogram {
     this.range = [null, null];
     this.bins = this.distribution.counts.length;
     this.binOf = Int16Array.from(field.values, (value) => this.bin(value));
-    this.build(index);
+    this.build(`histogram-${index}`);
   }
 
   bin(value) {
@@ -127,9 +114,8 @@ class Histogram {
     return low;
   }
 
-  build(index) {
+  build(id) {
     const { field, distribution } = this;
-    const id = `histogram-${index}`;
     const heading = element("h3", { id }, isolated(name(field)));
     const median = `median ${brief(distribution.median, field)}`;
     const missing = distribution.missing ? `, ${whole(distribution.missing)} null` : "";
@@ -138,11 +124,11 @@ class Histogram {
       "aria-label": `Histogram of ${name(field)}: from ${shown(distribution.minimum, field)} to ${shown(distribution.maximum, field)}, `
         + `mean ${shown(distribution.mean, field)}, ${median}${missing}`,
     });
-    this.all = drawing("path", { class: "all" });
+    const all = drawing("path", { class: "all" });
     this.outside = drawing("path", { class: "outside" });
     this.inside = drawing("path", { class: "inside" });
     this.brush = drawing("rect", { class: "brush", y: 0, height: 1, width: 0 });
-    this.svg.append(this.all, this.outside, this.inside, this.brush);
+    this.svg.append(all, this.outside, this.inside, this.brush);
     this.svg.addEventListener("pointerdown", (event) => this.drag(event));
     this.inputs = ["from", "to"].map((word, end) => {
       const input = element("input", {
@@ -160,20 +146,18 @@ class Histogram {
       this.select([null, null]);
       this.inputs[0].focus();
     });
-    const biggest = Math.max(...distribution.counts);
-    this.scale = biggest;
-    this.all.setAttribute("d", this.bars(distribution.counts));
+    this.scale = Math.max(...distribution.counts);
+    all.setAttribute("d", this.bars(distribution.counts));
     // The bars of a sample are scaled to those of all rows.
     const values = distribution.counts.reduce((sum, count) => sum + count, 0);
     const here = this.binOf.reduce((sum, bin) => sum + (bin >= 0), 0);
-    if (summary.sampled) this.scale = Math.max(biggest * here / values, 1e-9);
-    const root = element("div", { class: field.auto ? "histogram auto" : "histogram", role: "group", "aria-labelledby": id },
+    if (summary.sampled) this.scale = Math.max(this.scale * here / values, 1e-9);
+    if (distribution.logarithmic) this.svg.append(drawing("title", {}, "Logarithmic scale"));
+    this.root = element("div", { class: field.auto ? "histogram auto" : "histogram", role: "group", "aria-labelledby": id },
       element("div", { class: "head" }, heading, ...(field.auto ? [aboutButton(field)] : []),
         element("span", { class: "quiet" }, median + missing)),
       this.svg,
       element("div", { class: "range" }, this.inputs[0], element("span", { "aria-hidden": "true" }, "–"), this.inputs[1], this.clear));
-    if (distribution.logarithmic) this.svg.append(withText(drawing("title"), "Logarithmic scale"));
-    this.root = root;
     this.apply();
   }
 
@@ -225,16 +209,12 @@ class Histogram {
       if (high - low < slack) this.select([null, null]);
       else this.select([low < slack ? null : this.valueAt(low), high > this.bins - slack ? null : this.valueAt(high)]);
     };
-    const stop = () => {
-      this.svg.removeEventListener("pointermove", move);
-      this.svg.removeEventListener("pointerup", up);
-      this.svg.removeEventListener("pointercancel", stop);
-    };
-    const up = (e) => { move(e); stop(); };
+    const ended = new AbortController();
+    const listen = (kind, listener) => this.svg.addEventListener(kind, listener, { signal: ended.signal });
     this.svg.setPointerCapture(event.pointerId);
-    this.svg.addEventListener("pointermove", move);
-    this.svg.addEventListener("pointerup", up);
-    this.svg.addEventListener("pointercancel", stop);
+    listen("pointermove", move);
+    listen("pointerup", (e) => { move(e); ended.abort(); });
+    listen("pointercancel", () => ended.abort());
   }
 
   select(range) {
@@ -311,13 +291,12 @@ const lowered = locators.map((locator) => locator.toLowerCase());
 let matches = [];
 let page = 0;
 
-function picture(row, alt) {
+function picture(row) {
   const uri = data.thumbnails?.[row];
-  if (uri?.startsWith("data:image/webp;base64,")) {
-    return element("img", { src: uri, alt, loading: "lazy", decoding: "async" });
-  }
-  const why = data.errors[row] ? data.errors[row].split(":")[0].replaceAll("_", " ") : "no picture";
-  return element("span", { class: data.errors[row] ? "none failed" : "none" }, why);
+  const why = data.errors[row]?.split(":")[0].replaceAll("_", " ");
+  return element("div", { class: "frame" }, uri?.startsWith("data:image/webp;base64,")
+    ? element("img", { src: uri, alt: `Picture ${names[row]}`, loading: "lazy", decoding: "async" })
+    : element("span", { class: why ? "none failed" : "none" }, why ?? "no picture"));
 }
 
 function list(row, auto) {
@@ -331,10 +310,8 @@ function list(row, auto) {
 }
 
 function card(row) {
-  const base = names[row];
-  const made = element("li", { class: "card" },
-    element("div", { class: "frame" }, picture(row, `Picture ${base}`)),
-    element("p", { class: "locator", title: locators[row] }, isolated(base)));
+  const made = element("li", { class: "card" }, picture(row),
+    element("p", { class: "locator", title: locators[row] }, isolated(names[row])));
   if (data.errors[row]) made.append(element("p", { class: "error" }, isolated(data.errors[row])));
   if (fields.some((field) => field.auto)) {
     made.append(element("p", { class: "auto origin", title: origin }, "auto-extracted"), list(row, true));
@@ -423,9 +400,7 @@ function buildGallery() {
 
 // ---- Summary, extremes, failures -----------------------------------------------------
 
-function note(text) {
-  byId("notes").append(element("p", { class: "note" }, text));
-}
+const note = (text) => byId("notes").append(element("p", { class: "note" }, text));
 
 function buildSummary() {
   document.title = data.title;
@@ -453,29 +428,22 @@ function buildSummary() {
   }
 }
 
-function figure(row, field) {
-  const value = brief(field.values[row], field);
-  return element("li", {},
-    element("figure", {},
-      element("div", { class: "frame" }, picture(row, `Picture ${names[row]}`)),
-      element("figcaption", { title: locators[row] }, element("span", { class: "auto" }, value),
-        ...(data.thumbnails ? [] : [" ", isolated(names[row])]))));
-}
+const figure = (row, field) => element("li", {},
+  element("figure", {}, picture(row),
+    element("figcaption", { title: locators[row] }, element("span", { class: "auto" }, brief(field.values[row], field)),
+      ...(data.thumbnails ? [] : [" ", isolated(names[row])]))));
 
 function buildExtremes() {
   byId("extremes-note").textContent = !summary.images ? "No images." : summary.sampled ? "From all rows, each image once." : "Each image once.";
   for (const field of fields.filter((one) => one.words && summary.images)) {
     const root = element("div", { class: "contrast" }, element("h3", { class: "auto" }, title(field)));
     const sides = data.extremes[field.name];
-    if (!sides[0].length) {
-      const { distribution } = field;
-      root.append(element("p", { class: "quiet" }, distribution
-        ? `All images have the same value: ${shown(distribution.minimum, field)}.` : "No image has a value."));
-    } else {
-      root.append(element("div", { class: "sides" }, ...sides.map((rows, end) => element("div", {},
-        element("h4", {}, field.words[end]),
-        element("ul", {}, ...rows.map((row) => figure(row, field)))))));
-    }
+    const equal = field.distribution
+      ? `All images have the same value: ${shown(field.distribution.minimum, field)}.` : "No image has a value.";
+    root.append(sides[0].length
+      ? element("div", { class: "sides" }, ...sides.map((rows, end) => element("div", {},
+        element("h4", {}, field.words[end]), element("ul", {}, ...rows.map((row) => figure(row, field))))))
+      : element("p", { class: "quiet" }, equal));
     byId("contrasts").append(root);
   }
 }
@@ -501,8 +469,8 @@ function buildFailures() {
   select.addEventListener("change", () => show(0));
   const most = Math.max(...kinds.map(([, count]) => count));
   const bars = kinds.map(([kind, count]) => {
-    const bar = drawing("svg", { viewBox: "0 0 100 1", preserveAspectRatio: "none", "aria-hidden": "true" });
-    bar.append(drawing("rect", { width: 100 * count / most, height: 1 }));
+    const bar = drawing("svg", { viewBox: "0 0 100 1", preserveAspectRatio: "none", "aria-hidden": "true" },
+      drawing("rect", { width: 100 * count / most, height: 1 }));
     return element("tr", {}, element("th", { scope: "row" }, kind), element("td", {}, whole(count)), element("td", { class: "bar" }, bar));
   });
   root.append(
