@@ -1,0 +1,344 @@
+"""Child processes that are started when they are needed, reused, and ended with their parent."""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import IO, Final
+
+from polars_imgmeta.exceptions import reason_of
+from polars_imgmeta.execution.forking import after_fork_in_child
+from polars_imgmeta.execution.runtime import DEFAULT, Runtime
+from polars_imgmeta.measuring.options import Sandbox
+from polars_imgmeta.sandbox.messages import LENGTHS, Message
+
+_START_SECONDS = 120.0
+_END_SECONDS = 10.0
+_RECEIVED_BYTES = 1 << 16
+# More than any answer needs; a child that was taken over could send without end.
+_MOST_TEXT = 1 << 28
+
+# Credentials of the parent are none of a child's business.
+_ENVIRONMENT = frozenset(
+    {"HOME", "LANG", "LANGUAGE", "PATH", "TMPDIR", "TZ", "TZDIR", "VIRTUAL_ENV"}
+)
+_ENVIRONMENT_PREFIXES = ("DYLD_", "LC_", "LD_", "PYTHON")
+# A child has one thread: pictures are spread over processes.
+_ONE_THREAD = dict.fromkeys(
+    ("MKL_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS"), "1"
+)
+_PROGRAM = """\
+import sys
+sys.path[:] = {path!r}
+from polars_imgmeta.sandbox.worker import main
+main({socket}, {max_memory}, {readable!r})
+"""
+
+
+class EndedError(Exception):
+    """A child has ended, or was ended because it took too long or made no sense.
+
+    Args:
+        cause: What happened, such as "ended its process with SIGSEGV".
+        limited: Whether a limit of time or memory is the cause.
+        overdue: Whether it took too long.
+    """
+
+    def __init__(self, cause: str, *, limited: bool = False, overdue: bool = False) -> None:
+        super().__init__(cause)
+        self.cause = cause
+        self.limited = limited
+        self.overdue = overdue
+
+
+class Child:
+    """One child process, used by one thread at a time.
+
+    Args:
+        sandbox: Its limits.
+
+    Attributes:
+        gaps: What is not restricted.
+        used: Whether it has been given any image.
+        known: The sets of properties that it was sent, and their numbers.
+
+    Raises:
+        RuntimeError: If it cannot be started.
+    """
+
+    def __init__(self, sandbox: Sandbox) -> None:
+        self.sandbox = sandbox
+        self.gaps: tuple[str, ...] = ()
+        self.used = False
+        self.known: dict[bytes, int] = {}
+        self._received = bytearray()
+        self._spent = 0.0
+        self._start()
+
+    def _start(self) -> None:
+        self._socket, theirs = socket.socketpair()
+        self._socket.setblocking(False)  # noqa: FBT003 - as the name says
+        # Nothing is ever written to it: that its writer is gone ends the child.
+        lifeline, writer = os.pipe()
+        self._lifeline = os.fdopen(writer, "wb", 0)
+        program = _PROGRAM.format(
+            path=sys.path,
+            socket=theirs.fileno(),
+            max_memory=self.sandbox.max_memory,
+            readable=self.sandbox.readable,
+        )
+        with tempfile.TemporaryFile() as errors:
+            try:
+                self._process = subprocess.Popen(  # noqa: S603 - this interpreter
+                    [sys.executable, "-c", program],
+                    stdin=lifeline,
+                    stdout=subprocess.DEVNULL,
+                    stderr=errors,
+                    env=_environment(),
+                    pass_fds=[theirs.fileno()],
+                    process_group=0,  # a terminal sends Ctrl-C to the group of the parent
+                )
+            except OSError as error:
+                self._close()
+                msg = f"the sandbox cannot start a process: {reason_of(error)}"
+                raise RuntimeError(msg) from None
+            finally:
+                os.close(lifeline)
+                theirs.close()
+            try:
+                kind, *gaps = self.receive(_START_SECONDS)
+            except EndedError as end:
+                raise RuntimeError(_why_not_started(end, errors)) from None
+            except BaseException:
+                self.end()
+                raise
+        assert kind == "ready"  # noqa: S101 - no image has been there
+        self.gaps = tuple(gaps)
+        self._spent = 0.0
+
+    @property
+    def process_id(self) -> int:
+        """The number of the process."""
+        return self._process.pid
+
+    def restart_clock(self) -> None:
+        """Begin a new measurement of the time that the child takes."""
+        self._spent = 0.0
+
+    def send(self, parts: Iterable[bytes]) -> None:
+        """Send a frame, within the time that is left.
+
+        Raises:
+            EndedError: If the child ends meanwhile.
+        """
+        for part in parts:
+            left = memoryview(part)
+            while left:
+                try:
+                    left = left[self._socket.send(left) :]
+                except BlockingIOError:
+                    # It may be sending something itself.
+                    self._wait(self.sandbox.timeout, select.POLLIN | select.POLLOUT)
+                except OSError:
+                    raise self._ended() from None
+
+    def receive(self, timeout: float) -> Message:
+        """Return the next message.
+
+        Args:
+            timeout: For how many seconds to wait in all since the clock was restarted.
+
+        Raises:
+            EndedError: If the child ends, or takes too long.
+        """
+        while (message := self._next()) is None:
+            self._wait(timeout, select.POLLIN)
+        return message
+
+    def _wait(self, timeout: float, events: int) -> None:
+        """Wait until the socket is ready, and take what has come."""
+        before = time.monotonic()
+        poll = select.poll()
+        poll.register(self._socket, events)
+        ready = poll.poll(max(0.0, timeout - self._spent) * 1000)
+        self._spent += time.monotonic() - before
+        if not ready:
+            self.end()
+            cause = f"took longer than `timeout` of the sandbox, which is {timeout:g} seconds"
+            raise EndedError(cause, limited=True, overdue=True)
+        if ready[0][1] & ~select.POLLOUT:
+            try:
+                data = self._socket.recv(_RECEIVED_BYTES)
+            except OSError:
+                data = b""
+            if not data:
+                raise self._ended()
+            self._received += data
+
+    def _next(self) -> Message | None:
+        """Return a message if it has come as a whole."""
+        received = self._received
+        if len(received) < LENGTHS.size:
+            return None
+        length, payload = LENGTHS.unpack_from(received)
+        if payload or length > _MOST_TEXT:
+            raise self.distrusted()
+        end = LENGTHS.size + length
+        if len(received) < end:
+            return None
+        try:
+            message = json.loads(received[LENGTHS.size : end])
+        except (ValueError, RecursionError):
+            raise self.distrusted() from None
+        if not (isinstance(message, list) and message):
+            raise self.distrusted()
+        del received[:end]
+        return message
+
+    def distrusted(self) -> EndedError:
+        """End a child that sends what it never would, and return the exception to raise."""
+        self.end()
+        return EndedError("made its process send what it never should")
+
+    def _ended(self) -> EndedError:
+        """Return how the child ended by itself."""
+        try:  # its socket is closed before the system has its status
+            status = self._process.wait(_END_SECONDS)
+        except subprocess.TimeoutExpired:
+            return self.distrusted()
+        self.end()
+        if status == -signal.SIGKILL:
+            cause = "ended its process with SIGKILL, which the system sends when memory runs out"
+            return EndedError(cause, limited=True)
+        if status < 0:
+            with suppress(ValueError):
+                return EndedError(f"ended its process with {signal.Signals(-status).name}")
+            return EndedError(f"ended its process with signal {-status}")
+        return EndedError(f"ended its process with exit status {status}")
+
+    def end(self) -> None:
+        """End the child, whatever it does."""
+        self._process.kill()
+        with suppress(subprocess.TimeoutExpired):  # one that waits for a dead disk
+            self._process.wait(_END_SECONDS)
+        self._close()
+
+    def abandon(self) -> None:
+        """Forget a child of the process that this one was forked from."""
+        self._process.returncode = 0  # or it would be waited for
+        self._close()
+
+    def _close(self) -> None:
+        self._socket.close()
+        self._lifeline.close()
+
+
+def _environment() -> dict[str, str]:
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if name in _ENVIRONMENT or name.startswith(_ENVIRONMENT_PREFIXES)
+    }
+    return {**kept, **_ONE_THREAD}
+
+
+def _why_not_started(end: EndedError, errors: IO[bytes]) -> str:
+    errors.seek(0)
+    lines = errors.read().decode("utf-8", "replace").strip().splitlines()
+    reason = lines[-1] if lines else end.cause
+    return (
+        f"the sandbox cannot start a process of {sys.executable}: {reason}\n\n"
+        "Hint: it starts Python anew, with the same `sys.path`"
+    )
+
+
+class Children:
+    """The children of this process: at most one for each thread that measures.
+
+    Args:
+        runtime: Whose number of threads is the limit.
+    """
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._all: set[Child] = set()
+        self._reset()
+
+    def _reset(self) -> None:
+        """Begin anew in a forked child."""
+        for child in self._all:
+            child.abandon()
+        self._lock = threading.Lock()
+        self._closed = False
+        self._all: set[Child] = set()
+        self._idle: deque[Child] = deque()
+
+    def take(self, sandbox: Sandbox, *, new: bool = False) -> Child:
+        """Return an idle child, or a new one; the caller puts it back or drops it."""
+        surplus = []
+        with self._lock:
+            self._require_open()
+            idle = [child for child in self._idle if child.sandbox == sandbox]
+            if idle and not new:
+                self._idle.remove(idle[-1])
+                return idle[-1]
+            while self._idle and len(self._all) >= self._runtime.threads:
+                surplus.append(self._idle.popleft())
+                self._all.discard(surplus[-1])
+        for child in surplus:
+            child.end()
+        child = Child(sandbox)
+        with self._lock:
+            self._all.add(child)
+            closed = self._closed
+        if closed:
+            self.drop(child)
+            self._require_open()
+        return child
+
+    def put_back(self, child: Child) -> None:
+        """Let a child wait for its next images."""
+        with self._lock:
+            surplus = self._closed or len(self._all) > self._runtime.threads
+            if not surplus:
+                self._idle.append(child)
+        if surplus:
+            self.drop(child)
+
+    def drop(self, child: Child) -> None:
+        """End a child for good."""
+        with self._lock:
+            self._all.discard(child)
+        child.end()
+
+    def close(self) -> None:
+        """End all children: the process is about to end."""
+        with self._lock:
+            self._closed = True
+            children = list(self._all)
+        for child in children:
+            child.end()
+
+    def _require_open(self) -> None:
+        if self._closed:
+            msg = "the process is about to end"
+            raise RuntimeError(msg)
+
+
+CHILDREN: Final = Children(DEFAULT)
+"""The children of this process."""
+
+after_fork_in_child(CHILDREN._reset)  # noqa: SLF001 - a child begins anew
+atexit.register(CHILDREN.close)  # before the threads that wait for them are waited for
