@@ -164,7 +164,7 @@ def _require_unchanged(job: Job, source: Source) -> None:
         raise
 
 
-def _count_pixels(header: Header, max_pixels: int) -> int:
+def _count_pixels(header: headers.Header, max_pixels: int) -> int:
     """Return as how many ordinary pixels a picture counts, if it is not too large."""
     pixels = header.width * header.height * header.weight
     if pixels > max_pixels:

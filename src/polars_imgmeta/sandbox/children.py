@@ -274,6 +274,7 @@ class Children:
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self._all: set[Child] = set()
+        self._idle: deque[Child] = deque()
         self._reset()
 
     def _reset(self) -> None:
@@ -282,8 +283,8 @@ class Children:
             child.abandon()
         self._lock = threading.Lock()
         self._closed = False
-        self._all: set[Child] = set()
-        self._idle: deque[Child] = deque()
+        self._all.clear()
+        self._idle.clear()
 
     def take(self, sandbox: Sandbox, *, new: bool = False) -> Child:
         """Return an idle child, or a new one; the caller puts it back or drops it."""

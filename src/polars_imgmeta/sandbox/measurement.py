@@ -38,7 +38,6 @@ from polars_imgmeta.sandbox.messages import (
     Message,
     decode_error,
     decode_values,
-    encode_error,
     frame,
     pickle_properties,
 )
@@ -431,5 +430,6 @@ def _part(source: Source, position: int, length: int) -> list[bytes]:
     try:
         data = source.read(position, length if source.remote else max(length, _SMALL_BYTES))
     except FAILURES as failure:
-        return frame(["failed", *encode_error(from_failure(failure))])
+        error = from_failure(failure)
+        return frame(["failed", error.kind, str(error)])
     return frame(["data"], data)

@@ -11,7 +11,7 @@ To the child:
 | Kind | Then | Bytes |
 |---|---|---|
 | `set` | number of a set of properties | its properties |
-| `batch` | `max_pixels`, whether to note each step, entries of images | the images, or their starts |
+| `batch` | `max_pixels`, whether to note each step, images | the images, or their starts |
 | `data` | | the part that was asked for |
 | `failed` | kind and message of the error in reading it | |
 | `granted` | | |
@@ -118,7 +118,7 @@ def _decode(value: Any, one: Property) -> Any:  # noqa: ANN401 - of the dtype
 
 def encode_error(error: ImageError | None) -> list[str] | None:
     """Return kind and message of an error."""
-    return error and [error.kind, str(error)]
+    return None if error is None else [error.kind, str(error)]
 
 
 def decode_error(error: Any) -> ImageError | None:  # noqa: ANN401 - whatever came

@@ -15,15 +15,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
-from io import BufferedReader, BytesIO
+from io import BytesIO
 from time import monotonic
-from typing import Any, BinaryIO, NoReturn, cast
+from typing import Any, BinaryIO, NoReturn
 
 from polars_imgmeta.catalogue.registry import Property, PropertySet
 from polars_imgmeta.exceptions import TooLargeError, reason_of
 from polars_imgmeta.execution.budget import Budget
 from polars_imgmeta.execution.runtime import PIXELS_PER_THREAD, Runtime
-from polars_imgmeta.io.remote import SourceStream
+from polars_imgmeta.io.remote import stream_of
 from polars_imgmeta.io.sources import EPOCH, Source, SourceFacts
 from polars_imgmeta.measuring.batching import Job
 from polars_imgmeta.measuring.measurement import Measurement, measure_all
@@ -89,7 +89,14 @@ class _HandedSource(Source):
     __slots__ = ("_facts", "_number", "_parent", "_position", "_window")
 
     def __init__(
-        self, parent: _Parent, number: int, start: int, size: int, facts: SourceFacts, data: bytes
+        self,
+        parent: _Parent,
+        number: int,
+        data: bytes,
+        *,
+        start: int,
+        size: int,
+        facts: SourceFacts,
     ) -> None:
         self._parent = parent
         self._number = number
@@ -118,7 +125,7 @@ class _HandedSource(Source):
         """Return a stream of what the parent sends."""
         if self._is_whole:
             return BytesIO(self._window)
-        return cast("BinaryIO", BufferedReader(cast("Any", SourceStream(self))))
+        return stream_of(self)
 
     @property
     def facts(self) -> SourceFacts:
@@ -188,7 +195,8 @@ class _Worker:
             if kind == "set":
                 self._learn(arguments[0], data)
             else:
-                self._measure(*arguments, data)
+                max_pixels, noted, entries = arguments
+                self._measure(max_pixels, noted, entries, data)
 
     def _learn(self, number: int, data: bytes) -> None:
         try:
@@ -199,9 +207,9 @@ class _Worker:
     def _measure(
         self,
         max_pixels: int,
-        noted: bool,
+        noted: bool,  # noqa: FBT001 - of a message
         entries: Sequence[Sequence[Any]],
-        data: bytes,  # noqa: FBT001 - of a message
+        data: bytes,
     ) -> None:
         images = list(self._images(entries, data))
         results: list[object] = []
@@ -222,7 +230,9 @@ class _Worker:
         for number, (wanted, start, sent, size, facts) in enumerate(entries):
             part = data[position : position + sent]
             position += sent
-            source = _HandedSource(self._parent, number, start, size, _facts(*facts), part)
+            source = _HandedSource(
+                self._parent, number, part, start=start, size=size, facts=_facts(*facts)
+            )
             yield number, (Prefetched(source), self._sets[wanted])
 
     def _result(self, number: int, measurement: Measurement, wanted: PropertySet) -> list[object]:
