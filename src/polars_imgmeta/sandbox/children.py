@@ -1,4 +1,9 @@
-"""Child processes that are started when they are needed, reused, and ended with their parent."""
+"""Child processes that are forked when they are needed, reused, and ended with their parent.
+
+Starting Python and importing decoders takes most of a second, and a child that dies has to be
+replaced. So children are forked by a template, which starts once. The process of the caller is
+not forked: its threads may hold locks.
+"""
 
 from __future__ import annotations
 
@@ -22,10 +27,18 @@ from polars_imgmeta.exceptions import reason_of
 from polars_imgmeta.execution.forking import after_fork_in_child
 from polars_imgmeta.execution.runtime import DEFAULT, Runtime
 from polars_imgmeta.measuring.options import Sandbox
-from polars_imgmeta.sandbox.messages import LENGTHS, Message
+from polars_imgmeta.sandbox.messages import (
+    ANSWER,
+    COMMAND,
+    FORK,
+    LENGTHS,
+    WAIT,
+    Message,
+)
 
 _START_SECONDS = 120.0
-_END_SECONDS = 10.0
+# An answer takes milliseconds, unless a process cannot be killed, as it waits for a dead disk.
+_ANSWER_SECONDS = 60.0
 _RECEIVED_BYTES = 1 << 16
 # More than any answer needs; a child that was taken over could send without end.
 _MOST_TEXT = 1 << 28
@@ -47,6 +60,10 @@ main({socket}, {max_memory}, {readable!r})
 """
 
 
+class TemplateError(Exception):
+    """The process that forks children has ended."""
+
+
 class EndedError(Exception):
     """A child has ended, or was ended because it took too long or made no sense.
 
@@ -63,16 +80,17 @@ class EndedError(Exception):
         self.overdue = overdue
 
 
-class Child:
-    """One child process, used by one thread at a time.
+class _Template:
+    """A process that has imported everything, and forks children that begin at once.
+
+    It has one thread and has never seen an image, so that forking is safe and children are
+    as good as new. It gives up files and the network before it forks the first one.
 
     Args:
-        sandbox: Its limits.
+        sandbox: The limits.
 
     Attributes:
         gaps: What is not restricted.
-        used: Whether it has been given any image.
-        known: The sets of properties that it was sent, and their numbers.
 
     Raises:
         RuntimeError: If it cannot be started.
@@ -80,24 +98,16 @@ class Child:
 
     def __init__(self, sandbox: Sandbox) -> None:
         self.sandbox = sandbox
-        self.gaps: tuple[str, ...] = ()
-        self.used = False
-        self.known: dict[bytes, int] = {}
-        self._received = bytearray()
-        self._spent = 0.0
-        self._start()
-
-    def _start(self) -> None:
+        self._lock = threading.Lock()
         self._socket, theirs = socket.socketpair()
-        self._socket.setblocking(False)  # noqa: FBT003 - as the name says
-        # Nothing is ever written to it: that its writer is gone ends the child.
+        # Nothing is ever written to it: that its writer is gone ends all of them.
         lifeline, writer = os.pipe()
         self._lifeline = os.fdopen(writer, "wb", 0)
         program = _PROGRAM.format(
             path=sys.path,
             socket=theirs.fileno(),
-            max_memory=self.sandbox.max_memory,
-            readable=self.sandbox.readable,
+            max_memory=sandbox.max_memory,
+            readable=sandbox.readable,
         )
         with tempfile.TemporaryFile() as errors:
             try:
@@ -117,21 +127,102 @@ class Child:
             finally:
                 os.close(lifeline)
                 theirs.close()
+            self._socket.settimeout(_START_SECONDS)
             try:
-                kind, *gaps = self.receive(_START_SECONDS)
-            except EndedError as end:
-                raise RuntimeError(_why_not_started(end, errors)) from None
+                with self._socket.makefile("rb") as answer:
+                    ready, *gaps = answer.readline().decode().split() or [""]
+            except OSError:
+                ready = ""
             except BaseException:
                 self.end()
                 raise
-        assert kind == "ready"  # noqa: S101 - no image has been there
+            if not ready:
+                self.end()
+                raise RuntimeError(_why_not_started(errors))
         self.gaps = tuple(gaps)
+        self._socket.settimeout(_ANSWER_SECONDS)
+
+    def fork(self) -> tuple[int, socket.socket]:
+        """Return the number and the socket of a new child.
+
+        Raises:
+            TemplateError: If the template does not live any more.
+        """
+        with self._lock:
+            try:
+                self._socket.sendall(COMMAND.pack(FORK, 0))
+                answer, descriptors, *_ = socket.recv_fds(self._socket, ANSWER.size, 1)
+            except OSError:
+                raise TemplateError from None
+        if len(answer) < ANSWER.size or not descriptors:
+            raise TemplateError
+        return ANSWER.unpack(answer)[0], socket.socket(fileno=descriptors[0])
+
+    def wait(self, process: int) -> int:
+        """Wait for a child that ends, and return its status: negative for a signal.
+
+        Raises:
+            TemplateError: If the template does not live any more.
+        """
+        with self._lock:
+            try:
+                self._socket.sendall(COMMAND.pack(WAIT, process))
+                answer = self._socket.recv(ANSWER.size)
+            except OSError:
+                raise TemplateError from None
+        if len(answer) < ANSWER.size:
+            raise TemplateError
+        return int(ANSWER.unpack(answer)[0])
+
+    def end(self) -> None:
+        """End it and all its children."""
+        with suppress(OSError):  # there is none left
+            os.killpg(self._process.pid, signal.SIGKILL)
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(_ANSWER_SECONDS)
+        self._close()
+
+    def abandon(self) -> None:
+        """Forget the template of the process that this one was forked from."""
+        self._process.returncode = 0  # or it would be waited for
+        self._close()
+
+    def _close(self) -> None:
+        self._socket.close()
+        self._lifeline.close()
+
+
+class Child:
+    """One child process, used by one thread at a time.
+
+    Args:
+        template: What forks it.
+
+    Attributes:
+        sandbox: Its limits.
+        process: Its number.
+        used: Whether it has been given any image.
+        known: The sets of properties that it was sent, and their numbers.
+
+    Raises:
+        TemplateError: If the template does not live any more.
+    """
+
+    def __init__(self, template: _Template) -> None:
+        self._template = template
+        self.sandbox = template.sandbox
+        self.used = False
+        self.known: dict[bytes, int] = {}
+        self._received = bytearray()
         self._spent = 0.0
+        self._status: int | None = None
+        self.process, self._socket = template.fork()
+        self._socket.setblocking(False)  # noqa: FBT003 - as the name says
 
     @property
-    def process_id(self) -> int:
-        """The number of the process."""
-        return self._process.pid
+    def gaps(self) -> tuple[str, ...]:
+        """What is not restricted."""
+        return self._template.gaps
 
     def restart_clock(self) -> None:
         """Begin a new measurement of the time that the child takes."""
@@ -214,11 +305,7 @@ class Child:
 
     def _ended(self) -> EndedError:
         """Return how the child ended by itself."""
-        try:  # its socket is closed before the system has its status
-            status = self._process.wait(_END_SECONDS)
-        except subprocess.TimeoutExpired:
-            return self.distrusted()
-        self.end()
+        status = self.end()
         if status == -signal.SIGKILL:
             cause = "ended its process with SIGKILL, which the system sends when memory runs out"
             return EndedError(cause, limited=True)
@@ -228,21 +315,24 @@ class Child:
             return EndedError(f"ended its process with signal {-status}")
         return EndedError(f"ended its process with exit status {status}")
 
-    def end(self) -> None:
-        """End the child, whatever it does."""
-        self._process.kill()
-        with suppress(subprocess.TimeoutExpired):  # one that waits for a dead disk
-            self._process.wait(_END_SECONDS)
-        self._close()
+    def end(self) -> int:
+        """End the child, whatever it does, and return its status.
+
+        One that has ended by itself keeps its own status.
+        """
+        if self._status is None:
+            self._socket.close()
+            try:  # until it is waited for, no other process can have its number
+                with suppress(OSError):
+                    os.kill(self.process, signal.SIGKILL)
+                self._status = self._template.wait(self.process)
+            except TemplateError:
+                self._status = -signal.SIGKILL
+        return self._status
 
     def abandon(self) -> None:
         """Forget a child of the process that this one was forked from."""
-        self._process.returncode = 0  # or it would be waited for
-        self._close()
-
-    def _close(self) -> None:
         self._socket.close()
-        self._lifeline.close()
 
 
 def _environment() -> dict[str, str]:
@@ -254,10 +344,10 @@ def _environment() -> dict[str, str]:
     return {**kept, **_ONE_THREAD}
 
 
-def _why_not_started(end: EndedError, errors: IO[bytes]) -> str:
+def _why_not_started(errors: IO[bytes]) -> str:
     errors.seek(0)
     lines = errors.read().decode("utf-8", "replace").strip().splitlines()
-    reason = lines[-1] if lines else end.cause
+    reason = lines[-1] if lines else "no answer"
     return (
         f"the sandbox cannot start a process of {sys.executable}: {reason}\n\n"
         "Hint: it starts Python anew, with the same `sys.path`"
@@ -273,6 +363,7 @@ class Children:
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
+        self._templates: dict[Sandbox, _Template] = {}
         self._all: set[Child] = set()
         self._idle: deque[Child] = deque()
         self._reset()
@@ -281,38 +372,58 @@ class Children:
         """Begin anew in a forked child."""
         for child in self._all:
             child.abandon()
+        for template in self._templates.values():
+            template.abandon()
         self._lock = threading.Lock()
+        self._starting = threading.Lock()
         self._closed = False
+        self._templates.clear()
         self._all.clear()
         self._idle.clear()
 
     def take(self, sandbox: Sandbox, *, new: bool = False) -> Child:
-        """Return an idle child, or a new one; the caller puts it back or drops it."""
+        """Return an idle child, or a new one; the caller puts it back or drops it.
+
+        Raises:
+            RuntimeError: If none can be started.
+        """
         surplus = []
         with self._lock:
-            self._require_open()
             idle = [child for child in self._idle if child.sandbox == sandbox]
             if idle and not new:
                 self._idle.remove(idle[-1])
                 return idle[-1]
             while self._idle and len(self._all) >= self._runtime.threads:
                 surplus.append(self._idle.popleft())
-                self._all.discard(surplus[-1])
         for child in surplus:
-            child.end()
-        child = Child(sandbox)
+            self.drop(child)
+        child = self._fork(sandbox)
         with self._lock:
             self._all.add(child)
-            closed = self._closed
-        if closed:
-            self.drop(child)
-            self._require_open()
         return child
+
+    def _fork(self, sandbox: Sandbox) -> Child:
+        with self._starting:
+            if self._closed:
+                msg = "the process is about to end"
+                raise RuntimeError(msg)
+            if template := self._templates.get(sandbox):
+                try:
+                    return Child(template)
+                except TemplateError:
+                    self._templates.pop(sandbox).end()
+            template = self._templates[sandbox] = _Template(sandbox)
+            try:
+                return Child(template)
+            except TemplateError:
+                self._templates.pop(sandbox).end()
+                msg = "the sandbox cannot fork: the limit on processes or memory is reached"
+                raise RuntimeError(msg) from None
 
     def put_back(self, child: Child) -> None:
         """Let a child wait for its next images."""
         with self._lock:
-            surplus = self._closed or len(self._all) > self._runtime.threads
+            surplus = len(self._all) > self._runtime.threads
             if not surplus:
                 self._idle.append(child)
         if surplus:
@@ -326,16 +437,10 @@ class Children:
 
     def close(self) -> None:
         """End all children: the process is about to end."""
-        with self._lock:
+        with self._starting:
             self._closed = True
-            children = list(self._all)
-        for child in children:
-            child.end()
-
-    def _require_open(self) -> None:
-        if self._closed:
-            msg = "the process is about to end"
-            raise RuntimeError(msg)
+        for template in self._templates.values():
+            template.end()
 
 
 CHILDREN: Final = Children(DEFAULT)

@@ -53,6 +53,11 @@ Message: TypeAlias = list[Any]
 
 LENGTHS: Final = struct.Struct("<IQ")
 
+# To a template: what to do, and with which child; its answer is a number.
+COMMAND: Final = struct.Struct("<cq")
+ANSWER: Final = struct.Struct("<q")
+FORK, WAIT = b"f", b"w"
+
 KINDS: Final = {kind.kind: kind for kind in ImageError.__subclasses__()}
 """The exceptions of rows by their kind."""
 

@@ -7,6 +7,7 @@ bytes of images come from the parent, and so does the room in the budget of pixe
 from __future__ import annotations
 
 import fcntl
+import gc
 import json
 import os
 import socket
@@ -31,6 +32,9 @@ from polars_imgmeta.measuring.options import Reading
 from polars_imgmeta.measuring.prefetching import Prefetched
 from polars_imgmeta.sandbox import confinement
 from polars_imgmeta.sandbox.messages import (
+    ANSWER,
+    COMMAND,
+    FORK,
     KINDS,
     LENGTHS,
     Message,
@@ -48,9 +52,9 @@ _FLUSH_SECONDS = 0.01
 class _Parent:
     """The other end of the socket."""
 
-    def __init__(self, descriptor: int) -> None:
-        self._socket = socket.socket(fileno=descriptor)
-        self._stream = self._socket.makefile("rb")
+    def __init__(self, connection: socket.socket) -> None:
+        self._socket = connection
+        self._stream = connection.makefile("rb")
         self._early: deque[tuple[Message, bytes]] = deque()
 
     def send(self, *message: object) -> None:
@@ -72,15 +76,10 @@ class _Parent:
 
     def _read(self) -> tuple[Message, bytes]:
         lengths = self._stream.read(LENGTHS.size)
-        if len(lengths) < LENGTHS.size:
-            leave()
+        if len(lengths) < LENGTHS.size:  # the parent has left
+            os._exit(0)
         length, payload = LENGTHS.unpack(lengths)
         return json.loads(self._stream.read(length)), self._stream.read(payload)
-
-
-def leave() -> NoReturn:
-    """End the process at once: it has nothing that needs to be closed."""
-    os._exit(0)
 
 
 class _HandedSource(Source):
@@ -248,28 +247,58 @@ def _facts(size: int | None, microseconds: int | None, etag: str | None) -> Sour
 
 
 def main(descriptor: int, max_memory: int, readable: Sequence[str]) -> NoReturn:
-    """Run a child.
+    """Run a template, which forks children.
 
     Args:
         descriptor: Its end of the socket.
-        max_memory: How many bytes it may allocate.
+        max_memory: How many bytes a child may allocate.
         readable: What it may read.
     """
     confinement.ignore_interrupts()
     _end_with_parent()
-    parent = _Parent(descriptor)
+    parent = socket.socket(fileno=descriptor)
     gaps = confinement.confine(max_memory, readable)
     os.dup2(_STDOUT, _STDERR)  # which leads nowhere
-    parent.send("ready", *gaps)
-    _Worker(parent, max_memory).serve()
+    gc.freeze()  # or collections in children would copy what they share
+    parent.sendall(" ".join(["gaps:", *gaps, "\n"]).encode())
+    while len(command := parent.recv(COMMAND.size, socket.MSG_WAITALL)) == COMMAND.size:
+        action, process = COMMAND.unpack(command)
+        if action == FORK:
+            _fork(parent, max_memory)
+        else:
+            _, status = os.waitpid(process, 0)
+            parent.sendall(ANSWER.pack(os.waitstatus_to_exitcode(status)))
+    os._exit(0)
+
+
+def _fork(parent: socket.socket, max_memory: int) -> None:
+    """Fork a child, and send the other end of its socket to the parent."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        process = os.fork()
+        if process == 0:
+            parent.close()
+            theirs.close()
+            _run_child(ours, max_memory)
+        socket.send_fds(parent, [ANSWER.pack(process)], [theirs.fileno()])
+
+
+def _run_child(parent: socket.socket, max_memory: int) -> NoReturn:
+    status = 1
+    try:
+        _Worker(_Parent(parent), max_memory).serve()
+    except SystemExit as leave:
+        status = leave.code if isinstance(leave.code, int) else status
+    finally:
+        os._exit(status & 0xFF)
 
 
 def _end_with_parent() -> None:
-    """Have the system end this process with its parent, also in the middle of C code.
+    """Have the system end all processes of the group with the parent, also inside C code.
 
     Standard input is a pipe to which nothing is written. When its other end is closed, the
     system sends SIGIO, and nothing here handles it.
     """
-    fcntl.fcntl(_STDIN, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(_STDIN, fcntl.F_SETOWN, -os.getpgrp())
     flags = fcntl.fcntl(_STDIN, fcntl.F_GETFL)
     fcntl.fcntl(_STDIN, fcntl.F_SETFL, flags | os.O_ASYNC)
