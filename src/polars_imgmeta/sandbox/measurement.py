@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from polars_imgmeta.catalogue.registry import Property, PropertySet
 from polars_imgmeta.exceptions import (
@@ -35,6 +35,7 @@ from polars_imgmeta.measuring.options import Reading, ReadOptions, Sandbox
 from polars_imgmeta.measuring.prefetching import ImageLike, Prefetched, Request, open_source
 from polars_imgmeta.sandbox.children import CHILDREN, Child, EndedError
 from polars_imgmeta.sandbox.messages import (
+    FIRST_DECODER,
     Message,
     decode_error,
     decode_values,
@@ -48,6 +49,7 @@ _BATCH_OPEN = 4
 # Larger ones are sent once the child has accepted their header.
 _WHOLE_BYTES = 1 << 24
 _SMALL_BYTES = 1 << 16
+_LONGEST_NAME = 100
 _MICROSECOND: Final = timedelta(microseconds=1)
 
 
@@ -164,6 +166,23 @@ class _Batch:
         return len(self.images) == 1
 
 
+class _Note(NamedTuple):
+    """How far a child is with an image that is alone.
+
+    Attributes:
+        values: What is known of it.
+        decoder: What works on it, the subject of a message.
+        name: The property of the caller's own that is being computed, if one is.
+    """
+
+    values: dict[str, Any]
+    decoder: str
+    name: str | None
+
+
+_NOTHING: Final = _Note({}, FIRST_DECODER, None)
+
+
 class _Session:
     """One thread's use of one child, or of several if some die."""
 
@@ -176,8 +195,7 @@ class _Session:
         self._sets: dict[PropertySet, tuple[bytes, dict[str, Property]]] = {}
         # What the child is decoding: the share of a thread, or what it asked for.
         self._held = 0
-        # What is known of an image that is alone, and the property that is being computed.
-        self._note: tuple[dict[str, Any], str | None] = ({}, None)
+        self._note = _NOTHING
 
     def measure_all(
         self, requests: Iterable[tuple[int, Request]]
@@ -309,10 +327,10 @@ class _Session:
 
     def _blame(self, image: _Image, end: EndedError) -> None:
         """Give an image the error that it ended its child."""
-        values, name = self._note
+        values, decoder, name = self._note
         if name is None:
             kind = TooLargeError if end.limited else CorruptError
-            self._finish(image, values, kind(f"decoding it {end.cause}"))
+            self._finish(image, values, kind(f"{decoder} {end.cause}"))
             return
         # A property of the caller's own spares the others: they are measured without it.
         image.error = image.error or PropertyFailedError(f"{name} {end.cause}")
@@ -328,7 +346,7 @@ class _Session:
         """
         child = self._child = self._child or CHILDREN.take(self._sandbox, new=self._must_be_new)
         child.used = True
-        self._note = {}, None
+        self._note = _NOTHING
         entries = [
             [
                 self._learn(child, image.wanted),
@@ -376,11 +394,11 @@ class _Session:
                     image = images[number]
                     self._finish(image, self._decoded(image, values), decode_error(error))
                 child.restart_clock()
-            case ["note", values, name]:
+            case ["note", values, str() as decoder, name] if len(decoder) <= _LONGEST_NAME:
                 image = images[0]
                 if name is not None and self._sets[image.wanted][1][name].built_in:
                     raise LookupError(name)
-                self._note = self._decoded(image, values), name
+                self._note = _Note(self._decoded(image, values), decoder, name)
             case ["read", int() as number, int() as position, int() as length]:
                 child.send(_part(images[number].source, position, length))
             case ["hold", int() as pixels] if pixels > 0:
@@ -429,6 +447,8 @@ def _part(source: Source, position: int, length: int) -> list[bytes]:
         raise ValueError(length)
     try:
         data = source.read(position, length if source.remote else max(length, _SMALL_BYTES))
+    except OSError as failure:
+        return frame(["failed", None, failure.errno, failure.strerror])
     except FAILURES as failure:
         error = from_failure(failure)
         return frame(["failed", error.kind, str(error)])

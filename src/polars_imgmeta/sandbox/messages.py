@@ -13,7 +13,7 @@ To the child:
 | `set` | number of a set of properties | its properties |
 | `batch` | `max_pixels`, whether to note each step, images | the images, or their starts |
 | `data` | | the part that was asked for |
-| `failed` | kind and message of the error in reading it | |
+| `failed` | kind and message of the error in reading it; or null and an error of the system | |
 | `granted` | | |
 
 To the parent:
@@ -25,7 +25,7 @@ To the parent:
 | `read` | number in the batch, position and length of the part that is needed |
 | `hold` | how many pixels are about to be decoded, if they exceed the share of a thread |
 | `give` | |
-| `note` | values so far, and the property that is about to be computed |
+| `note` | values so far, what works on the image now, and the caller's own property if it does |
 """
 
 from __future__ import annotations
@@ -57,6 +57,9 @@ LENGTHS: Final = struct.Struct("<IQ")
 COMMAND: Final = struct.Struct("<cq")
 ANSWER: Final = struct.Struct("<q")
 FORK, WAIT = b"f", b"w"
+
+FIRST_DECODER: Final = "the reader of headers"
+"""What works on an image first, for messages."""
 
 KINDS: Final = {kind.kind: kind for kind in ImageError.__subclasses__()}
 """The exceptions of rows by their kind."""

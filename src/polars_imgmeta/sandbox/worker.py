@@ -34,6 +34,7 @@ from polars_imgmeta.sandbox import confinement
 from polars_imgmeta.sandbox.messages import (
     ANSWER,
     COMMAND,
+    FIRST_DECODER,
     FORK,
     KINDS,
     LENGTHS,
@@ -115,7 +116,8 @@ class _HandedSource(Source):
         if not (self._is_whole or (begin >= 0 and end <= len(self._window))):
             answer, data = self._parent.ask("read", self._number, position, length)
             if answer[0] == "failed":
-                raise KINDS[answer[1]](answer[2])
+                _, kind, *arguments = answer
+                raise KINDS[kind](*arguments) if kind else OSError(*arguments)
             self._position, self._window = position, data
             begin, end = 0, length
         return self._window[max(0, begin) : max(0, end)]
@@ -166,6 +168,7 @@ class _NotedJob(Job):
 
     def compute(self, properties: Iterable[Property], value: Any) -> None:  # noqa: ANN401 - as needed
         """Compute properties; tell of each of the caller's own, and of what is known then."""
+        self._note(None)
         for one in properties:
             if not one.built_in:
                 self._note(one.name)
@@ -174,7 +177,7 @@ class _NotedJob(Job):
 
     def _note(self, name: str | None) -> None:
         values = encode_values(self.values, self.wanted.properties)
-        self._parent.send("note", values, name)
+        self._parent.send("note", values, self.decoder or FIRST_DECODER, name)
 
 
 class _Worker:
