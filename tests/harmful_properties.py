@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+from PIL import Image, ImageFile
 
 import polars_imgmeta as im
 
@@ -133,3 +134,45 @@ def reach(data: bytes) -> list[str]:
             pass
     reached += [name for name in os.environ if "SECRET" in name]
     return reached
+
+
+HARM_MAGIC = b"HARM:"
+
+
+class _HarmfulImage(ImageFile.ImageFile):
+    """A format whose decoder does the harm that the file names."""
+
+    format = "HARM"
+
+    def _open(self) -> None:
+        assert self.fp is not None
+        part, harm = self.fp.read(64).removeprefix(HARM_MAGIC).decode().split(",")[:2]
+        self._harm = _HARMS[harm]
+        self._mode, self._size = "RGB", (30, 20)
+        if part == "header":
+            self._harm()
+
+    def load(self) -> Any:  # noqa: ANN401 - as in Pillow
+        """Do harm."""
+        self._harm()
+        raise OSError
+
+
+_HARMS: dict[str, Callable[[], object]] = {
+    "segfaults": _read_null,
+    "exits": lambda: os._exit(3),
+    "hangs": _hang_in_c,
+    "killed": lambda: os.kill(os.getpid(), signal.SIGKILL),
+}
+
+
+def harmful_image(part: str, harm: str) -> bytes:
+    """Return an image whose decoder does harm, with its header or with its pixels."""
+    return HARM_MAGIC + f"{part},{harm},".encode()
+
+
+@im.custom_property(needs="source", dtype=pl.Int64)
+def with_harmful_format(_: Any) -> int:  # noqa: ANN401 - facts
+    """Makes the process that imports this module know the harmful format."""
+    Image.register_open("HARM", _HarmfulImage, lambda prefix: prefix.startswith(HARM_MAGIC))
+    return 0

@@ -80,7 +80,7 @@ class EndedError(Exception):
         self.overdue = overdue
 
 
-class _Template:
+class Template:
     """A process that has imported everything, and forks children that begin at once.
 
     It has one thread and has never seen an image, so that forking is safe and children are
@@ -111,7 +111,7 @@ class _Template:
         )
         with tempfile.TemporaryFile() as errors:
             try:
-                self._process = subprocess.Popen(  # noqa: S603 - this interpreter
+                self._popen = subprocess.Popen(  # noqa: S603 - this interpreter
                     [sys.executable, "-c", program],
                     stdin=lifeline,
                     stdout=subprocess.DEVNULL,
@@ -141,6 +141,11 @@ class _Template:
                 raise RuntimeError(_why_not_started(errors))
         self.gaps = tuple(gaps)
         self._socket.settimeout(_ANSWER_SECONDS)
+
+    @property
+    def process(self) -> int:
+        """Its number."""
+        return self._popen.pid
 
     def fork(self) -> tuple[int, socket.socket]:
         """Return the number and the socket of a new child.
@@ -177,14 +182,14 @@ class _Template:
     def end(self) -> None:
         """End it and all its children."""
         with suppress(OSError):  # there is none left
-            os.killpg(self._process.pid, signal.SIGKILL)
+            os.killpg(self._popen.pid, signal.SIGKILL)
         with suppress(subprocess.TimeoutExpired):
-            self._process.wait(_ANSWER_SECONDS)
+            self._popen.wait(_ANSWER_SECONDS)
         self._close()
 
     def abandon(self) -> None:
         """Forget the template of the process that this one was forked from."""
-        self._process.returncode = 0  # or it would be waited for
+        self._popen.returncode = 0  # or it would be waited for
         self._close()
 
     def _close(self) -> None:
@@ -208,7 +213,7 @@ class Child:
         TemplateError: If the template does not live any more.
     """
 
-    def __init__(self, template: _Template) -> None:
+    def __init__(self, template: Template) -> None:
         self._template = template
         self.sandbox = template.sandbox
         self.used = False
@@ -331,7 +336,8 @@ class Child:
         return self._status
 
     def abandon(self) -> None:
-        """Forget a child of the process that this one was forked from."""
+        """Forget a child that is ended with its template, or is that of another process."""
+        self._status = -signal.SIGKILL
         self._socket.close()
 
 
@@ -359,26 +365,30 @@ class Children:
 
     Args:
         runtime: Whose number of threads is the limit.
+
+    Attributes:
+        living: The children, idle ones and those at work.
+        templates: What forks them, by their limits.
     """
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
-        self._templates: dict[Sandbox, _Template] = {}
-        self._all: set[Child] = set()
+        self.templates: dict[Sandbox, Template] = {}
+        self.living: set[Child] = set()
         self._idle: deque[Child] = deque()
         self._reset()
 
     def _reset(self) -> None:
         """Begin anew in a forked child."""
-        for child in self._all:
+        for child in self.living:
             child.abandon()
-        for template in self._templates.values():
+        for template in self.templates.values():
             template.abandon()
         self._lock = threading.Lock()
         self._starting = threading.Lock()
         self._closed = False
-        self._templates.clear()
-        self._all.clear()
+        self.templates.clear()
+        self.living.clear()
         self._idle.clear()
 
     def take(self, sandbox: Sandbox, *, new: bool = False) -> Child:
@@ -393,13 +403,13 @@ class Children:
             if idle and not new:
                 self._idle.remove(idle[-1])
                 return idle[-1]
-            while self._idle and len(self._all) >= self._runtime.threads:
+            while self._idle and len(self.living) >= self._runtime.threads:
                 surplus.append(self._idle.popleft())
         for child in surplus:
             self.drop(child)
         child = self._fork(sandbox)
         with self._lock:
-            self._all.add(child)
+            self.living.add(child)
         return child
 
     def _fork(self, sandbox: Sandbox) -> Child:
@@ -407,23 +417,23 @@ class Children:
             if self._closed:
                 msg = "the process is about to end"
                 raise RuntimeError(msg)
-            if template := self._templates.get(sandbox):
+            if template := self.templates.get(sandbox):
                 try:
                     return Child(template)
                 except TemplateError:
-                    self._templates.pop(sandbox).end()
-            template = self._templates[sandbox] = _Template(sandbox)
+                    self.templates.pop(sandbox).end()
+            template = self.templates[sandbox] = Template(sandbox)
             try:
                 return Child(template)
             except TemplateError:
-                self._templates.pop(sandbox).end()
+                self.templates.pop(sandbox).end()
                 msg = "the sandbox cannot fork: the limit on processes or memory is reached"
                 raise RuntimeError(msg) from None
 
     def put_back(self, child: Child) -> None:
         """Let a child wait for its next images."""
         with self._lock:
-            surplus = len(self._all) > self._runtime.threads
+            surplus = len(self.living) > self._runtime.threads
             if not surplus:
                 self._idle.append(child)
         if surplus:
@@ -432,15 +442,17 @@ class Children:
     def drop(self, child: Child) -> None:
         """End a child for good."""
         with self._lock:
-            self._all.discard(child)
+            self.living.discard(child)
         child.end()
 
     def close(self) -> None:
         """End all children: the process is about to end."""
         with self._starting:
             self._closed = True
-        for template in self._templates.values():
+        for template in self.templates.values():
             template.end()
+        for child in list(self.living):
+            child.abandon()
 
 
 CHILDREN: Final = Children(DEFAULT)

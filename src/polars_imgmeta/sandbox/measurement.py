@@ -382,6 +382,8 @@ class _Session:
         while not all(image.result for image in images):
             assert self._child is not None  # noqa: S101 - the images were sent to it
             message = self._child.receive(self._sandbox.timeout)
+            if message[0] == "unloadable":
+                raise _unloadable(message)
             try:
                 self._react(self._child, message, images)
             except (LookupError, TypeError, ValueError):
@@ -406,13 +408,6 @@ class _Session:
                 child.send(frame(["granted"]))
             case ["give"]:
                 self._hold(PIXELS_PER_THREAD)
-            case ["unloadable", str() as reason]:
-                msg = (
-                    f"the properties must be importable in the sandbox, got {reason}\n\n"
-                    "Hint: define them in a module that `sys.path` finds, which reads no file"
-                    " outside of it and of `Sandbox.readable`"
-                )
-                raise PropertyError(msg)
             case _:
                 raise ValueError(message[0])
 
@@ -434,6 +429,16 @@ class _Session:
             if pixels:
                 self._runtime.pixels.take(pixels)
             self._held = pixels
+
+
+def _unloadable(message: Message) -> PropertyError:
+    reason = " ".join(map(str, message[1:]))
+    msg = (
+        f"the properties must be importable in the sandbox, got {reason}\n\n"
+        "Hint: define them in a module that `sys.path` finds, and that reads no file outside of"
+        " it and of `Sandbox.readable`"
+    )
+    return PropertyError(msg)
 
 
 def _facts_of(source: Source) -> list[Any]:
