@@ -15,7 +15,7 @@ from polars_imgmeta.sandbox import messages
 
 PROPERTIES = {one.name: one for one in im.CATALOGUE.resolve(["standard", "etag"])}
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters()),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
 )
 
@@ -34,7 +34,16 @@ def test_what_is_decoded_is_of_the_dtypes(values: Any) -> None:  # noqa: ANN401 
 
 
 @pytest.mark.parametrize(
-    "error", [5, [], ["corrupt"], ["kind", "message"], ["corrupt", 5], ["corrupt", "a", "b"]]
+    "error",
+    [
+        5,
+        [],
+        ["corrupt", "\ud800"],
+        ["corrupt"],
+        ["kind", "message"],
+        ["corrupt", 5],
+        ["corrupt", "a", "b"],
+    ],
 )
 def test_errors_are_of_the_known_kinds(error: Any) -> None:  # noqa: ANN401 - anything
     """Others are refused."""

@@ -219,7 +219,7 @@ def _sandbox(given: object) -> Sandbox | None:
     if given is not True and not isinstance(given, Sandbox):
         msg = f"`sandbox` must be True, False or a `Sandbox`, got {given!r}"
         raise TypeError(msg)
-    if os.name != "posix" or not sys.executable:
+    if os.name != "posix" or not sys.executable or getattr(sys, "frozen", False):
         msg = (
             "`sandbox` needs Linux or macOS, and a Python that is a program of its own"
             "\n\nHint: leave it out"

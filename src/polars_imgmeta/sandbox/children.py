@@ -447,9 +447,8 @@ class Children:
 
     def close(self) -> None:
         """End all children: the process is about to end."""
-        with self._starting:
-            self._closed = True
-        for template in self.templates.values():
+        self._closed = True  # a template that is being started ends with this process
+        for template in list(self.templates.values()):
             template.end()
         for child in list(self.living):
             child.abandon()

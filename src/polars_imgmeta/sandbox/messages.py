@@ -61,7 +61,12 @@ FORK, WAIT = b"f", b"w"
 FIRST_DECODER: Final = "the reader of headers"
 """What works on an image first, for messages."""
 
-KINDS: Final = {kind.kind: kind for kind in ImageError.__subclasses__()}
+# Far more than a decoder is quoted.
+_LONGEST_MESSAGE = 10_000
+
+KINDS: Final[dict[str, type[ImageError]]] = {
+    kind.kind: kind for kind in ImageError.__subclasses__()
+}
 """The exceptions of rows by their kind."""
 
 _EXACT: Final[dict[type[pl.DataType], type]] = {
@@ -121,7 +126,7 @@ def _decode(value: Any, one: Property) -> Any:  # noqa: ANN401 - of the dtype
             raise ValueError(one.name) from error
     if not valid:
         raise ValueError(one.name)
-    return value
+    return _encodable(value) if kind is pl.String and value is not None else value
 
 
 def encode_error(error: ImageError | None) -> list[str] | None:
@@ -138,10 +143,16 @@ def decode_error(error: Any) -> ImageError | None:  # noqa: ANN401 - whatever ca
     if error is None:
         return None
     kind, message = error
-    if kind not in KINDS or not isinstance(message, str):
+    if kind not in KINDS or type(message) is not str or len(message) > _LONGEST_MESSAGE:
         msg = "an unknown kind of error"
         raise ValueError(msg)
-    return KINDS[kind](message)
+    return KINDS[kind](_encodable(message))
+
+
+def _encodable(text: str) -> str:
+    """Return a text, unless no column can hold it."""
+    text.encode()
+    return text
 
 
 def pickle_properties(properties: Iterable[Property]) -> bytes:

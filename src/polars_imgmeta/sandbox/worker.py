@@ -27,7 +27,7 @@ from polars_imgmeta.execution.runtime import PIXELS_PER_THREAD, Runtime
 from polars_imgmeta.io.remote import stream_of
 from polars_imgmeta.io.sources import EPOCH, Source, SourceFacts
 from polars_imgmeta.measuring.batching import Job
-from polars_imgmeta.measuring.measurement import Measurement, measure_all
+from polars_imgmeta.measuring.measurement import measure_all
 from polars_imgmeta.measuring.options import Reading
 from polars_imgmeta.measuring.prefetching import Prefetched
 from polars_imgmeta.sandbox import confinement
@@ -48,6 +48,7 @@ from polars_imgmeta.sandbox.messages import (
 _STDIN, _STDOUT, _STDERR = 0, 1, 2
 # Results that come faster than this are sent together.
 _FLUSH_SECONDS = 0.01
+_NO_MEMORY = "do not fit into memory"
 
 
 class _Parent:
@@ -158,26 +159,28 @@ class _Shared(Budget):
 
 
 class _NotedJob(Job):
-    """An image that is measured alone, of which the parent is told each step."""
+    """An image that is measured alone, of which the parent is told how far it is."""
 
-    __slots__ = ("_parent",)
+    __slots__ = ("_noted", "_parent")
 
     def __init__(self, parent: _Parent, number: int, wanted: PropertySet) -> None:
         super().__init__(number, wanted)
         self._parent = parent
+        self._noted: tuple[str, str | None] = (FIRST_DECODER, None)
 
     def compute(self, properties: Iterable[Property], value: Any) -> None:  # noqa: ANN401 - as needed
-        """Compute properties; tell of each of the caller's own, and of what is known then."""
-        self._note(None)
+        """Compute properties; tell what computes them, and the geometry before it is needed."""
         for one in properties:
-            if not one.built_in:
-                self._note(one.name)
+            self._note(None if one.built_in else one.name)
             super().compute((one,), value)
-        self._note(None)
+        self._note(None, again=properties is self.wanted.of_header)
 
-    def _note(self, name: str | None) -> None:
-        values = encode_values(self.values, self.wanted.properties)
-        self._parent.send("note", values, self.decoder or FIRST_DECODER, name)
+    def _note(self, name: str | None, *, again: bool = False) -> None:
+        now = (self.decoder or FIRST_DECODER, name)
+        if again or now != self._noted:
+            self._noted = now
+            values = encode_values(self.values, self.wanted.properties)
+            self._parent.send("note", values, *now)
 
 
 class _Worker:
@@ -189,6 +192,7 @@ class _Worker:
         self._runtime = Runtime(1)
         self._runtime.pixels = _Shared(parent)
         self._sets: dict[int, PropertySet] = {}
+        self._new = True
 
     def serve(self) -> NoReturn:
         """Do what the parent says, as long as there is one."""
@@ -219,11 +223,19 @@ class _Worker:
         make_job = partial(_NotedJob, self._parent) if noted else Job
         reading = Reading(max_pixels=max_pixels)
         for number, measurement in measure_all(images, reading, self._runtime, make_job):
-            results.append(self._result(number, measurement, images[number][1][1]))
+            error = measurement.error
+            if isinstance(error, TooLargeError) and str(error).endswith(_NO_MEMORY):
+                if not (self._new and noted):  # the images before may have left too little
+                    self._parent.send("done", results)
+                    os._exit(1)
+                error = TooLargeError(f"{error}, of which the sandbox has {self._max_memory} bytes")
+            values = encode_values(measurement.values, images[number][1][1].properties)
+            results.append([number, values, encode_error(error)])
             if monotonic() > flushed + _FLUSH_SECONDS:
                 self._parent.send("done", results)
                 results, flushed = [], monotonic()
         self._parent.send("done", results)
+        self._new = False
 
     def _images(
         self, entries: Sequence[Sequence[Any]], data: bytes
@@ -236,12 +248,6 @@ class _Worker:
                 self._parent, number, part, start=start, size=size, facts=_facts(*facts)
             )
             yield number, (Prefetched(source), self._sets[wanted])
-
-    def _result(self, number: int, measurement: Measurement, wanted: PropertySet) -> list[object]:
-        error = measurement.error
-        if isinstance(error, TooLargeError) and str(error).endswith("do not fit into memory"):
-            error = TooLargeError(f"{error}, of which the sandbox has {self._max_memory} bytes")
-        return [number, encode_values(measurement.values, wanted.properties), encode_error(error)]
 
 
 def _facts(size: int | None, microseconds: int | None, etag: str | None) -> SourceFacts:
