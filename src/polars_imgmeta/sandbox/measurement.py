@@ -43,7 +43,7 @@ from polars_imgmeta.sandbox.messages import (
     pickle_properties,
 )
 
-_BATCH_IMAGES, _BATCH_BYTES = 64, 1 << 18
+_BATCH_IMAGES, _BATCH_BYTES = 256, 1 << 18
 # Images of which only parts were sent stay open.
 _BATCH_OPEN = 4
 # Larger ones are sent once the child has accepted their header.

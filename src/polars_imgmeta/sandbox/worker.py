@@ -23,7 +23,7 @@ from typing import Any, BinaryIO, NoReturn
 from polars_imgmeta.catalogue.registry import Property, PropertySet
 from polars_imgmeta.exceptions import TooLargeError, reason_of
 from polars_imgmeta.execution.budget import Budget
-from polars_imgmeta.execution.runtime import PIXELS_PER_THREAD, Runtime
+from polars_imgmeta.execution.runtime import PIXELS_PER_THREAD, Runtime, keep_freed_memory
 from polars_imgmeta.io.remote import stream_of
 from polars_imgmeta.io.sources import EPOCH, Source, SourceFacts
 from polars_imgmeta.measuring.batching import Job
@@ -266,6 +266,7 @@ def main(descriptor: int, max_memory: int, readable: Sequence[str]) -> NoReturn:
     confinement.ignore_interrupts()
     _end_with_parent()
     parent = socket.socket(fileno=descriptor)
+    keep_freed_memory()
     gaps = confinement.confine(max_memory, readable)
     os.dup2(_STDOUT, _STDERR)  # which leads nowhere
     gc.freeze()  # or collections in children would copy what they share
