@@ -210,23 +210,21 @@ def test_children_that_are_killed_from_outside_are_replaced() -> None:
     )
     expected = extract(frame, "standard", sandbox=False)
     extract(frame.head(2), "width")
-    done = threading.Event()
-    killed = 0
+    victims = set(CHILDREN.living)
 
     def kill() -> None:
-        nonlocal killed
-        while not done.wait(0.3):
-            for child in [one for one in CHILDREN.living if one.used]:
-                os.kill(child.process, signal.SIGKILL)
-                killed += 1
+        """Kill those children once of which one has begun."""
+        until = time.monotonic() + WAIT_SECONDS
+        while CHILDREN.idle.issuperset(victims) and time.monotonic() < until:
+            time.sleep(0.001)
+        for child in victims:
+            os.kill(child.process, signal.SIGKILL)
 
     killer = threading.Thread(target=kill)
     killer.start()
-    try:
-        found = extract(frame, "standard")
-    finally:
-        done.set()
-        killer.join()
+    found = extract(frame, "standard")
+    killer.join()
+    assert victims - CHILDREN.living
     assert_frame_equal(found.drop("auto_extracted"), expected.drop("auto_extracted"))
 
 

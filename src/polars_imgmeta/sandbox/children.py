@@ -391,6 +391,12 @@ class Children:
         self.living.clear()
         self._idle.clear()
 
+    @property
+    def idle(self) -> set[Child]:
+        """The children that wait for images."""
+        with self._lock:
+            return set(self._idle)
+
     def take(self, sandbox: Sandbox, *, new: bool = False) -> Child:
         """Return an idle child, or a new one; the caller puts it back or drops it.
 

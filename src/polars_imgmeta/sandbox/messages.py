@@ -40,11 +40,6 @@ from typing import Any, Final, TypeAlias
 
 import polars as pl
 
-try:
-    import cloudpickle
-except ModuleNotFoundError:  # an extra; only functions of modules can reach the child
-    cloudpickle = None
-
 from polars_imgmeta.catalogue.registry import Property
 from polars_imgmeta.exceptions import ImageError, PropertyError, reason_of
 
@@ -178,11 +173,15 @@ def _portable(one: Property) -> Property | bytes:
     # The main module of another process is another one.
     if one.built_in or (module != "__main__" and _is_importable(one, module)):
         return one
-    dumps = cloudpickle.dumps if cloudpickle else pickle.dumps
     try:
-        return dumps([getattr(one, part.name) for part in fields(one)])
+        from cloudpickle import dumps  # noqa: PLC0415 - an extra
+    except ModuleNotFoundError:
+        dumps, advice = pickle.dumps, ", or pip install 'polars-imgmeta[sandbox]'"
+    else:
+        advice = ""
+    try:
+        return bytes(dumps([getattr(one, part.name) for part in fields(one)]))
     except Exception as error:  # noqa: BLE001 - of whatever the function refers to
-        advice = "" if cloudpickle else ", or pip install 'polars-imgmeta[sandbox]'"
         msg = (
             f"the property {one.name!r} must reach the sandbox, which is another process, and"
             f" cannot be pickled: {reason_of(error)}\n\nHint: define it at the top level of a"

@@ -176,7 +176,7 @@ class _NotedJob(Job):
         self._note(None, again=properties is self.wanted.of_header)
 
     def _note(self, name: str | None, *, again: bool = False) -> None:
-        now = (self.decoder or FIRST_DECODER, name)
+        now = (self.decoder_name or FIRST_DECODER, name)
         if again or now != self._noted:
             self._noted = now
             values = encode_values(self.values, self.wanted.properties)
