@@ -37,6 +37,8 @@ from polars_imgmeta.exceptions import (
 )
 from polars_imgmeta.execution.runtime import set_thread_count, thread_count
 from polars_imgmeta.io.access import Access
+from polars_imgmeta.measuring.options import Sandbox
+from polars_imgmeta.sandbox.measurement import sandbox_gaps
 from polars_imgmeta.verbs.cases import Quantiles, test_cases
 from polars_imgmeta.verbs.editing import add, configure, refresh, remove, retry
 from polars_imgmeta.verbs.export import (
@@ -79,6 +81,7 @@ __all__ = [
     "PropertyFailedError",
     "Provenance",
     "Quantiles",
+    "Sandbox",
     "TooLargeError",
     "UnreachableError",
     "UnsupportedError",
@@ -98,6 +101,7 @@ __all__ = [
     "remove",
     "report",
     "retry",
+    "sandbox_gaps",
     "scan_images",
     "set_thread_count",
     "show",

@@ -212,9 +212,10 @@ class PropertySet:
     Compared by identity, because sets are keys of batches: make one for each combination.
 
     Args:
-        properties: The properties. None of them means the picture alone, to look at.
+        properties: The properties.
 
     Attributes:
+        properties: All of them.
         names: The names of all of them.
         of_source: The properties that need facts of the source.
         of_header: The properties that need the header.
@@ -224,17 +225,20 @@ class PropertySet:
         built_in: Whether all of them are built in, so that none fails by itself.
     """
 
-    __slots__ = ("built_in", "names", "of_bytes", "of_header", "of_pixels", "of_source", "whole")
+    __slots__ = (
+        *("built_in", "names", "of_bytes", "of_header", "of_pixels", "of_source"),
+        *("properties", "whole"),
+    )
 
-    def __init__(self, properties: Iterable[Property] = ()) -> None:
-        listed = tuple(properties)
+    def __init__(self, properties: Iterable[Property]) -> None:
+        self.properties = listed = tuple(properties)
         self.names = tuple(one.name for one in listed)
         self.of_source = tuple(one for one in listed if one.needs == "source")
         self.of_header = tuple(one for one in listed if one.needs == "header")
         self.of_bytes = tuple(one for one in listed if one.needs == "bytes")
         self.of_pixels = tuple(one for one in listed if one.needs in {"intensity", "picture"})
         self.built_in = all(one.built_in for one in listed)
-        self.whole = bool(self.of_bytes or self.of_pixels) or not listed
+        self.whole = bool(self.of_bytes or self.of_pixels)
 
 
 def _of_shape(kernel: Callable[[kernels.Shape], float]) -> Callable[[Any], float]:

@@ -84,6 +84,12 @@ def _parser() -> argparse.ArgumentParser:
         action=argparse.BooleanOptionalAction,
         help="show a progress bar (by default on a terminal, after a second of work)",
     )
+    parser.add_argument(
+        "--sandbox",
+        action="store_true",
+        help="decode in processes of their own, so that an image that crashes a decoder costs"
+        " one row",
+    )
     return parser
 
 
@@ -100,7 +106,9 @@ def _run(options: argparse.Namespace) -> None:
     started = time.perf_counter()
     images = scanning.scan_images(_SAMPLES if options.source is None else options.source)
     listed = images.collect().drop((one.name for one in properties), strict=False)
-    frame = extraction.extract(listed, "path", properties, progress=options.progress)
+    frame = extraction.extract(
+        listed, "path", properties, progress=options.progress, sandbox=options.sandbox
+    )
     seconds = time.perf_counter() - started
     if frame.is_empty():
         msg = f"no images in {options.source}: only files with the suffix of an image are read"
@@ -115,7 +123,8 @@ def _run(options: argparse.Namespace) -> None:
         print(f"Wrote {options.output}.")
     if options.report:
         title = f"Images of {options.source or _SAMPLES}"
-        print(f"Wrote {writing.report(frame, options.report, title=title)}.")
+        page = writing.report(frame, options.report, title=title, sandbox=options.sandbox)
+        print(f"Wrote {page}.")
 
 
 def _require_writable(option: str, file: Path, suffixes: Sequence[str]) -> None:

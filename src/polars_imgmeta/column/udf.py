@@ -23,9 +23,10 @@ from polars_imgmeta.execution.progress import Observer
 from polars_imgmeta.execution.runtime import thread_count
 from polars_imgmeta.io.redaction import locate
 from polars_imgmeta.measuring.computing import is_any_computing, require_progress
-from polars_imgmeta.measuring.measurement import Measurement, measure_all
+from polars_imgmeta.measuring.measurement import Measurement
 from polars_imgmeta.measuring.options import Reading
 from polars_imgmeta.measuring.prefetching import ImagePrefetcher, Requests
+from polars_imgmeta.sandbox.measurement import measure_all
 
 # After how long without a result to look whether the workers wait for this extraction.
 _PATIENCE_SECONDS = 3.0
@@ -230,7 +231,7 @@ class Extraction:
             for results in scheduler.run(
                 partial(measure_all, reading=reading),
                 Requests(images, wanted),
-                prefetcher=ImagePrefetcher(reading.storage, images.remote),
+                prefetcher=ImagePrefetcher.of(reading, images.remote),
                 stop=_failed if raises else None,
             ):
                 for number, measurement in results:

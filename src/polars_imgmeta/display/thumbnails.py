@@ -7,21 +7,20 @@ They show the picture that properties are computed from: the first frame, uprigh
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
+from functools import partial
 from typing import Final
 
 import polars as pl
 
-from polars_imgmeta.catalogue.registry import PropertySet
+from polars_imgmeta.catalogue.registry import Property, PropertySet
 from polars_imgmeta.column.deduplication import Images, parts_of
 from polars_imgmeta.decoding.opencv import cv2
 from polars_imgmeta.decoding.pictures import Picture
 from polars_imgmeta.display.locator_lookup import LocatorLookup
-from polars_imgmeta.exceptions import is_of_decoder
 from polars_imgmeta.execution import scheduler
-from polars_imgmeta.measuring.measurement import open_picture
 from polars_imgmeta.measuring.options import Reading
-from polars_imgmeta.measuring.prefetching import ImageLike, ImagePrefetcher, Request, Requests
+from polars_imgmeta.measuring.prefetching import ImagePrefetcher, Requests
+from polars_imgmeta.sandbox.measurement import measure_all
 
 DEFAULT_SIDE: Final = 96
 # Of 100; the next one where a detailed picture would take too many bytes. WebP takes half
@@ -54,15 +53,14 @@ def data_uris(
     images = Images(parts_of(column))
     uris: list[str | None] = [None] * len(images)
 
-    def make(requests: Iterator[tuple[int, Request]]) -> Iterator[tuple[int, str | None]]:
-        for number, (image, _) in requests:
-            yield number, _thumbnail(image, side, reading)
-
-    wanted = Requests(images, [PropertySet()] * len(images))
-    prefetcher = ImagePrefetcher(reading.storage, images.remote)
-    for results in scheduler.run(make, wanted, prefetcher=prefetcher):
-        for number, uri in results:
-            uris[number] = uri
+    wanted = PropertySet([_thumbnail(side)])
+    for results in scheduler.run(
+        partial(measure_all, reading=reading),
+        Requests(images, [wanted] * len(images)),
+        prefetcher=ImagePrefetcher.of(reading, images.remote),
+    ):
+        for number, measurement in results:
+            uris[number] = measurement.values.get("thumbnail")
     return [None if number is None else uris[number] for number in images.numbers]
 
 
@@ -87,14 +85,15 @@ def add_thumbnails(
     return rows.with_columns(image, names)
 
 
-def _thumbnail(image: ImageLike, side: int, reading: Reading) -> str | None:
-    try:
-        with open_picture(image, reading) as picture:
-            encoded = _encode_webp(shrink(picture, side))
-    except BaseException as failure:
-        if not is_of_decoder(failure):
-            raise
-        return None
+def _thumbnail(side: int) -> Property:
+    """Return the property of an image to have a thumbnail, so that it is made like others."""
+    description = "Thumbnail as a `data:` URI"
+    kernel = partial(_make_thumbnail, side)
+    return Property("thumbnail", pl.String(), "picture", "", None, None, description, kernel)
+
+
+def _make_thumbnail(side: int, picture: Picture) -> str:
+    encoded = _encode_webp(shrink(picture, side))
     return "data:image/webp;base64," + base64.b64encode(encoded).decode("ascii")
 
 

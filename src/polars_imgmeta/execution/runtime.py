@@ -26,7 +26,7 @@ a pixel, so this is half a gibibyte for each thread."""
 _TRANSFER_BYTES: Final = 1 << 28
 _MAX_CLIENTS: Final = 8
 _JOIN_SECONDS: Final = 60.0
-# The largest block for which the GNU C library raises its threshold (see `_keep_freed_memory`).
+# The largest block for which the GNU C library raises its threshold (see `keep_freed_memory`).
 _LARGEST_REUSED_BYTES = (32 << 20) - (1 << 13)
 
 
@@ -86,7 +86,7 @@ class Runtime:
                 msg = "no image can be read any more: this process is ending"
                 raise ThreadStartError(msg)
             if self._workers is None:
-                _keep_freed_memory()
+                keep_freed_memory()
                 self._workers = ThreadPool(self.threads, "imgmeta")
             return self._workers
 
@@ -126,7 +126,7 @@ class Runtime:
             workers.join(_JOIN_SECONDS)
 
 
-def _keep_freed_memory() -> None:
+def keep_freed_memory() -> None:
     """Let the next picture reuse the memory of the last one.
 
     At first the GNU C library returns every freed block of more than 128 KB to the system,

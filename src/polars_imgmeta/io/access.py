@@ -94,7 +94,7 @@ class Access:
         """Validate and normalize the attributes."""
         require_positive("concurrency", self.concurrency)
         require_positive("max_bytes", self.max_bytes)
-        _require_seconds(self.timeout)
+        require_seconds("timeout", self.timeout)
         if self.public_addresses_only not in (True, False):
             msg = (
                 f"`public_addresses_only` must be True or False, got {self.public_addresses_only!r}"
@@ -102,7 +102,7 @@ class Access:
             raise ValueError(msg)
         object.__setattr__(self, "schemes", _schemes(self.schemes))
         object.__setattr__(self, "hosts", _hosts(self.hosts))
-        object.__setattr__(self, "roots", _paths(self.roots))
+        object.__setattr__(self, "roots", paths("roots", self.roots))
         restrictions = (self.schemes, self.hosts, self.roots)
         object.__setattr__(self, "_unrestricted", all(names is None for names in restrictions))
 
@@ -203,10 +203,15 @@ def _names(option: str, names: object) -> frozenset[str] | None:
     return frozenset(name.lower() for name in names)
 
 
-def _require_seconds(timeout: object) -> None:
-    number = isinstance(timeout, int | float) and not isinstance(timeout, bool)
-    if not (number and 0 < timeout <= _MAX_SECONDS):  # type: ignore[operator] # a number
-        msg = f"`timeout` must be a positive number of seconds, at most a day, got {timeout!r}"
+def require_seconds(name: str, seconds: object) -> None:
+    """Check that an option is a time limit.
+
+    Raises:
+        ValueError: If it is none.
+    """
+    number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
+    if not (number and 0 < seconds <= _MAX_SECONDS):  # type: ignore[operator] # a number
+        msg = f"`{name}` must be a positive number of seconds, at most a day, got {seconds!r}"
         raise ValueError(msg)
 
 
@@ -236,7 +241,12 @@ def _host(name: str) -> str:
         raise ValueError(msg) from None
 
 
-def _paths(roots: object) -> frozenset[str] | None:
+def paths(name: str, roots: object) -> frozenset[str] | None:
+    """Return the absolute paths of folders that an option names.
+
+    Raises:
+        ValueError: If they are none.
+    """
     if roots is None:
         return None
     if (
@@ -244,7 +254,7 @@ def _paths(roots: object) -> frozenset[str] | None:
         or not isinstance(roots, Collection)
         or not all(map(_is_path, roots))
     ):
-        msg = f"`roots` must be a collection of folders, got {roots!r}"
+        msg = f"`{name}` must be a collection of folders, got {roots!r}"
         raise ValueError(msg)
     return frozenset(os.path.abspath(os.path.expanduser(root)) for root in roots)
 

@@ -185,7 +185,7 @@ class RangeSource(Source):
 
     def stream(self) -> BinaryIO:
         """Return a buffered stream that fetches parts on demand."""
-        return cast("BinaryIO", io.BufferedReader(cast("io.RawIOBase", _RangeStream(self))))
+        return stream_of(self)
 
     def close(self) -> None:
         """Release its memory."""
@@ -212,7 +212,12 @@ def _require_same(known: SourceFacts, found: SourceFacts) -> SourceFacts:
     return SourceFacts(known.file_size, known.modified or found.modified, known.etag or found.etag)
 
 
-class _RangeStream(io.RawIOBase):
+def stream_of(source: Source) -> BinaryIO:
+    """Return a buffered stream over a source, which reads parts on demand."""
+    return cast("BinaryIO", io.BufferedReader(cast("io.RawIOBase", _SourceStream(source))))
+
+
+class _SourceStream(io.RawIOBase):
     """A raw stream over a source."""
 
     def __init__(self, source: Source) -> None:

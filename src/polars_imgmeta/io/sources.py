@@ -16,7 +16,7 @@ from typing import BinaryIO, ClassVar, NamedTuple, Self
 from polars_imgmeta import exceptions
 
 _START_BYTES = 4096
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 # Non-blocking, because opening a named pipe would wait for its writer.
 _FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
@@ -210,7 +210,7 @@ class FileSource(Source):
 def facts_of(status: os.stat_result) -> SourceFacts:
     """Return what the file system says of a file; its time may be outside the calendar."""
     try:
-        modified = _EPOCH + timedelta(microseconds=status.st_mtime_ns // 1000)
+        modified = EPOCH + timedelta(microseconds=status.st_mtime_ns // 1000)
     except OverflowError:
         return SourceFacts(status.st_size)
     return SourceFacts(status.st_size, modified)

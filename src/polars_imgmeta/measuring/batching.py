@@ -77,11 +77,13 @@ class Job:
         except BaseException as failure:
             if not isinstance(failure, FAILURES) and not (self.decoder and is_of_decoder(failure)):
                 raise
-            decoder = self.decoder
-            self.error = from_failure(
-                failure, decoder.codec if isinstance(decoder, Header) else decoder
-            )
+            self.error = from_failure(failure, self.decoder_name)
             return None
+
+    @property
+    def decoder_name(self) -> str | None:
+        """What works on its content now, as the subject of a message."""
+        return self.decoder.codec if isinstance(self.decoder, Header) else self.decoder
 
     def compute(self, properties: Iterable[Property], value: Any) -> None:  # noqa: ANN401 - as needed
         """Compute properties that need the same."""

@@ -5,16 +5,13 @@ This is the one place where the failure of an image turns from an exception into
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 from polars_imgmeta import exceptions
 from polars_imgmeta.catalogue.registry import CATALOGUE, PropertiesLike, PropertySet
 from polars_imgmeta.decoding import headers, pictures
-from polars_imgmeta.decoding.headers import Header
 from polars_imgmeta.decoding.isolation import isolated
-from polars_imgmeta.decoding.pictures import Picture
 from polars_imgmeta.execution.gate import Pass
 from polars_imgmeta.execution.runtime import DEFAULT, Runtime
 from polars_imgmeta.io.sources import Source
@@ -47,7 +44,10 @@ class Measurement(NamedTuple):
 
 
 def measure_all(
-    requests: Iterable[tuple[int, Request]], reading: Reading, runtime: Runtime = DEFAULT
+    requests: Iterable[tuple[int, Request]],
+    reading: Reading,
+    runtime: Runtime = DEFAULT,
+    make_job: Callable[[int, PropertySet], Job] = Job,
 ) -> Iterator[tuple[int, Measurement]]:
     """Read images and compute their properties.
 
@@ -56,6 +56,7 @@ def measure_all(
             Remote images have been prefetched.
         reading: How local files are read, and the limit on pixels.
         runtime: Whose gate and budget of pixels are used.
+        make_job: What makes the record of an image that is being measured.
 
     Yields:
         The number of a request and its measurement, not in the order of the requests, as
@@ -66,7 +67,7 @@ def measure_all(
         reader = _Reader(reading, runtime, gate)
         gate.step()
         for number, (image, wanted) in requests:
-            job = Job(number, wanted)
+            job = make_job(number, wanted)
             if job.attempt(reader.read, job, image):
                 batch.add(job)
             else:
@@ -93,34 +94,6 @@ def measure(image: ImageLike, properties: PropertiesLike, *, max_pixels: int) ->
     reading = Reading(max_pixels=max_pixels)
     ((_, measurement),) = measure_all([(0, (image, wanted))], reading)
     return measurement
-
-
-@contextmanager
-def open_picture(
-    image: ImageLike, reading: Reading, runtime: Runtime = DEFAULT
-) -> Iterator[Picture]:
-    """Decode the picture from which properties are computed, to look at it.
-
-    Args:
-        image: The image, or where it is.
-        reading: How files are read, and the limit on pixels.
-        runtime: Whose budget of pixels is used.
-
-    Raises:
-        ImageError: If it cannot be read; or whatever its decoder raises.
-    """
-    with isolated(), open_source(image, reading.storage) as source:
-        header = headers.read_header(source)
-        pixels = _count_pixels(header, reading.max_pixels)
-        with _decoded(source, header, pixels, runtime) as picture:
-            yield picture
-
-
-@contextmanager
-def _decoded(source: Source, header: Header, pixels: int, runtime: Runtime) -> Iterator[Picture]:
-    """Decode a picture that counts as `pixels`, as soon as the budget has room."""
-    with runtime.pixels.hold(max(pixels, source.size // _BYTES_PER_PIXEL)):
-        yield pictures.read_picture(source.whole(), header)
 
 
 class _Reader(NamedTuple):
@@ -167,7 +140,8 @@ class _Reader(NamedTuple):
             job.take(header, data)
             return True
         self.gate.release()
-        with _decoded(source, header, pixels, self.runtime) as picture:
+        with self.runtime.pixels.hold(max(pixels, source.size // _BYTES_PER_PIXEL)):
+            picture = pictures.read_picture(source.whole(), header)
             _require_unchanged(job, source)
             job.decoder = COMPUTATION
             intensity = pictures.intensity_of(picture)
@@ -190,7 +164,7 @@ def _require_unchanged(job: Job, source: Source) -> None:
         raise
 
 
-def _count_pixels(header: Header, max_pixels: int) -> int:
+def _count_pixels(header: headers.Header, max_pixels: int) -> int:
     """Return as how many ordinary pixels a picture counts, if it is not too large."""
     pixels = header.width * header.height * header.weight
     if pixels > max_pixels:

@@ -7,20 +7,64 @@ A verb takes them as `**options: Unpack[ExtractOptions]`, is decorated with
 from __future__ import annotations
 
 import inspect
+import os
 import re
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
+from importlib.util import find_spec
 from typing import Any, Final, Self, TypedDict, TypeVar, get_args
 
 from polars_imgmeta.catalogue.registry import CATALOGUE, Catalogue
 from polars_imgmeta.decoding.pictures import DEFAULT_MAX_PIXELS
 from polars_imgmeta.exceptions import hint, require_positive
-from polars_imgmeta.io.access import Access
+from polars_imgmeta.io.access import Access, paths, require_seconds
 from polars_imgmeta.io.remote import Storage, make_storage
 from polars_imgmeta.measuring.computing import require_outside
 from polars_imgmeta.typing import OnError
 
 Verb = TypeVar("Verb", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sandbox:
+    """The limits of the processes in which images are decoded and measured.
+
+    Decoders are C code, and a crash in one of them ends its process. So under
+    `sandbox=True`, which stands for the limits below, images are decoded and properties of
+    one's own computed in child processes, as many as there are threads. They get encoded
+    bytes and return values. The row of an image that ends its process, takes too long or
+    needs too much memory gets an error that says so, and no other row is affected.
+
+    Children run without credentials in their environment, write no file, and read those from
+    which Python imports and no others; they have no network. On systems that cannot enforce
+    this, [`sandbox_gaps`][polars_imgmeta.sandbox_gaps] tells what is missing.
+
+    Attributes:
+        timeout: The time limit for decoding and measuring an image, in seconds.
+        max_memory: How many bytes a process may allocate for an image.
+        readable: Files and folders that properties of one's own read, such as the weights of
+            a model.
+
+    Raises:
+        ValueError: If an attribute has an invalid value.
+
+    Examples:
+        >>> df = pl.DataFrame({"path": ["photos/dusk.png"]})
+        >>> df = im.extract(df, "path", "width", sandbox=im.Sandbox(timeout=10))
+        >>> df["path_imgmeta"].struct.field("width").to_list()
+        [320]
+    """
+
+    timeout: float = 60.0
+    max_memory: int = 1 << 32
+    readable: Collection[str | os.PathLike[str]] = ()
+
+    def __post_init__(self) -> None:
+        """Validate and normalize the attributes."""
+        require_seconds("timeout", self.timeout)
+        require_positive("max_memory", self.max_memory)
+        object.__setattr__(self, "readable", tuple(sorted(paths("readable", self.readable) or ())))
 
 
 class StorageOptions(TypedDict, total=False):
@@ -55,9 +99,12 @@ class ReadOptions(StorageOptions, total=False):
     Attributes:
         max_pixels: Pictures of more pixels are not decoded: rows become `too_large`, with
             their geometry, and no picture is shown.
+        sandbox: Whether to decode images in processes of their own, so that none of them can
+            harm this one: True, or a [`Sandbox`][polars_imgmeta.Sandbox] with other limits.
     """
 
     max_pixels: int
+    sandbox: bool | Sandbox
 
 
 class ExtractOptions(ReadOptions, StatusOptions, total=False):
@@ -78,6 +125,7 @@ class ExtractOptions(ReadOptions, StatusOptions, total=False):
 _DEFAULTS: Final[dict[str, object]] = {
     "on_error": "null",
     "max_pixels": DEFAULT_MAX_PIXELS,
+    "sandbox": False,
     "storage_options": None,
     "access": None,
     "catalogue": None,
@@ -92,6 +140,7 @@ class Reading:
     Attributes:
         on_error: What a row does whose image cannot be read.
         max_pixels: Pictures of more pixels are not decoded.
+        sandbox: The limits of the processes that decode; None for: in this one.
         storage: How images are reached.
         progress: Whether to show a bar; None for: where it can be seen.
         catalogue: The properties that names mean.
@@ -99,6 +148,7 @@ class Reading:
 
     on_error: OnError = "null"
     max_pixels: int = DEFAULT_MAX_PIXELS
+    sandbox: Sandbox | None = None
     storage: Storage = field(default_factory=Storage)
     progress: bool | None = None
     catalogue: Catalogue = CATALOGUE
@@ -119,7 +169,9 @@ class Reading:
         Raises:
             TypeError: If an option is unknown or of the wrong type.
             ValueError: If one is out of range.
-            RuntimeError: If the function of a property calls a verb that reads.
+            ImportError: If the extra that a sandbox needs is not installed.
+            RuntimeError: If the function of a property calls a verb that reads, or if this
+                system can have no sandbox.
         """
         require_outside()
         known = kind.__annotations__
@@ -138,12 +190,45 @@ class Reading:
         if given["progress"] not in (True, False, None):
             msg = f"`progress` must be True, False or None, got {given['progress']!r}"
             raise ValueError(msg)
+        sandbox = _sandbox(given["sandbox"])
         storage = make_storage(given["storage_options"], given["access"])
         catalogue = CATALOGUE if given["catalogue"] is None else given["catalogue"]
         if not isinstance(catalogue, Catalogue):
             msg = f"`catalogue` must be a `Catalogue`, got {type(catalogue).__name__}"
             raise TypeError(msg)
-        return cls(given["on_error"], given["max_pixels"], storage, given["progress"], catalogue)
+        return cls(
+            on_error=given["on_error"],
+            max_pixels=given["max_pixels"],
+            sandbox=sandbox,
+            storage=storage,
+            progress=given["progress"],
+            catalogue=catalogue,
+        )
+
+
+def _sandbox(given: object) -> Sandbox | None:
+    """Return the limits that were given, if this system can keep them.
+
+    Raises:
+        TypeError: If they are none.
+        ImportError: If the extra is not installed.
+        RuntimeError: If the system has no processes of the kind.
+    """
+    if given is False:
+        return None
+    if given is not True and not isinstance(given, Sandbox):
+        msg = f"`sandbox` must be True, False or a `Sandbox`, got {given!r}"
+        raise TypeError(msg)
+    if os.name != "posix" or not sys.executable or getattr(sys, "frozen", False):
+        msg = (
+            "`sandbox` needs Linux or macOS, and a Python that is a program of its own"
+            "\n\nHint: leave it out"
+        )
+        raise RuntimeError(msg)
+    if sys.platform == "linux" and not find_spec("landlockpy"):
+        msg = "`sandbox` needs an extra: pip install 'polars-imgmeta[sandbox]'"
+        raise ImportError(msg)
+    return Sandbox() if given is True else given
 
 
 def takes(kind: type) -> Callable[[Verb], Verb]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, TypeAlias
+from typing import Protocol, Self, TypeAlias
 
 from polars_imgmeta.catalogue.registry import PropertySet
 from polars_imgmeta.decoding import headers
@@ -17,6 +17,7 @@ from polars_imgmeta.io.locators import Locator
 from polars_imgmeta.io.remote import Storage, open_remote
 from polars_imgmeta.io.sources import Source
 from polars_imgmeta.io.transfers import Transfer
+from polars_imgmeta.measuring.options import Reading
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -104,12 +105,19 @@ class ImagePrefetcher:
     Attributes:
         storage: How to reach them.
         remote: The numbers of the requests for such images.
+        reads_headers: Whether to read headers, where nothing else is wanted.
         runtime: Whose budget of bytes and clients are used.
     """
 
     storage: Storage
     remote: Sequence[int] = field(repr=False)
+    reads_headers: bool = True
     runtime: Runtime = DEFAULT
+
+    @classmethod
+    def of(cls, reading: Reading, remote: Sequence[int]) -> Self:
+        """Return the prefetcher of a call; a sandbox reads headers itself."""
+        return cls(reading.storage, remote, reads_headers=reading.sandbox is None)
 
     @property
     def concurrency(self) -> int:
@@ -128,7 +136,8 @@ class ImagePrefetcher:
                 raise
             return Prefetched(error=from_failure(failure)), wanted
         try:
-            header = headers.read_header(source) if wanted.of_header and not wanted.whole else None
+            ahead = self.reads_headers and wanted.of_header and not wanted.whole
+            header = headers.read_header(source) if ahead else None
         except BaseException as failure:
             if is_of_decoder(failure):
                 return Prefetched(source, error=failure.with_traceback(None)), wanted
