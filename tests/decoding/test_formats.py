@@ -220,36 +220,87 @@ def test_16_bits_that_pillow_misreads() -> None:
     assert np.abs(difference).max() <= 1
 
 
-@pytest.mark.parametrize("bits", [8, 16])
-def test_separate_planes(bits: int) -> None:
-    """Separate planes of 8 bits are read; of more bits they are unsupported."""
-    planes = [np.ascontiguousarray(DEEP[:, :, channel] >> (16 - bits)) for channel in range(3)]
-    sample = np.dtype("<u2" if bits == 16 else np.uint8)
-    strips = [plane.astype(sample).tobytes() for plane in planes]
-    entries = [
-        (256, 3, 1, 9),
-        (257, 3, 1, 6),
-        (258, 3, 3, 170),
-        (259, 3, 1, 1),
-        (262, 3, 1, 2),
-        (273, 4, 3, 176),
-        (277, 3, 1, 3),
-        (279, 4, 3, 188),
-        (284, 3, 1, 2),
+def planar_tiff(order: str, compression: int, bits: int, strips: int, orientation: int) -> bytes:
+    """Return a TIFF of `DEEP` in separate planes, each of so many strips."""
+    rows, columns = DEEP.shape[:2]
+    rows_of_strip = -(-rows // strips)
+    sample = np.dtype(f"{order}u{bits // 8}")
+    parts = [
+        (DEEP[row : row + rows_of_strip, :, channel] >> (16 - bits)).astype(sample).tobytes()
+        for channel in range(3)
+        for row in range(0, rows, rows_of_strip)
     ]
-    directory = struct.pack("<H", len(entries))
-    directory += b"".join(struct.pack("<HHII", *entry) for entry in entries)
-    data = (b"II*\0\x08\0\0\0" + directory).ljust(170, b"\0")
-    data += struct.pack("<3H", bits, bits, bits)
-    data += struct.pack("<3I", *(200 + number * len(strips[0]) for number in range(3)))
-    data += struct.pack("<3I", *map(len, strips)) + b"".join(strips)
-    if bits == 8:
-        np.testing.assert_array_equal(decode(data), DEEP >> 8)
-    else:
-        header = read_header(BytesSource(bytes(data)))
-        assert header.shape == (6, 9)
-        with pytest.raises(exceptions.UnsupportedError):
-            read_picture(data, header)
+    parts = [zlib.compress(part) if compression == 8 else part for part in parts]
+    lengths = [len(part) for part in parts]
+    offsets = [600 + sum(lengths[:number]) for number in range(len(parts))]
+    tags = [
+        (256, "H", [columns]),
+        (257, "H", [rows]),
+        (258, "H", [bits] * 3),
+        (259, "H", [compression]),
+        (262, "H", [2]),
+        (273, "I", offsets),
+        (274, "H", [orientation]),
+        (277, "H", [3]),
+        (278, "H", [rows_of_strip]),
+        (279, "I", lengths),
+        (284, "H", [2]),
+    ]
+    entries, values = b"", b""
+    for tag, form, numbers in tags:
+        value = struct.pack(f"{order}{len(numbers)}{form}", *numbers)
+        entries += struct.pack(order + "HHI", tag, {"H": 3, "I": 4}[form], len(numbers))
+        entries += (
+            value.ljust(4, b"\0")
+            if len(value) <= 4
+            else struct.pack(order + "I", 200 + len(values))
+        )
+        values += value if len(value) > 4 else b""
+    head = b"II*\0" if order == "<" else b"MM\0*"
+    directory = head + struct.pack(order + "IH", 8, len(tags)) + entries
+    return (directory.ljust(200, b"\0") + values).ljust(600, b"\0") + b"".join(parts)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("compression", [1, 8])
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("strips", [1, 3])
+def test_separate_planes(order: str, compression: int, bits: int, strips: int) -> None:
+    """Separate planes are read, of 16 bits the high byte, in either byte order."""
+    data = planar_tiff(order, compression, bits, strips, 1)
+    np.testing.assert_array_equal(decode(data), DEEP >> 8)
+
+
+def test_oriented_planes() -> None:
+    """Orientation is applied to planes, as to other pictures."""
+    for orientation in range(1, 9):
+        deep, flat = (planar_tiff("<", 1, bits, 1, orientation) for bits in (16, 8))
+        np.testing.assert_array_equal(decode(deep), decode(flat))
+
+
+def test_planes_of_other_depths() -> None:
+    """Planes that nothing reads are unsupported, cut ones corrupt, and geometry is known."""
+    data = planar_tiff("<", 1, 16, 1, 1)
+    odd = data.replace(struct.pack("<3H", 16, 16, 16), struct.pack("<3H", 16, 16, 12))
+    for changed in (odd, data[:-1]):
+        with pytest.raises(exceptions.ImageError):
+            read_picture(changed, read_header(BytesSource(data)))
+    assert read_header(BytesSource(data)).shape == (6, 9)
+
+
+def test_cmyk_is_the_same_in_every_format() -> None:
+    """The inks of a JPEG, stored as TIFF, have the same values, by the documented formula."""
+    noise = RANDOM.integers(0, 256, (24, 32, 4), dtype=np.uint8)
+    for quality in (30, 100):
+        jpeg = by_pillow(Image.fromarray(noise, "CMYK"), "JPEG", quality=quality)
+        inks = Image.open(io.BytesIO(jpeg))
+        inks.load()
+        assert inks.mode == "CMYK"
+        tiff = by_pillow(Image.fromarray(np.asarray(inks), "CMYK"), "TIFF")
+        np.testing.assert_array_equal(decode(jpeg), decode(tiff))
+        white = 255 - np.asarray(inks).astype(np.int64)
+        exact = white[:, :, :3] * white[:, :, 3:] / 255
+        np.testing.assert_allclose(decode(jpeg), exact, rtol=0, atol=1)
 
 
 def test_wrong_or_no_suffix(tmp_path: Path) -> None:

@@ -7,13 +7,13 @@ import math
 from collections.abc import Mapping
 from typing import BinaryIO, Literal, NamedTuple, TypeAlias, cast
 
-from PIL import ImageFile
+from PIL import Image, ImageFile
 
 from polars_imgmeta import exceptions
 from polars_imgmeta.decoding.formats import gif, ico, jxl, netpbm, png, tiff
 from polars_imgmeta.decoding.formats.bounded import MAX_BYTES, BoundedStream
 from polars_imgmeta.decoding.formats.exif import orientation_of
-from polars_imgmeta.decoding.formats.jpeg import read_segments
+from polars_imgmeta.decoding.formats.jpeg import ARITHMETIC_FRAMES, read_segments
 from polars_imgmeta.decoding.formats.opencv_only import read_opencv_header
 from polars_imgmeta.decoding.formats.pillow import open_with_pillow
 from polars_imgmeta.decoding.formats.quick import read_quick_header
@@ -27,8 +27,14 @@ _LIBRARIES: dict[Decoder, str] = {
     "own": "polars-imgmeta",
 }
 
-# Pillow decodes QOI in Python, at about a second per megapixel; one byte can encode 62 pixels.
-_WEIGHTS = {"QOI": 8}
+# Decoders in Python take up to a second a megapixel, and few bytes can encode many pixels.
+_PYTHON_WEIGHT = 8
+# Arithmetic coding, which hardly any writer uses, takes four times as long to decode.
+_ARITHMETIC_WEIGHT = 4
+# A sample of JPEG 2000 takes four bytes while it is decoded.
+_JPEG2000_WEIGHT = 2
+# OpenCV reads no side as long; Pillow keeps a pointer for each row, twice where it converts.
+_FEW_COLUMNS, _MANY_ROWS, _COLUMN_WEIGHT = 2, 1 << 20, 2
 # Pillow decodes odd icons while opening them, before their size can be checked; it refuses
 # twice this number of pixels.
 _ICON_SIGNATURES = frozenset({b"\0\0\1\0", b"\0\0\2\0", b"icns"})
@@ -88,7 +94,7 @@ def read_header(source: Source) -> Header:
         TooLargeError: If the header takes more than its share of work.
     """
     if quick := read_quick_header(source):
-        decoder: Decoder = "pillow" if quick.animated else "opencv"
+        decoder: Decoder = "opencv" if quick.suits_opencv else "pillow"
         return _make_header(quick.format, quick.size, quick.orientation, decoder)
     if 0 < source.size < _MIN_BYTES:
         msg = "not an image of a known format"
@@ -126,7 +132,9 @@ def _read_own(stream: BinaryIO) -> Header | None:
         return _make_header(portable.name, (portable.width, portable.height), 1, "own")
     for name, read_size in (("GIF", gif.read_size), ("ICO", ico.read_size)):
         if size := read_size(stream):
-            return _make_header(name, size, 1, "pillow")
+            # The pictures of an icon may be of any kind that Pillow decodes in Python.
+            weight = _PYTHON_WEIGHT if name == "ICO" else 1
+            return _make_header(name, size, 1, "pillow", weight)
     return None
 
 
@@ -145,7 +153,10 @@ def _read_jpeg(source: Source) -> Header:
     # With a fill byte, so that even an empty one begins like a JPEG.
     image = open_with_pillow(io.BytesIO(_JPEG + found.pixels[2:] + scan))
     orientation = orientation_of(found.exif, found.xmp)
-    return _make_header("JPEG", image.size, orientation, "opencv")
+    # Of CMYK, OpenCV's conversion is coarser.
+    decoder: Decoder = "pillow" if image.mode == "CMYK" else "opencv"
+    weight = 1 if found.frames.isdisjoint(ARITHMETIC_FRAMES) else _ARITHMETIC_WEIGHT
+    return _make_header("JPEG", image.size, orientation, decoder, weight)
 
 
 def _read_png(source: Source) -> Header:
@@ -167,9 +178,19 @@ def _read_png(source: Source) -> Header:
 def _read_other(source: Source) -> Header:
     """Read what only Pillow knows."""
     image = _open(source, tiff.patches(_bounded(source)))
-    name = str(image.format)
     decoder: Decoder = "opencv" if _suits_opencv(image, source.stream()) else "pillow"
-    return _make_header(name, image.size, _orientation(image), decoder, _WEIGHTS.get(name, 1))
+    return _make_header(
+        str(image.format), image.size, _orientation(image), decoder, _weight_of(image)
+    )
+
+
+def _weight_of(image: ImageFile.ImageFile) -> int:
+    """Return the cost of a pixel for Pillow, as a multiple of an ordinary one's."""
+    if any(tile[0] in Image.DECODERS for tile in image.tile[:1]):  # those in Python
+        return _PYTHON_WEIGHT
+    if image.format == "JPEG2000" and len(image.getbands()) > 1:
+        return _JPEG2000_WEIGHT
+    return 1
 
 
 def _open(source: Source, patches: Mapping[int, bytes] | None = None) -> ImageFile.ImageFile:
@@ -201,6 +222,8 @@ def _make_header(
     if not (0 < width <= _MAX_SIDE and 0 < height <= _MAX_SIDE):
         msg = f"the header of this {name} image tells {width} x {height} pixels"
         raise exceptions.CorruptError(msg)
+    if stored_size[0] <= _FEW_COLUMNS and stored_size[1] > _MANY_ROWS and decoder != "own":
+        weight = max(weight, _COLUMN_WEIGHT)
     return Header(name, width, height, orientation, decoder, weight)
 
 

@@ -34,12 +34,14 @@ _MIN_PIXEL_LIMIT = 1 << 24
 
 _JPEG_SCAN = b"\xff\xda"
 # Progressive JPEGs have about ten scans; thumbnails and further frames add theirs.
-_MAX_USUAL_SCANS = 100
-_MAX_SCANNED_PIXELS = 1 << 33
+_MAX_USUAL_SCANS = 32
+_MAX_SCANNED_PIXELS = 1 << 32
 _MIN_SCAN_BYTES = 10  # the length of a scan header
 
 _TIFF_BITS, _TIFF_PHOTOMETRIC, _WHITE_IS_ZERO = 258, 262, 0
 _TIFF_PLANES, _SEPARATE = 284, 2
+_TIFF_COLUMNS, _TIFF_ROWS, _TIFF_COMPRESSION, _TIFF_ORIENTATION, _RGB = 256, 257, 259, 274, 2
+_TIFF_STRIPS, _TIFF_STRIP_BYTES = 273, 279
 _TIFF_SAMPLE_FORMAT = 339  # 1 for unsigned, 2 for signed
 _BLOCK_ROWS = 64
 _COLOUR_OF_ANY_DEPTH = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH
@@ -165,6 +167,8 @@ def _to_8_bits(samples: NDArray[Any], bits: int | None = None) -> NDArray[np.uin
 def _decode_with_pillow(data: bytes) -> Picture:
     image = open_with_pillow(io.BytesIO(data))
     try:
+        if _has_deep_planes(image):
+            return _join_planes(image, data)
         image.load()
         return _to_bgr(image)
     except exceptions.ImageError:
@@ -178,10 +182,11 @@ def _decode_with_pillow(data: bytes) -> Picture:
 def _to_bgr(image: Image.Image) -> Picture:
     if (grey := _deep_grey(image)) is not None:
         return cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR).astype(np.uint8, copy=False)
-    tags = getattr(image, "tag_v2", {})
-    if tags.get(_TIFF_PLANES) == _SEPARATE and max(tags.get(_TIFF_BITS, (8,))) > 8:  # noqa: PLR2004
-        msg = "colours of more than 8 bits in separate planes"  # no decoder reads them correctly
-        raise exceptions.UnsupportedError(msg)
+    if image.mode in {"1", "L"}:
+        samples = np.asarray(image).view(np.uint8)
+        if image.mode == "1":
+            samples = (samples != 0) * np.uint8(255)
+        return cv2.cvtColor(samples, cv2.COLOR_GRAY2BGR).astype(np.uint8, copy=False)
     # Otherwise Pillow warns that RGB cannot keep it.
     image.info.pop("transparency", None)
     try:
@@ -190,6 +195,39 @@ def _to_bgr(image: Image.Image) -> Picture:
         msg = f"pixels of mode {image.mode} cannot be converted to RGB"
         raise exceptions.UnsupportedError(msg) from None
     return cv2.cvtColor(colours, cv2.COLOR_RGB2BGR).astype(np.uint8, copy=False)
+
+
+def _has_deep_planes(image: Image.Image) -> bool:
+    """Return whether this is a TIFF with colours of more than 8 bits in separate planes.
+
+    Pillow reads those wrongly that are not compressed.
+    """
+    tags = getattr(image, "tag_v2", {})
+    return bool(
+        tags.get(_TIFF_PLANES) == _SEPARATE
+        and max(tags.get(_TIFF_BITS, (8,))) > 8  # noqa: PLR2004
+        and tags.get(_TIFF_COMPRESSION, 1) == 1
+    )
+
+
+def _join_planes(image: Image.Image, data: bytes) -> Picture:
+    """Return the high bytes of uncompressed colours of 16 bits in separate planes."""
+    tags: dict[int, Any] = image.tag_v2  # type: ignore[attr-defined]
+    channels = len(tags[_TIFF_BITS])
+    rgb = tags.get(_TIFF_PHOTOMETRIC) == _RGB and channels >= 3  # noqa: PLR2004
+    if set(tags[_TIFF_BITS]) != {16} or not rgb or set(tags.get(_TIFF_SAMPLE_FORMAT, (1,))) != {1}:
+        msg = "colours of more than 8 bits in separate planes, and not of 16 bits"
+        raise exceptions.UnsupportedError(msg)
+    shape = tags[_TIFF_ROWS], tags[_TIFF_COLUMNS]
+    strips = [*zip(tags[_TIFF_STRIPS], tags[_TIFF_STRIP_BYTES], strict=True)]
+    picture = np.empty((*shape, 3), np.uint8)
+    per_plane = len(strips) // channels
+    for channel in range(3):
+        plane = strips[channel * per_plane : (channel + 1) * per_plane]
+        content = b"".join(data[start : start + length] for start, length in plane)
+        samples = np.frombuffer(content, ">u2" if data[:2] == b"MM" else "<u2")
+        picture[:, :, 2 - channel] = samples.reshape(shape) >> 8
+    return _apply_orientation(picture, tags.get(_TIFF_ORIENTATION, 1))
 
 
 def _deep_grey(image: Image.Image) -> NDArray[np.uint8] | None:

@@ -10,6 +10,8 @@ import datetime as dt
 import re
 from collections.abc import Mapping, Sequence
 
+import polars as pl
+
 from polars_imgmeta.io.redaction import parse_url, redact
 
 AUTO_EXTRACTED_COLOURS = ("#7c3aed", "#c4b5fd")
@@ -81,6 +83,17 @@ def base_name(locator: object) -> str:
 
 def _escape(invisible: re.Match[str]) -> str:
     return "↵" if invisible[0] == "\n" else f"\\u{ord(invisible[0]):04x}"
+
+
+def python_values(values: pl.Series) -> list[object]:
+    """Return values for `text_of`; as text where one is beyond Python's calendar.
+
+    The last day of the year 9999 is already the next one in half of all time zones.
+    """
+    try:
+        return values.to_list()
+    except (OverflowError, ValueError):
+        return values.cast(pl.String).to_list()
 
 
 def _format_any(value: object, depth: int) -> str:

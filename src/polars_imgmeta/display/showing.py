@@ -14,7 +14,12 @@ from polars_imgmeta.catalogue.registry import CATALOGUE
 from polars_imgmeta.column import structs
 from polars_imgmeta.column.structs import StructColumn
 from polars_imgmeta.display import thumbnails
-from polars_imgmeta.display.formatting import AUTO_EXTRACTED_COLOURS, locator_text, text_of
+from polars_imgmeta.display.formatting import (
+    AUTO_EXTRACTED_COLOURS,
+    locator_text,
+    python_values,
+    text_of,
+)
 from polars_imgmeta.exceptions import ColumnError, require_positive
 from polars_imgmeta.measuring.options import Reading, ReadOptions, takes
 from polars_imgmeta.typing import Frame
@@ -131,11 +136,13 @@ class Preview:
         ]
         for name in frame.columns:
             if name not in {existing.name, self._locator}:
-                cells = (_format_cell(_format_value(value)) for value in frame[name])
+                cells = (_format_cell(_format_value(value)) for value in python_values(frame[name]))
                 columns.append([_format_cell(text_of(name), tag="th"), *cells])
         for name in existing.properties:
             format_cell = partial(_format_cell, title=self._about(name))
-            cells = (format_cell(_format_value(value, digits=4)) for value in values[name])
+            cells = (
+                format_cell(_format_value(value, digits=4)) for value in python_values(values[name])
+            )
             columns.append([format_cell(name.replace("_", " "), tag="th"), *cells])
         head, *body = (f"<tr>{''.join(row)}</tr>" for row in zip(*columns, strict=True))
         return (
@@ -159,8 +166,6 @@ def _format_cell(text: str, *, tag: str = "td", title: str | None = None) -> str
 
 
 def _format_value(value: object, *, digits: int = 6) -> str:
-    if isinstance(value, pl.Series):
-        value = value.to_list()
     return text_of(f"{value:.{digits}g}" if isinstance(value, float) else value)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from bisect import bisect_left
 from collections.abc import Mapping
 from typing import BinaryIO
 
@@ -12,6 +13,7 @@ MAX_READS = 1 << 16
 """Calls that read, for one header. Ordinary headers take a few dozen."""
 MAX_BYTES = 1 << 23
 """Bytes that are read for one header."""
+_MAX_PATCH_BYTES = 8
 
 
 class BoundedStream(io.RawIOBase):
@@ -19,7 +21,7 @@ class BoundedStream(io.RawIOBase):
 
     Args:
         stream: The image, seekable.
-        patches: Bytes to show in place of those in the image, by position.
+        patches: Up to 8 bytes to show in place of those in the image, by position.
         max_bytes: The number of bytes that can be read.
 
     Attributes:
@@ -34,6 +36,7 @@ class BoundedStream(io.RawIOBase):
     ) -> None:
         self._stream = stream
         self._patches = patches or {}
+        self._positions = sorted(self._patches)
         self._reads = MAX_READS
         self._bytes = max_bytes
         self.exhausted = False
@@ -88,12 +91,13 @@ class BoundedStream(io.RawIOBase):
         return data
 
     def _show(self, start: int, data: bytes) -> bytes:
-        for position, patch in self._patches.items():
-            at = position - start
-            if -len(patch) < at < len(data):
-                shown = bytearray(data)
-                for index, value in enumerate(patch, at):
-                    if 0 <= index < len(data):
-                        shown[index] = value
-                data = bytes(shown)
-        return data
+        first = bisect_left(self._positions, start - _MAX_PATCH_BYTES)
+        last = bisect_left(self._positions, start + len(data))
+        if first == last:
+            return data
+        shown = bytearray(data)
+        for position in self._positions[first:last]:
+            for index, value in enumerate(self._patches[position], position - start):
+                if 0 <= index < len(data):
+                    shown[index] = value
+        return bytes(shown)

@@ -59,7 +59,7 @@ def read_segments(read: Reader) -> Segments:
     Raises:
         TooLargeError: If there are too many.
     """
-    pixels, exif, xmp = [b"\xff\xd8"], b"", b""
+    pixels, exif, xmp = [b"\xff\xd8"], [b""], b""
     markers: set[int] = set()
     scan = None
     for position, marker, length in _walk(read):
@@ -67,7 +67,7 @@ def read_segments(read: Reader) -> Segments:
             if marker == _EXIF_OR_XMP:
                 content = read(position + 4, length - 4)
                 if content.startswith(SIGNATURE):
-                    exif += content[len(SIGNATURE) :] if exif else content
+                    exif.append(content[len(SIGNATURE) :])
                 elif content.startswith(_XMP):
                     xmp = content[len(_XMP) :]
         elif marker == _SCAN:
@@ -75,7 +75,7 @@ def read_segments(read: Reader) -> Segments:
         else:
             markers.add(marker)
             pixels.append(read(position, length))
-    return Segments(b"".join(pixels), scan, exif, xmp, frozenset(markers))
+    return Segments(b"".join(pixels), scan, b"".join(exif), xmp, frozenset(markers))
 
 
 def _walk(read: Reader) -> Iterator[tuple[int, int, int]]:

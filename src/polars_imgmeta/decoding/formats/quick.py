@@ -29,7 +29,8 @@ _TYPE_BYTES = {3: 2, 4: 4, 5: 8, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8}
 _JPEG = b"\xff\xd8\xff"
 # Start of frame: baseline, extended sequential, progressive.
 _FRAME_MARKERS = frozenset({0xC0, 0xC1, 0xC2})
-_CHANNELS = frozenset({1, 3, 4})
+_CMYK = 4  # channels
+_CHANNELS = frozenset({1, 3, _CMYK})
 _SCAN, _EXIF_OR_XMP, _QUANTIZATION = 0xDA, 0xE1, 0xDB
 # Tables, comments and application segments.
 _SKIPPED_MARKERS = frozenset({0xC4, 0xDB, 0xDD, 0xFE, *range(0xE0, 0xF0)})
@@ -58,12 +59,19 @@ _XMP_TRANSFORMED = re.compile(rb"tiff:Orientation(?:=\"|>)[^1]")
 
 
 class StoredHeader(NamedTuple):
-    """Format, stored width and height, the orientation to be applied, 1 to 8, and animation."""
+    """What a header tells.
+
+    Attributes:
+        format: Pillow's name of the format.
+        size: Width and height as stored.
+        orientation: The orientation to be applied, 1 to 8.
+        suits_opencv: Whether OpenCV decodes the pixels as Pillow does: no animation, no CMYK.
+    """
 
     format: str
     size: tuple[int, int]
     orientation: int
-    animated: bool = False
+    suits_opencv: bool = True
 
 
 class _UnusualError(Exception):
@@ -95,7 +103,7 @@ def _read_jpeg(source: Source) -> StoredHeader:
     data, position = source.start, 2
     begin = 0  # file offset of `data`
     size = orientation = None
-    has_xmp = False
+    has_xmp = cmyk = False
     for _ in range(_MAX_PARTS):
         if position + 12 > len(data):
             begin += position
@@ -109,6 +117,7 @@ def _read_jpeg(source: Source) -> StoredHeader:
         if marker in _FRAME_MARKERS:
             _require(size is None)
             size = _frame_size(data, position + 4)
+            cmyk = data[position + 9] == _CMYK
         elif marker == _EXIF_OR_XMP:
             content = source.read(begin + position + 4, min(length - 2, _EXIF_BYTES))
             if content.startswith(_EXIF_SIGNATURE):
@@ -123,7 +132,7 @@ def _read_jpeg(source: Source) -> StoredHeader:
         raise _UnusualError
     if size is None or (has_xmp and not orientation) or begin + position + length > source.size:
         raise _UnusualError
-    return StoredHeader("JPEG", size, orientation or 1)
+    return StoredHeader("JPEG", size, orientation or 1, not cmyk)
 
 
 def _frame_size(data: bytes, position: int) -> tuple[int, int]:
@@ -258,7 +267,7 @@ def _read_webp(source: Source) -> StoredHeader:
         position += 8 + length + length % 2
     _require(position >= end)
     _require(size == canvas and not flags & (_XMP if orientation is not None else _XMP | _EXIF))
-    return StoredHeader("WEBP", canvas, orientation or 1, animated)
+    return StoredHeader("WEBP", canvas, orientation or 1, not animated)
 
 
 def _webp_size(head: bytes, available: int) -> tuple[int, int]:

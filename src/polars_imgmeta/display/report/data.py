@@ -20,7 +20,7 @@ from polars_imgmeta.column import structs
 from polars_imgmeta.column.binning import Bins, Limits
 from polars_imgmeta.column.fields import limits_of
 from polars_imgmeta.column.structs import StructColumn
-from polars_imgmeta.display.formatting import text_of
+from polars_imgmeta.display.formatting import python_values, text_of
 from polars_imgmeta.display.locator_lookup import LocatorLookup
 from polars_imgmeta.display.thumbnails import data_uris
 from polars_imgmeta.measuring.options import Reading
@@ -211,7 +211,7 @@ def _own_field(values: pl.Series, rows: list[int], limits: Limits = (-math.inf, 
             ],
             "distribution": _distribution(values, limits),
         }
-    field["values"] = [None if value is None else text_of(value) for value in chosen.to_list()]
+    field["values"] = [None if value is None else text_of(value) for value in python_values(chosen)]
     if values.dtype.is_temporal() or values.dtype.is_numeric() or values.dtype == pl.Enum:
         # Their text sorts differently.
         field["order"] = chosen.rank("dense").to_list()
