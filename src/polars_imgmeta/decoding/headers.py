@@ -11,7 +11,7 @@ from PIL import Image, ImageFile
 
 from polars_imgmeta import exceptions
 from polars_imgmeta.decoding.formats import gif, ico, jxl, netpbm, png, tiff
-from polars_imgmeta.decoding.formats.bounded import MAX_BYTES, BoundedStream
+from polars_imgmeta.decoding.formats.bounded import MAX_BYTES, BoundedStream, LongHeaderError
 from polars_imgmeta.decoding.formats.exif import orientation_of
 from polars_imgmeta.decoding.formats.jpeg import ARITHMETIC_FRAMES, read_segments
 from polars_imgmeta.decoding.formats.opencv_only import read_opencv_header
@@ -109,7 +109,7 @@ def read_header(source: Source) -> Header:
             if source.start.startswith(_PNG):
                 return _read_png(source)
             return _read_other(source)
-        except exceptions.TooLargeError:
+        except LongHeaderError:
             raise
         except exceptions.ImageError:
             other = read_opencv_header(_bounded(source))
@@ -206,9 +206,9 @@ def _open(source: Source, patches: Mapping[int, bytes] | None = None) -> ImageFi
         raise
 
 
-def _too_long() -> exceptions.TooLargeError:
+def _too_long() -> LongHeaderError:
     msg = f"the header takes more than {MAX_BYTES} bytes"
-    return exceptions.TooLargeError(msg)
+    return LongHeaderError(msg)
 
 
 def _make_header(

@@ -16,6 +16,10 @@ MAX_BYTES = 1 << 23
 _MAX_PATCH_BYTES = 8
 
 
+class LongHeaderError(exceptions.TooLargeError):
+    """A header that takes more work than any honest one."""
+
+
 class BoundedStream(io.RawIOBase):
     """A stream that ends once enough has been read, and that a plug-in cannot close.
 
@@ -64,7 +68,7 @@ class BoundedStream(io.RawIOBase):
         """Read up to `size` bytes; all that may be read if it is negative.
 
         Raises:
-            TooLargeError: If it was called too often.
+            LongHeaderError: If it was called too often.
         """
         wanted = self._bytes + 1 if size is None or size < 0 else size
         start = self._stream.tell() if self._patches else 0
@@ -74,7 +78,7 @@ class BoundedStream(io.RawIOBase):
         """Read up to the end of a line.
 
         Raises:
-            TooLargeError: If it was called too often.
+            LongHeaderError: If it was called too often.
         """
         wanted = self._bytes + 1 if size is None or size < 0 else size
         return self._account(self._stream.readline(min(wanted, self._bytes + 1)))
@@ -83,7 +87,7 @@ class BoundedStream(io.RawIOBase):
         self._reads -= 1
         if self._reads < 0:
             msg = f"a header that takes more than {MAX_READS} reads"
-            raise exceptions.TooLargeError(msg)
+            raise LongHeaderError(msg)
         if len(data) > self._bytes:
             self.exhausted = True
             data = data[: self._bytes]

@@ -13,7 +13,7 @@ import re
 import struct
 from collections.abc import Iterator
 
-from polars_imgmeta import exceptions
+from polars_imgmeta.decoding.formats.bounded import LongHeaderError
 
 MAX_ENTRIES = 4096
 """Entries of a directory of tags. Cameras write some dozens."""
@@ -36,7 +36,7 @@ def orientation_of(exif: bytes, xmp: bytes = b"") -> int:
         xmp: XMP data, for Exif data without an orientation.
 
     Raises:
-        TooLargeError: If the directory has too many entries.
+        LongHeaderError: If the directory has too many entries.
     """
     while exif.startswith(SIGNATURE):
         exif = exif[len(SIGNATURE) :]
@@ -81,7 +81,7 @@ def _entries(exif: bytes, order: str, position: int) -> Iterator[tuple[int, int,
     table = exif[position + 2 : position + 2 + 12 * min(entries, MAX_ENTRIES + 1)]
     if len(table) > 12 * MAX_ENTRIES:
         msg = f"Exif metadata of {entries} entries, more than {MAX_ENTRIES}"
-        raise exceptions.TooLargeError(msg)
+        raise LongHeaderError(msg)
     yield from struct.iter_unpack(order + "HHI4s", table[: len(table) // 12 * 12])
 
 

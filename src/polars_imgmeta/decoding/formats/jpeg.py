@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import NamedTuple, TypeAlias
 
-from polars_imgmeta import exceptions
+from polars_imgmeta.decoding.formats.bounded import LongHeaderError
 from polars_imgmeta.decoding.formats.exif import SIGNATURE
 
 MAX_SEGMENTS = 4096
@@ -57,7 +57,7 @@ def read_segments(read: Reader) -> Segments:
         read: What reads the image.
 
     Raises:
-        TooLargeError: If there are too many.
+        LongHeaderError: If there are too many.
     """
     pixels, exif, xmp = [b"\xff\xd8"], [b""], b""
     markers: set[int] = set()
@@ -104,4 +104,4 @@ def _walk(read: Reader) -> Iterator[tuple[int, int, int]]:
             return
         position += length
     msg = f"more than {MAX_SEGMENTS} segments before the first scan"
-    raise exceptions.TooLargeError(msg)
+    raise LongHeaderError(msg)

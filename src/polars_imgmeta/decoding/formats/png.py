@@ -10,6 +10,7 @@ from itertools import dropwhile, takewhile
 from typing import BinaryIO, NamedTuple
 
 from polars_imgmeta import exceptions
+from polars_imgmeta.decoding.formats.bounded import LongHeaderError
 from polars_imgmeta.decoding.formats.pillow import open_with_pillow
 from polars_imgmeta.decoding.formats.quick import find_last_pixels
 from polars_imgmeta.io.sources import Source
@@ -46,7 +47,7 @@ def read_chunks(source: Source, stream: BinaryIO) -> Iterator[Chunk]:
     Of a remote PNG most IDAT chunks are skipped, as each would cost a request.
 
     Raises:
-        TooLargeError: If there are too many.
+        LongHeaderError: If there are too many.
     """
     size = stream.seek(0, io.SEEK_END)
     position = len(_SIGNATURE)
@@ -56,7 +57,7 @@ def read_chunks(source: Source, stream: BinaryIO) -> Iterator[Chunk]:
         count += 1
         if count > _MAX_CHUNKS:
             msg = f"a PNG of more than {_MAX_CHUNKS} chunks"
-            raise exceptions.TooLargeError(msg)
+            raise LongHeaderError(msg)
         stream.seek(position)
         previous, head = name, stream.read(8)
         length, name = struct.unpack(">I4s", head)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import struct
 from typing import BinaryIO
 
-from polars_imgmeta import exceptions
+from polars_imgmeta.decoding.formats.bounded import LongHeaderError
 from polars_imgmeta.decoding.formats.exif import BYTES, MAX_ENTRIES, ORDERS
 
 _MAX_VALUE_BYTES = 1 << 19
@@ -28,7 +28,7 @@ def patches(stream: BinaryIO) -> dict[int, bytes]:
         Bytes by position; none for what is not a TIFF.
 
     Raises:
-        TooLargeError: If the directory has too many entries.
+        LongHeaderError: If the directory has too many entries.
     """
     stream.seek(0)
     head = stream.read(16)
@@ -48,7 +48,7 @@ def patches(stream: BinaryIO) -> dict[int, bytes]:
     table = stream.read(min(entries, MAX_ENTRIES + 1) * entry_bytes)
     if len(table) > MAX_ENTRIES * entry_bytes:
         msg = f"a TIFF directory of {entries} entries, more than {MAX_ENTRIES}"
-        raise exceptions.TooLargeError(msg)
+        raise LongHeaderError(msg)
     shown = {}
     for position in range(0, len(table) - entry_bytes + 1, entry_bytes):
         tag, kind, count = struct.unpack_from(order + entry_form, table, position)
