@@ -201,6 +201,43 @@ def test_a_thread_that_cannot_be_started_is_one_error(monkeypatch: pytest.Monkey
     assert len(found) == 9
 
 
+@pytest.mark.parametrize("path", ["photos/dusk.png", "http://localhost/a.png", "s3://a/b.png"])
+@pytest.mark.parametrize("frame", ["frame", "frame.lazy()"])
+def test_an_extraction_that_can_start_no_thread_says_so(
+    path: str, frame: str, sample_folder: Path
+) -> None:
+    """Whichever pool is concerned, and whichever engine calls: by the same one exception."""
+    code = (
+        "import threading, polars as pl, polars_imgmeta as im\n"
+        "from polars_imgmeta.execution.pools import ThreadStartError\n"
+        'def start(thread): raise RuntimeError("can\'t start new thread")\n'
+        "threading.Thread.start = start\n"
+        f"frame = pl.DataFrame({{'path': [{path!r}] * 9}})\n"
+        f"try: im.extract({frame}, 'path').lazy().collect()\n"
+        "except ThreadStartError as error: print(str(error).splitlines()[0])\n"
+    )
+    done = run_python(code, sample_folder)
+    message = "no thread can be started to read images (can't start new thread)"
+    assert (done.stdout, done.stderr) == (message + "\n", "")
+
+
+def test_nothing_begins_while_the_process_ends(sample_folder: Path) -> None:
+    """An extraction on another thread ends, and no thread is started that would be cut off."""
+    code = (
+        "import threading, polars as pl, polars_imgmeta as im\n"
+        "frame = pl.DataFrame({'path': ['photos/noise.png', './photos/noise.png'] * 9})\n"
+        "im.extract(frame, 'path')\n"
+        "from polars_imgmeta.execution.runtime import DEFAULT\n"
+        "DEFAULT.close()\n"
+        "assert not [one for one in threading.enumerate() if one.name.startswith('imgmeta')]\n"
+        "try: im.extract(frame, 'path')\n"
+        "except RuntimeError as error: print(str(error).splitlines()[0])\n"
+    )
+    done = run_python(code, sample_folder)
+    message = "no image can be read any more: this process is ending"
+    assert (done.stdout, done.stderr) == (message + "\n", "")
+
+
 def test_a_closed_pool_does_what_it_was_given() -> None:
     """Its threads end after that."""
     pool = ThreadPool(2, "test")
