@@ -4,7 +4,7 @@
 
 Each round makes damaged files of every format and extracts from them in all ways: eager,
 lazy into Parquet, from bytes, from a server, geometry alone, and such that it raises. After
-it, the threads, open files and child processes must be as many as after the first rounds, and
+it, the threads, open files and processes must be as many as after the first rounds, and
 resident memory at most 64 MiB more: the caches and arenas of the allocators fill up that far.
 The exit status is 1 if they are not. `--sandbox` decodes in child processes.
 """
@@ -55,10 +55,8 @@ class State(NamedTuple):
         status = Path("/proc/self/status").read_text()
         resident = re.search(r"VmRSS:\s*(\d+) kB", status)
         assert resident is not None
-        tasks = Path("/proc/self/task").iterdir()
-        children = [child for task in tasks for child in (task / "children").read_text().split()]
         files = len(list(Path("/proc/self/fd").iterdir()))
-        return cls(threading.active_count(), files, len(children), int(resident[1]) << 10)
+        return cls(threading.active_count(), files, descendants("self"), int(resident[1]) << 10)
 
     def exceeds(self, other: State) -> bool:
         """Whether it is more than another state and its margin."""
@@ -66,6 +64,13 @@ class State(NamedTuple):
         return any(here > there for here, there in counts) or (
             self.resident > other.resident + MARGIN_BYTES
         )
+
+
+def descendants(process: str) -> int:
+    """Return how many processes a process has started that run, and these in turn."""
+    tasks = Path(f"/proc/{process}/task").iterdir()
+    children = [child for task in tasks for child in (task / "children").read_text().split()]
+    return len(children) + sum(map(descendants, children))
 
 
 def damaged(
@@ -110,24 +115,26 @@ def server(folder: Path) -> Iterator[str]:
         process.wait()
 
 
-def extract(folder: Path, url: str, access: im.Access) -> int:
+def extract(folder: Path, url: str, reading: dict[str, Any]) -> int:
     """Extract from the files of a folder in all ways, and return how many failed."""
     paths = sorted(map(str, folder.iterdir()))
     frame = pl.DataFrame({"path": paths})
-    done = im.extract(frame, "path", access=access)
+    done = im.extract(frame, "path", **reading)
     assert done.height == len(paths)
     with tempfile.TemporaryDirectory() as out:
-        im.extract(frame.lazy(), "path", access=access).sink_parquet(f"{out}/a.parquet")
+        im.extract(frame.lazy(), "path", **reading).sink_parquet(f"{out}/a.parquet")
         lazily = pl.read_parquet(f"{out}/a.parquet")
     assert im.errors(lazily).equals(im.errors(done))
-    im.extract(pl.DataFrame({"path": [Path(path).read_bytes() for path in paths]}), "path")
+    im.extract(
+        pl.DataFrame({"path": [Path(path).read_bytes() for path in paths]}), "path", **reading
+    )
     urls = [f"{url}/{Path(path).name}" for path in [*paths[:_REMOTE_FILES], "gone.png"]]
     remote = pl.DataFrame({"path": urls})
     for properties in ("geometry", "standard"):
-        im.extract(remote, "path", properties, access=access)
-    im.extract(frame, "path", "geometry", access=access)
+        im.extract(remote, "path", properties, **reading)
+    im.extract(frame, "path", "geometry", **reading)
     with suppress(im.ImageError):
-        im.extract(frame, "path", on_error="raise", access=access)
+        im.extract(frame, "path", on_error="raise", **reading)
     return im.errors(done).height
 
 
@@ -138,15 +145,14 @@ def main() -> int:
     parser.add_argument("--files", type=int, default=5000)
     parser.add_argument("--sandbox", action="store_true")
     options = parser.parse_args()
-    isolation: dict[str, Any] = {"sandbox": True} if options.sandbox else {}
-    access = im.Access(concurrency=8, **isolation)
+    reading = {"access": im.Access(concurrency=8), "sandbox": options.sandbox}
     originals, before = list(seeds()), State(0, 0, 0, 0)
     with tempfile.TemporaryDirectory() as work, server(Path(work)) as url:
         for number in range(WARM_UP_ROUNDS + options.rounds):
             chance = random.Random(number)  # noqa: S311 - the same files in every soak
             for name, data in damaged(originals, options.files, chance):
                 Path(work, name).write_bytes(data)
-            failed = extract(Path(work), url, access)
+            failed = extract(Path(work), url, reading)
             state = State.now()
             sys.stdout.write(f"round {number}: {failed} of {options.files} failed; {state}\n")
             sys.stdout.flush()
