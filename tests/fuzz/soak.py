@@ -29,7 +29,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import polars as pl
-from seeds import seeds
 
 import polars_imgmeta as im
 
@@ -145,6 +144,8 @@ def main() -> int:
     parser.add_argument("--files", type=int, default=5000)
     parser.add_argument("--sandbox", action="store_true")
     options = parser.parse_args()
+    from seeds import seeds  # noqa: PLC0415 - beside this script, where pytest does not look
+
     reading = {"access": im.Access(concurrency=8), "sandbox": options.sandbox}
     originals, before = list(seeds()), State(0, 0, 0, 0)
     with tempfile.TemporaryDirectory() as work, server(Path(work)) as url:
