@@ -53,28 +53,25 @@ def thread_count() -> Iterator[None]:
 @pytest.mark.usefixtures("thread_count")
 def test_the_thread_count_can_be_set() -> None:
     """Threads and the budget of pixels follow it, also where the pool exists already."""
-    together = [0, 0]
-    lock = threading.Lock()
-
-    def process(numbered: Iterator[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-        for number, item in numbered:
-            with lock:
-                together[0] += 1
-                together[1] = max(together)
-            time.sleep(0.002)
-            with lock:
-                together[0] -= 1
-            yield number, item
-
     for threads in (3, 1, 2):
         im.set_thread_count(threads)
         assert im.thread_count() == threads
         assert DEFAULT.pixels.amount == threads * PIXELS_PER_THREAD
-        together[1] = 0
         wait_until(lambda: len(DEFAULT.workers._threads) <= threads)  # noqa: SLF001, B023
+        at_work: set[int] = set()
+        all_at_work = threading.Event()
+
+        def process(numbered: Iterator[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+            for number, item in numbered:
+                at_work.add(threading.get_ident())  # noqa: B023
+                if len(at_work) == threads:  # noqa: B023
+                    all_at_work.set()  # noqa: B023
+                assert all_at_work.wait(WAIT_SECONDS)  # noqa: B023
+                yield number, item
+
         results = [one for some in scheduler.run(process, range(60)) for one in some]
         assert sorted(results) == [(number, number) for number in range(60)]
-        assert together[1] == threads
+        assert len(at_work) == threads
     im.set_thread_count(None)
     assert im.thread_count() == pl.thread_pool_size()
 
@@ -86,27 +83,24 @@ def test_a_thread_count_is_positive(threads: object) -> None:
         im.set_thread_count(threads)  # type: ignore[arg-type]
 
 
-def slowly(numbered: Iterator[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-    """A process that takes ten milliseconds an item."""
-    for number, item in numbered:
-        time.sleep(0.01)
-        yield number, item
-
-
-def run(count: int, runtime: Runtime) -> float:
-    """Process some items slowly, and return when that was done."""
-    for _ in scheduler.run(slowly, range(count), runtime=runtime):
-        pass
-    return time.monotonic()
-
-
 def test_concurrent_runs_take_turns() -> None:
     """A short run is done long before a long one that began earlier."""
-    with runtime_of(1) as runtime, ThreadPoolExecutor(2) as callers:
-        long = callers.submit(run, 100, runtime)
-        time.sleep(0.05)
-        short = callers.submit(run, 1, runtime)
-        assert short.result() < long.result()
+    long_began, short_done = threading.Event(), threading.Event()
+
+    def slowly(numbered: Iterator[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+        for number, _ in numbered:
+            long_began.set()
+            time.sleep(0 if short_done.is_set() else 0.01)
+            yield number, short_done.is_set()
+
+    with runtime_of(1) as runtime, ThreadPoolExecutor(1) as caller:
+        items = range(100 * WAIT_SECONDS)
+        long = caller.submit(lambda: list(scheduler.run(slowly, items, runtime=runtime)))
+        assert long_began.wait(WAIT_SECONDS)
+        list(scheduler.run(slowly, range(1), runtime=runtime))
+        short_done.set()
+        seen = [one for results in long.result() for _, one in results]
+    assert seen[-1]  # it was not done yet
 
 
 def test_results_stream_out() -> None:
@@ -199,6 +193,43 @@ def test_a_thread_that_cannot_be_started_is_one_error(monkeypatch: pytest.Monkey
         allowed = 1
         found = [one for some in scheduler.run(process, range(9), runtime=runtime) for one in some]
     assert len(found) == 9
+
+
+@pytest.mark.parametrize("path", ["photos/dusk.png", "http://localhost/a.png", "s3://a/b.png"])
+@pytest.mark.parametrize("frame", ["frame", "frame.lazy()"])
+def test_an_extraction_that_can_start_no_thread_says_so(
+    path: str, frame: str, sample_folder: Path
+) -> None:
+    """Whichever pool is concerned, and whichever engine calls: by the same one exception."""
+    code = (
+        "import threading, polars as pl, polars_imgmeta as im\n"
+        "from polars_imgmeta.execution.pools import ThreadStartError\n"
+        'def start(thread): raise RuntimeError("can\'t start new thread")\n'
+        "threading.Thread.start = start\n"
+        f"frame = pl.DataFrame({{'path': [{path!r}] * 9}})\n"
+        f"try: im.extract({frame}, 'path').lazy().collect()\n"
+        "except ThreadStartError as error: print(str(error).splitlines()[0])\n"
+    )
+    done = run_python(code, sample_folder)
+    message = "no thread can be started to read images (can't start new thread)"
+    assert (done.stdout, done.stderr) == (message + "\n", "")
+
+
+def test_nothing_begins_while_the_process_ends(sample_folder: Path) -> None:
+    """An extraction on another thread ends, and no thread is started that would be cut off."""
+    code = (
+        "import threading, polars as pl, polars_imgmeta as im\n"
+        "frame = pl.DataFrame({'path': ['photos/noise.png', './photos/noise.png'] * 9})\n"
+        "im.extract(frame, 'path')\n"
+        "from polars_imgmeta.execution.runtime import DEFAULT\n"
+        "DEFAULT.close()\n"
+        "assert not [one for one in threading.enumerate() if one.name.startswith('imgmeta')]\n"
+        "try: im.extract(frame, 'path')\n"
+        "except RuntimeError as error: print(str(error).splitlines()[0])\n"
+    )
+    done = run_python(code, sample_folder)
+    message = "no image can be read any more: this process is ending"
+    assert (done.stdout, done.stderr) == (message + "\n", "")
 
 
 def test_a_closed_pool_does_what_it_was_given() -> None:

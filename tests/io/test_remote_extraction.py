@@ -362,7 +362,7 @@ def test_an_interrupt_ends_a_call(place: str, tmp_path: Path) -> None:
         import _thread, threading, time
         import polars as pl, polars_imgmeta as im
         store = {"aws_endpoint_url": "URL", "aws_region": "a", "skip_signature": "true"}
-        options = {"storage_options": store, "access": im.Access(timeout=40, concurrency=1)}
+        options = {"storage_options": store, "access": im.Access(timeout=1000, concurrency=1)}
         threading.Timer(0.5, _thread.interrupt_main).start()
         started = time.monotonic()
         try:
@@ -370,7 +370,7 @@ def test_an_interrupt_ends_a_call(place: str, tmp_path: Path) -> None:
         except KeyboardInterrupt:
             frame = im.extract(pl.DataFrame({"path": ["PLACE/empty"]}), "path", **options)
             print(frame["path_imgmeta"].struct.field("error").item())
-            print(time.monotonic() - started < 10)
+            print(time.monotonic() - started < 60)
     """
     headers = {"ETag": '"a"', "Last-Modified": "Wed, 21 Oct 2015 07:28:00 GMT"}
     empty = Response(headers=headers)
@@ -378,7 +378,7 @@ def test_an_interrupt_ends_a_call(place: str, tmp_path: Path) -> None:
         url = server.url("")
         started = time.monotonic()
         done = run_python(code.replace("PLACE", place.format(url)).replace("URL", url), tmp_path)
-        assert time.monotonic() - started < 20
+        assert time.monotonic() - started < 90
     assert (done.stdout, done.stderr) == ("corrupt: the file is empty\nTrue\n", "")
 
 
@@ -392,11 +392,12 @@ def test_an_interrupt_ends_a_streaming_query(tmp_path: Path) -> None:
         "started = time.monotonic()\n"
         "try:\n"
         "    try:\n"
-        "        im.extract(frame, 'path').collect(engine='streaming')\n"
+        "        access = im.Access(timeout=1000)\n"
+        "        im.extract(frame, 'path', access=access).collect(engine='streaming')\n"
         "    finally:\n"
         "        time.sleep(0.1)\n"  # Python raises again after Polars has
         "except KeyboardInterrupt:\n"
-        "    print(time.monotonic() - started < 8)\n"
+        "    print(time.monotonic() - started < 60)\n"
         "print(im.extract(pl.DataFrame({'path': ['GOOD']}), 'path', 'width').height)\n"
     )
     with serving(lambda request: b"" if request.path == "/good" else silence()) as server:
