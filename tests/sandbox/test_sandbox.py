@@ -637,6 +637,7 @@ _CONFINED = (
             "landlockpy.Ruleset.restrict = failing(landlockpy.LandlockError(1, 'no'))",
             "files tcp udp",
         ),
+        ("landlockpy.abi_version = lambda: 2", "files tcp udp"),
         ("landlockpy.abi_version = lambda: 3", "tcp udp"),
         ("landlockpy.abi_version = lambda: 4", "udp"),
         ("landlockpy.abi_version = lambda: 10", ""),
