@@ -40,6 +40,7 @@ _START_SECONDS = 120.0
 # An answer takes milliseconds, unless a process cannot be killed, as it waits for a dead disk.
 _ANSWER_SECONDS = 60.0
 _RECEIVED_BYTES = 1 << 16
+_MOST_UNUSED_TEMPLATES = 2
 # More than any answer needs; a child that was taken over could send without end.
 _MOST_TEXT = 1 << 28
 
@@ -434,6 +435,7 @@ class Children:
                     return Child(template)
                 except TemplateError:
                     self.templates.pop(sandbox).end()
+            self._end_unused_templates()
             template = self.templates[sandbox] = Template(sandbox)
             try:
                 return Child(template)
@@ -441,6 +443,14 @@ class Children:
                 self.templates.pop(sandbox).end()
                 msg = "the sandbox cannot fork: the limit on processes or memory is reached"
                 raise RuntimeError(msg) from None
+
+    def _end_unused_templates(self) -> None:
+        """Leave few templates: each takes memory, and a caller may try many limits."""
+        with self._lock:
+            used = {child.sandbox for child in self.living}
+        unused = [sandbox for sandbox in self.templates if sandbox not in used]
+        for sandbox in unused[: max(0, len(unused) - _MOST_UNUSED_TEMPLATES)]:
+            self.templates.pop(sandbox).end()
 
     def put_back(self, child: Child) -> None:
         """Let a child wait for its next images."""
