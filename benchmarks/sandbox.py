@@ -1,6 +1,6 @@
 """Cost of the sandbox: time and processor time as ratios to the same calls without it.
 
-    python benchmarks/sandbox.py [--rounds N] [--folder PATH]
+    python benchmarks/sandbox.py [--rounds N] [--images N] [--folder PATH]
 
 Calls with and without it alternate in one process. Processor time includes that of the
 children, and depends less on what else the machine does.
@@ -26,7 +26,7 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 
 def processor_seconds() -> float:
     """Return the processor time of this process and its sandbox so far."""
-    spent = sum(os.times()[:2])
+    spent = time.process_time()
     for child in CHILDREN.living:
         fields = Path(f"/proc/{child.process}/stat").read_text().rpartition(")")[2].split()
         spent += (int(fields[11]) + int(fields[12])) / _TICKS
@@ -59,6 +59,7 @@ def main() -> None:
     """Measure the sets and print a table in Markdown."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--images", type=int, default=2000, help="the most of each size")
     parser.add_argument("--folder", type=Path, help="images to measure, too")
     options = parser.parse_args()
     print("|Images|Number|Properties|Time|Processor time|\n|---|--:|---|--:|--:|")
@@ -68,7 +69,7 @@ def main() -> None:
     for megapixels, count in ((0.001, 2000), (0.03, 500), (0.3, 100), (2.0, 20), (12.0, 4)):
         rows = round((megapixels * 1e6 * 3 / 4) ** 0.5)
         with tempfile.TemporaryDirectory() as folder:
-            paths = sets.write(Path(folder), count, rows, rows * 4 // 3)
+            paths = sets.write(Path(folder), min(count, options.images), rows, rows * 4 // 3)
             compare(f"{megapixels:g} megapixels", paths, options.rounds)
 
 

@@ -571,6 +571,18 @@ def test_an_abandoned_iterator_leaves_nothing_at_work() -> None:
     assert extract(pl.DataFrame({"image": [png(9)]}), "width")["width"].to_list() == [30]
 
 
+@pytest.mark.slow
+def test_former_limits_cost_nothing() -> None:
+    """Few templates stay, however many limits are tried."""
+    pool = Children(Runtime(1))
+    try:
+        for timeout in range(40, 46):
+            pool.drop(pool.take(im.Sandbox(timeout=timeout)))
+        assert [sandbox.timeout for sandbox in pool.templates] == [43, 44, 45]
+    finally:
+        pool.close()
+
+
 def test_no_more_processes_than_threads() -> None:
     """A child that other limits need replaces an idle one."""
     pool = Children(Runtime(2))
@@ -637,6 +649,7 @@ _CONFINED = (
             "landlockpy.Ruleset.restrict = failing(landlockpy.LandlockError(1, 'no'))",
             "files tcp udp",
         ),
+        ("landlockpy.abi_version = lambda: 2", "files tcp udp"),
         ("landlockpy.abi_version = lambda: 3", "tcp udp"),
         ("landlockpy.abi_version = lambda: 4", "udp"),
         ("landlockpy.abi_version = lambda: 10", ""),

@@ -40,6 +40,7 @@ _START_SECONDS = 120.0
 # An answer takes milliseconds, unless a process cannot be killed, as it waits for a dead disk.
 _ANSWER_SECONDS = 60.0
 _RECEIVED_BYTES = 1 << 16
+_MOST_UNUSED_TEMPLATES = 2
 # More than any answer needs; a child that was taken over could send without end.
 _MOST_TEXT = 1 << 28
 
@@ -147,6 +148,11 @@ class Template:
         """Its number."""
         return self._popen.pid
 
+    @property
+    def alive(self) -> bool:
+        """Whether it runs; if so, its number and those of its children are of no other process."""
+        return self._popen.poll() is None
+
     def fork(self) -> tuple[int, socket.socket]:
         """Return the number and the socket of a new child.
 
@@ -161,7 +167,9 @@ class Template:
                 raise TemplateError from None
         if len(answer) < ANSWER.size or not descriptors:
             raise TemplateError
-        return ANSWER.unpack(answer)[0], socket.socket(fileno=descriptors[0])
+        connection = socket.socket(fileno=descriptors[0])
+        connection.set_inheritable(False)
+        return ANSWER.unpack(answer)[0], connection
 
     def wait(self, process: int) -> int:
         """Wait for a child that ends, and return its status: negative for a signal.
@@ -180,11 +188,11 @@ class Template:
         return int(ANSWER.unpack(answer)[0])
 
     def end(self) -> None:
-        """End it and all its children."""
-        with suppress(OSError):  # there is none left
-            os.killpg(self._popen.pid, signal.SIGKILL)
-        with suppress(subprocess.TimeoutExpired):
-            self._popen.wait(_ANSWER_SECONDS)
+        """End it and all its children; those of one that has ended lose their lifeline."""
+        if self.alive:
+            os.killpg(self.process, signal.SIGKILL)
+            with suppress(subprocess.TimeoutExpired):
+                self._popen.wait(_ANSWER_SECONDS)
         self._close()
 
     def abandon(self) -> None:
@@ -327,12 +335,11 @@ class Child:
         """
         if self._status is None:
             self._socket.close()
-            try:  # until it is waited for, no other process can have its number
-                with suppress(OSError):
-                    os.kill(self.process, signal.SIGKILL)
-                self._status = self._template.wait(self.process)
-            except TemplateError:
-                self._status = -signal.SIGKILL
+            self._status = -signal.SIGKILL
+            if self._template.alive:
+                os.kill(self.process, signal.SIGKILL)
+                with suppress(TemplateError):
+                    self._status = self._template.wait(self.process)
         return self._status
 
     def abandon(self) -> None:
@@ -428,6 +435,7 @@ class Children:
                     return Child(template)
                 except TemplateError:
                     self.templates.pop(sandbox).end()
+            self._end_unused_templates()
             template = self.templates[sandbox] = Template(sandbox)
             try:
                 return Child(template)
@@ -435,6 +443,14 @@ class Children:
                 self.templates.pop(sandbox).end()
                 msg = "the sandbox cannot fork: the limit on processes or memory is reached"
                 raise RuntimeError(msg) from None
+
+    def _end_unused_templates(self) -> None:
+        """Leave few templates: each takes memory, and a caller may try many limits."""
+        with self._lock:
+            used = {child.sandbox for child in self.living}
+        unused = [sandbox for sandbox in self.templates if sandbox not in used]
+        for sandbox in unused[: max(0, len(unused) - _MOST_UNUSED_TEMPLATES)]:
+            self.templates.pop(sandbox).end()
 
     def put_back(self, child: Child) -> None:
         """Let a child wait for its next images."""

@@ -15,8 +15,8 @@ from pathlib import Path
 
 # Where the dynamic linker and the standard library look, beside the paths of Python.
 _SYSTEM = ("/usr", "/lib", "/lib64", "/etc/ld.so.cache", "/etc/localtime", "/dev/urandom")
-# The versions of Landlock since which TCP and UDP can be denied.
-_TCP, _UDP = 4, 10
+# The versions of Landlock since which all that changes files, TCP and UDP can be denied.
+_FILES, _TCP, _UDP = 3, 4, 10
 
 
 def confine(max_memory: int, readable: Iterable[str]) -> list[str]:
@@ -75,4 +75,5 @@ def _restrict(readable: Iterable[str]) -> list[str]:
             rules.restrict(landlockpy.RestrictFlag.TSYNC)
     except landlockpy.LandlockError:  # an older kernel, or one that was started without it
         return ["files", "tcp", "udp"]
-    return ["tcp"] * (version < _TCP) + ["udp"] * (version < _UDP)
+    since = {"files": _FILES, "tcp": _TCP, "udp": _UDP}
+    return [gap for gap, first in since.items() if version < first]
