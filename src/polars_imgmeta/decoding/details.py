@@ -1,7 +1,8 @@
 """Details of an image file beyond its header: colour mode, depth, frames, and Exif.
 
-They are read only if a property asks for them, through Pillow, without decoding pixels.
-Whatever is absent or broken is None: metadata never fail a readable picture.
+They are read only if a property asks for them, through Pillow, without decoding pixels and
+with bounded work. Whatever is absent, broken or takes too much is None: metadata never fail a
+readable picture.
 
 Sources:
     CIPA DC-008, "Exif"; the Exif and GPS directories of which Pillow reads.
@@ -9,18 +10,20 @@ Sources:
 
 from __future__ import annotations
 
-import math
+import io
 import re
+import struct
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from datetime import datetime
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar, cast
 
 from PIL import ExifTags, Image, ImageFile
 
 from polars_imgmeta import exceptions
-from polars_imgmeta.decoding.formats import png
+from polars_imgmeta.decoding.formats import png, tiff
+from polars_imgmeta.decoding.formats.bounded import MAX_BYTES, BoundedStream
 from polars_imgmeta.decoding.formats.pillow import open_with_pillow
 from polars_imgmeta.decoding.headers import Header
 from polars_imgmeta.decoding.isolation import isolated
@@ -31,7 +34,10 @@ _Value = TypeVar("_Value")
 # Pillow reads their headers only by decoding the pixels, or not at all.
 _WITHOUT_DETAILS = frozenset({"JXL", "PAM", "HDR", "PFM"})
 # Pillow decodes icons while opening them.
-_MAX_ICON_PIXELS = 1 << 21
+_ICONS, _MAX_ICON_PIXELS = frozenset({"ICO", "CUR", "ICNS"}), 1 << 21
+_MIN_PIXEL_LIMIT = 1 << 24
+# Pillow reads these as a whole to open them.
+_READ_WHOLE = frozenset({"AVIF", "HEIF", "WEBP"})
 # Pillow calls the layers of a picture its frames.
 _WITH_LAYERS = frozenset({"PSD"})
 
@@ -125,6 +131,8 @@ class Details:
     @property
     def has_icc_profile(self) -> bool | None:
         """Whether the file has a colour profile."""
+        if self.format == "PNG":
+            return self._read(lambda _: any(chunk.name == b"iCCP" for chunk in self._chunks))
         return self._read(lambda image: bool(image.info.get("icc_profile")))
 
     @property
@@ -163,18 +171,42 @@ class Details:
     def _image(self) -> ImageFile.ImageFile | None:
         if self.format in _WITHOUT_DETAILS:
             return None
-        stream = self._source.stream()
-        icon = self.format in {"ICO", "CUR", "ICNS"}
-        with isolated(max_pixels=_MAX_ICON_PIXELS if icon else math.inf):
-            try:
-                image = open_with_pillow(stream)
-                if image.format == "PNG":
-                    chunks = list(png.read_chunks(self._source, stream))
-                    image.info.update(png.info_after_pixels(stream, chunks))
-            except exceptions.ImageError:  # only OpenCV reads it
-                self._require_reached()
-                return None
+        try:
+            with isolated(max_pixels=self._max_pixels):
+                return self._open()
+        except (exceptions.ImageError, struct.error):  # only OpenCV reads it, or it is too much
+            self._require_reached()
+            return None
+
+    def _open(self) -> ImageFile.ImageFile:
+        """Open the image with Pillow, which sees as much of it as its details may take."""
+        if self.format == "PNG" and png.has_much_metadata(self._chunks):
+            stream = self._source.stream()
+            image = open_with_pillow(io.BytesIO(png.rebuild_header(stream, self._chunks)))
+        else:
+            image = open_with_pillow(cast("BinaryIO", self._stream))
+        if self.format == "PNG":
+            image.info.update(png.info_after_pixels(self._source.stream(), self._chunks))
         return image
+
+    @cached_property
+    def _stream(self) -> BoundedStream | BinaryIO:
+        stream = self._source.stream()
+        if self.format == "GIF":  # has its frames all over the file, in blocks of 255 bytes
+            return stream
+        max_bytes = MAX_BYTES + (self._source.size if self.format in _READ_WHOLE else 0)
+        return BoundedStream(stream, tiff.patches(self._source.stream()), max_bytes)
+
+    @cached_property
+    def _chunks(self) -> list[png.Chunk]:
+        return list(png.read_chunks(self._source, self._source.stream()))
+
+    @property
+    def _max_pixels(self) -> float:
+        """The limit of what Pillow may decode while it opens an image or counts frames."""
+        if self.format in _ICONS:
+            return _MAX_ICON_PIXELS
+        return max(self._header.width * self._header.height, _MIN_PIXEL_LIMIT)
 
     @cached_property
     def _exif(self) -> Image.Exif:
@@ -203,14 +235,15 @@ class Details:
         image = self._image
         if image is None:
             return None
-        with isolated():
+        with isolated(max_pixels=self._max_pixels):
             try:
-                return detail(image)
+                value = detail(image)
             except BaseException as error:
                 if not exceptions.is_of_decoder(error):
                     raise
                 self._require_reached()
                 return None
+        return None if getattr(self._stream, "exhausted", False) else value
 
     def _require_reached(self) -> None:
         """Raise the error of a source that broke off, which a decoder takes for damage."""
