@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import tracemalloc
 from collections import Counter
 from collections.abc import Callable, Iterator
 from fractions import Fraction
@@ -16,11 +17,13 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from strategies import grey_pictures, pictures
 
+import polars_imgmeta as im
 from polars_imgmeta.catalogue import kernels
 from polars_imgmeta.catalogue.registry import CATALOGUE, Property
 from polars_imgmeta.decoding.headers import Header
 from polars_imgmeta.decoding.opencv import cv2
 from polars_imgmeta.decoding.pictures import intensity_of
+from polars_imgmeta.typing import PropertyName
 
 Grey = NDArray[np.uint8]
 Edges = NDArray[np.bool_]
@@ -398,3 +401,20 @@ def test_number_of_threads(row: Property, threads: Callable[[int], None]) -> Non
         threads(count)
         values.add(row.kernel(argument(row, picture)))
     assert len(values) == 1
+
+
+@pytest.mark.parametrize("name", [*im.GROUPS["identity"][1:], *im.GROUPS["quality"]])
+@pytest.mark.parametrize("shape", [(1000, 1000), (1, 1_000_000), (1_000_000, 1), (3, 400_000)])
+def test_memory(name: PropertyName, shape: tuple[int, int]) -> None:
+    """Beside the picture a kernel takes few bytes for each pixel, also of thin pictures."""
+    row = CATALOGUE[name]
+    noise = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
+    pixels = noise if row.needs == "picture" else intensity_of(noise)
+    row.kernel(pixels[:9, :9].copy())  # tables that are made once
+    tracemalloc.start()
+    try:
+        row.kernel(pixels)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak <= 8 * shape[0] * shape[1]
