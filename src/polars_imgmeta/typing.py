@@ -23,10 +23,40 @@ PropertyName: TypeAlias = Literal[
     "file_size",
     "modified",
     "etag",
+    "format",
+    "mode",
+    "channels",
+    "bit_depth",
+    "frames",
+    "orientation",
+    "has_alpha",
+    "has_icc_profile",
+    "captured",
+    "captured_offset",
+    "camera_make",
+    "camera_model",
+    "latitude",
+    "longitude",
+    "file_digest",
+    "pixel_digest",
+    "perceptual_hash",
+    "blur",
+    "grid_blur",
+    "noise",
+    "blockiness",
+    "shadow_clipping",
+    "highlight_clipping",
+    "grey_entropy",
+    "vignetting",
+    "border",
+    "saturation",
+    "colourfulness",
+    "is_greyscale",
+    "dominant_colour",
 ]
 """A built-in property, which is also the name of its field, in catalogue order."""
 
-GroupName: TypeAlias = Literal["geometry", "standard", "source"]
+GroupName: TypeAlias = Literal["geometry", "standard", "source", "file", "identity", "quality"]
 """A named set of properties."""
 
 ErrorKind: TypeAlias = Literal[

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import math
+import tracemalloc
 from collections import Counter
 from collections.abc import Callable, Iterator
 from fractions import Fraction
@@ -15,11 +17,13 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from strategies import grey_pictures, pictures
 
+import polars_imgmeta as im
 from polars_imgmeta.catalogue import kernels
 from polars_imgmeta.catalogue.registry import CATALOGUE, Property
 from polars_imgmeta.decoding.headers import Header
 from polars_imgmeta.decoding.opencv import cv2
 from polars_imgmeta.decoding.pictures import intensity_of
+from polars_imgmeta.typing import PropertyName
 
 Grey = NDArray[np.uint8]
 Edges = NDArray[np.bool_]
@@ -28,7 +32,7 @@ TOLERANCE = 1e-9
 
 ROWS = pytest.mark.parametrize(
     "row",
-    [row for row in CATALOGUE.values() if row.needs != "source"],
+    [row for row in CATALOGUE.values() if row.needs not in {"source", "details"}],
     ids=lambda row: row.name,
 )
 ROWS_OF_PIXELS = pytest.mark.parametrize(
@@ -132,6 +136,8 @@ def argument(row: Property, picture: Grey) -> Any:  # noqa: ANN401 - each kernel
     if row.needs == "header":
         rows, columns = picture.shape[:2]
         return Header("PNG", columns, rows, 1, "opencv")
+    if row.needs == "bytes":
+        return picture.tobytes()
     return picture if row.needs == "picture" else intensity_by_definition(picture)
 
 
@@ -357,9 +363,10 @@ def test_large_picture() -> None:
 def test_range(row: Property, picture: Grey) -> None:
     """Every value has the type and the range declared in the catalogue."""
     value = row.kernel(argument(row, picture))
-    assert type(value) is (int if row.dtype.is_integer() else float)
-    assert row.minimum is not None
-    assert row.minimum <= value <= (math.inf if row.maximum is None else row.maximum)
+    assert type(value) is row.dtype.to_python()
+    if isinstance(value, int | float):
+        lowest = -math.inf if row.minimum is None else row.minimum
+        assert lowest <= value <= (math.inf if row.maximum is None else row.maximum)
 
 
 @ROWS
@@ -367,7 +374,7 @@ def test_range(row: Property, picture: Grey) -> None:
 def test_input_is_not_modified(row: Property, picture: Grey) -> None:
     """A kernel does not modify its argument, and returns the same value again."""
     given_argument = argument(row, picture)
-    before = given_argument if row.needs == "header" else given_argument.copy()
+    before = copy.copy(given_argument)
     value = row.kernel(given_argument)
     np.testing.assert_array_equal(given_argument, before)
     assert row.kernel(given_argument) == value
@@ -394,3 +401,20 @@ def test_number_of_threads(row: Property, threads: Callable[[int], None]) -> Non
         threads(count)
         values.add(row.kernel(argument(row, picture)))
     assert len(values) == 1
+
+
+@pytest.mark.parametrize("name", [*im.GROUPS["identity"][1:], *im.GROUPS["quality"]])
+@pytest.mark.parametrize("shape", [(1000, 1000), (1, 1_000_000), (1_000_000, 1), (3, 400_000)])
+def test_memory(name: PropertyName, shape: tuple[int, int]) -> None:
+    """Beside the picture a kernel takes few bytes for each pixel, also of thin pictures."""
+    row = CATALOGUE[name]
+    noise = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
+    pixels = noise if row.needs == "picture" else intensity_of(noise)
+    row.kernel(pixels[:9, :9].copy())  # tables that are made once
+    tracemalloc.start()
+    try:
+        row.kernel(pixels)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak <= 8 * shape[0] * shape[1]

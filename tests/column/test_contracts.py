@@ -102,14 +102,27 @@ def test_an_expression_gives_the_same_column(shape: str, paths: list[str | None]
 def test_row_states(expected: pl.DataFrame) -> None:
     """A row is null, complete, or explained; and geometry outlives broken pixels."""
     rows = im.unnest(expected).drop("path").rows()
-    null, blobs, notes, portrait, truncated, gone = rows
+    null, blobs, notes, portrait, truncated, gone = (row[:12] + row[-2:] for row in rows)
     assert expected["path_imgmeta"].is_null().to_list() == [True, *[False] * 5]
     assert set(null) == {None}
     for row in (blobs, portrait):
-        assert [name for name, value in zip(PROPERTIES, row, strict=False) if value is None] == [
-            "etag"
-        ]
+        assert [
+            name for name, value in zip(PROPERTIES, row[:-2], strict=False) if value is None
+        ] == ["etag"]
         assert row[-1] is None
+    details = [dict(zip(PROPERTIES, row, strict=False)) for row in rows]
+    assert [one["format"] for one in details] == [None, "PNG", None, "JPEG", "PNG", None]
+    assert [one["channels"] for one in details] == [None, 3, None, 3, 3, None]
+    assert [one["orientation"] for one in details] == [None, 1, None, 6, 1, None]
+    assert [one["file_digest"] is None for one in details] == [True, *[False] * 4, True]
+    assert [one["pixel_digest"] is None for one in details] == [
+        True,
+        False,
+        True,
+        False,
+        True,
+        True,
+    ]
     for row, kind in ((notes, "unsupported"), (gone, "not_found")):
         assert set(row[:9]) == {None}
         assert row[-1].startswith(f"{kind}: ")

@@ -49,9 +49,9 @@ MISTAKES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
         ),
     ),
     "unknown property of add": (
-        lambda: im.add(FILLED, "colour"),
+        lambda: im.add(FILLED, "warmth"),
         im.PropertyError,
-        f"`properties` must name known properties, got 'colour'\n\nKnown: {KNOWN}",
+        f"`properties` must name known properties, got 'warmth'\n\nKnown: {KNOWN}",
     ),
     "missing column": (
         lambda: im.extract(FRAME, "paht"),

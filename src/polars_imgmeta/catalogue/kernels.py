@@ -192,7 +192,7 @@ def entropies(colours: Colours) -> list[float]:
     samples = colours.reshape(pictures * rows, columns, 3)
     packed = cv2.cvtColor(samples, cv2.COLOR_BGR2BGRA).view(np.uint32).reshape(pictures, count)
     packed.sort(axis=1)
-    fraction_bits = _SUM_BITS - math.ceil(math.log2(1 + count * math.log2(count)))
+    fraction_bits = _fraction_bits(count)
     if pictures == 1:
         sums = [_sum_of_runs(packed[0], fraction_bits)]
     else:
@@ -217,6 +217,18 @@ def _sum_of_runs(sorted_colours: NDArray[np.uint32], fraction_bits: int) -> int:
             total += int(_terms_of(np.diff(starts, prepend=start), fraction_bits).sum())
             start = int(starts[-1])
     return total + _n_log_n(sorted_colours.size - start, fraction_bits)
+
+
+def entropy_of(counts: NDArray[np.int64], count: int) -> float:
+    """Return the Shannon entropy in bits, from how often each value occurs in all `count`."""
+    fraction_bits = _fraction_bits(count)
+    total = int(_terms_of(counts, fraction_bits).sum())
+    return math.ldexp(_n_log_n(count, fraction_bits) - total, -fraction_bits) / count
+
+
+def _fraction_bits(count: int) -> int:
+    """Return with how many bits of fraction n log2 n of `count` fits into an integer."""
+    return _SUM_BITS - math.ceil(math.log2(1 + count * math.log2(count)))
 
 
 def _terms_of(runs: NDArray[np.intp], fraction_bits: int) -> NDArray[np.int64]:

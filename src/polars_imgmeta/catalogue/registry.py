@@ -20,11 +20,11 @@ from typing import Any, Final, Literal, TypeAlias, cast, get_args
 
 import polars as pl
 
-from polars_imgmeta.catalogue import batched_kernels, kernels
+from polars_imgmeta.catalogue import batched_kernels, identity, kernels, quality
 from polars_imgmeta.exceptions import PropertyError, hint, require_positive
 from polars_imgmeta.typing import GroupName, PropertyName
 
-Needs: TypeAlias = Literal["header", "source", "bytes", "intensity", "picture"]
+Needs: TypeAlias = Literal["header", "details", "source", "bytes", "intensity", "picture"]
 """What a property is computed from; see [`Property`][polars_imgmeta.Property]."""
 
 RESERVED: Final = ("error", "auto_extracted")
@@ -40,7 +40,8 @@ class Property:
         dtype: The dtype of the field. Unsigned integers are not allowed, because Delta and
             Iceberg have none.
         needs: What the kernel takes. `"header"`: format, size and orientation, read without
-            decoding; `"source"`: file size, modification time and ETag; `"bytes"`: the
+            decoding; `"details"`: what else the file says of itself, such as its colour mode
+            and Exif, also without decoding; `"source"`: file size, modification time and ETag; `"bytes"`: the
             encoded image; `"intensity"`: the grey picture Y, `uint8` of shape (rows,
             columns); `"picture"`: the picture as a viewer shows it, `uint8` of shape (rows,
             columns, 3), in the order BGR.
@@ -219,6 +220,7 @@ class PropertySet:
         names: The names of all of them.
         of_source: The properties that need facts of the source.
         of_header: The properties that need the header.
+        of_details: The properties that need the details.
         of_bytes: The properties that need the encoded image.
         of_pixels: The properties that need the decoded picture.
         whole: Whether the whole image has to be read.
@@ -226,7 +228,7 @@ class PropertySet:
     """
 
     __slots__ = (
-        *("built_in", "names", "of_bytes", "of_header", "of_pixels", "of_source"),
+        *("built_in", "names", "of_bytes", "of_details", "of_header", "of_pixels", "of_source"),
         *("properties", "whole"),
     )
 
@@ -235,6 +237,7 @@ class PropertySet:
         self.names = tuple(one.name for one in listed)
         self.of_source = tuple(one for one in listed if one.needs == "source")
         self.of_header = tuple(one for one in listed if one.needs == "header")
+        self.of_details = tuple(one for one in listed if one.needs == "details")
         self.of_bytes = tuple(one for one in listed if one.needs == "bytes")
         self.of_pixels = tuple(one for one in listed if one.needs in {"intensity", "picture"})
         self.built_in = all(one.built_in for one in listed)
@@ -249,6 +252,23 @@ def _of_shape(kernel: Callable[[kernels.Shape], float]) -> Callable[[Any], float
         return kernel(header.shape)
 
     return of_header
+
+
+def _detail(
+    name: PropertyName,
+    dtype: pl.DataType,
+    description: str,
+    *,
+    unit: str = "",
+    minimum: float | None = None,
+    maximum: float | None = None,
+    nullable: bool = True,
+) -> Property:
+    """Make a property of a detail, which a file may lack."""
+    kernel = attrgetter(name)
+    return Property(
+        name, dtype, "details", unit, minimum, maximum, description, kernel, nullable=nullable
+    )
 
 
 _UTC: Final = pl.Datetime("us", "UTC")
@@ -266,6 +286,36 @@ _ROWS = (
     Property("file_size", pl.Int64(), "source", "bytes", 0, None, "Size of the encoded image", attrgetter("file_size")),
     Property("modified", _UTC, "source", "", None, None, "When the file or object was last modified", attrgetter("modified"), nullable=True),
     Property("etag", pl.String(), "source", "", None, None, "Entity tag that the server gave the object", attrgetter("etag"), nullable=True),
+    Property("format", pl.String(), "header", "", None, None, "Format of the file, by Pillow's name", attrgetter("format")),
+    _detail("mode", pl.String(), "Colour mode of the file, by Pillow's name"),
+    _detail("channels", pl.Int32(), "Samples of a pixel in the file", minimum=1),
+    _detail("bit_depth", pl.Int32(), "Bits of a sample in the file", unit="bits", minimum=1),
+    _detail("frames", pl.Int32(), "Frames or pages of the file", minimum=1),
+    _detail("orientation", pl.Int32(), "Orientation that the file declares, by Exif", minimum=1, maximum=8, nullable=False),
+    _detail("has_alpha", pl.Boolean(), "Whether pixels of the file can be transparent"),
+    _detail("has_icc_profile", pl.Boolean(), "Whether the file has a colour profile"),
+    _detail("captured", pl.Datetime("us"), "When the picture was taken, by the clock of the camera"),
+    _detail("captured_offset", pl.Int32(), "Offset of that clock from UTC, positive in the east", unit="minutes", minimum=-840, maximum=840),
+    _detail("camera_make", pl.String(), "Manufacturer of the camera"),
+    _detail("camera_model", pl.String(), "Model of the camera"),
+    _detail("latitude", pl.Float64(), "Where the picture was taken, positive in the north", unit="degrees", minimum=-90, maximum=90),
+    _detail("longitude", pl.Float64(), "Where the picture was taken, positive in the east", unit="degrees", minimum=-180, maximum=180),
+    Property("file_digest", pl.String(), "bytes", "", None, None, "SHA-256 of the encoded image", identity.file_digest),
+    Property("pixel_digest", pl.String(), "picture", "", None, None, "SHA-256 of the picture, as binary PPM", identity.pixel_digest),
+    Property("perceptual_hash", pl.Int64(), "intensity", "", None, None, "64 bits that are similar for pictures that look similar", identity.perceptual_hash, identity.perceptual_hashes),
+    Property("blur", pl.Float64(), "intensity", "grey levels squared", 0, 1040400, "Variance of the Laplacian, low where blurred", quality.blur),
+    Property("grid_blur", pl.Float64(), "intensity", "grey levels squared", 0, 1040400, "Variance of the Laplacian on at most 128 x 128 cells", quality.grid_blur),
+    Property("noise", pl.Float64(), "intensity", "grey levels", 0, 427, "Standard deviation of the noise", quality.noise),
+    Property("blockiness", pl.Float64(), "intensity", "fraction", 0, 1, "Excess of differences across the blocks of JPEG", quality.blockiness),
+    Property("shadow_clipping", pl.Float64(), "intensity", "fraction", 0, 1, "Fraction of pixels that are black", quality.shadow_clipping),
+    Property("highlight_clipping", pl.Float64(), "intensity", "fraction", 0, 1, "Fraction of pixels that are white", quality.highlight_clipping),
+    Property("grey_entropy", pl.Float64(), "intensity", "bits", 0, 8, "Shannon entropy of the distribution of intensities", quality.grey_entropy),
+    Property("vignetting", pl.Float64(), "intensity", "fraction", -1, 1, "How much darker the corners are than the centre", quality.vignetting),
+    Property("border", pl.Float64(), "intensity", "fraction", 0, 1, "Fraction of pixels in a uniform frame", quality.border),
+    Property("saturation", pl.Float64(), "picture", "fraction", 0, 1, "Mean saturation", quality.saturation),
+    Property("colourfulness", pl.Float64(), "picture", "", 0, 298, "Colourfulness of Hasler and Suesstrunk", quality.colourfulness),
+    Property("is_greyscale", pl.Boolean(), "picture", "", None, None, "Whether every pixel is grey", quality.is_greyscale),
+    Property("dominant_colour", pl.String(), "picture", "", None, None, "Mean of the most frequent of 512 colours, as #rrggbb", quality.dominant_colour),
 )  # fmt: skip
 _BUILT_IN: Final = {row.name: row for row in _ROWS}
 
@@ -273,6 +323,9 @@ GROUPS: Final[dict[GroupName, tuple[PropertyName, ...]]] = {
     "geometry": ("width", "height", "size", "aspect_ratio"),
     "standard": get_args(PropertyName)[:9],
     "source": ("file_size", "modified", "etag"),
+    "file": get_args(PropertyName)[12:26],
+    "identity": get_args(PropertyName)[26:29],
+    "quality": get_args(PropertyName)[29:42],
 }
 """Named sets. `standard` stays these nine, whatever the catalogue grows to."""
 
@@ -385,8 +438,8 @@ def canonical_order(names: Iterable[str]) -> list[str]:
     """Sort names of properties as a column holds them: built-in ones first, then by name.
 
     Examples:
-        >>> canonical_order(["warmth", "height", "blur", "width"])
-        ['width', 'height', 'blur', 'warmth']
+        >>> canonical_order(["warmth", "height", "bokeh", "width"])
+        ['width', 'height', 'bokeh', 'warmth']
     """
     return sorted(names, key=lambda name: (_PLACES.get(name, len(_PLACES)), name))
 

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from polars_imgmeta import exceptions
 from polars_imgmeta.catalogue.registry import CATALOGUE, PropertiesLike, PropertySet
 from polars_imgmeta.decoding import headers, pictures
+from polars_imgmeta.decoding.details import Details
 from polars_imgmeta.decoding.isolation import isolated
 from polars_imgmeta.execution.gate import Pass
 from polars_imgmeta.execution.runtime import DEFAULT, Runtime
@@ -124,12 +125,15 @@ class _Reader(NamedTuple):
         if wanted.of_bytes:
             job.compute(wanted.of_bytes, source.whole())
         header = None
-        if wanted.of_header or wanted.of_pixels:
+        if wanted.of_header or wanted.of_details or wanted.of_pixels:
             job.decoder = "the reader of headers"
             header = image.header if isinstance(image, Prefetched) else None
             header = header or headers.read_header(source)
             job.decoder = header
             job.compute(wanted.of_header, header)
+            if wanted.of_details:
+                known = image.details if isinstance(image, Prefetched) else None
+                job.compute(wanted.of_details, known or Details(source, header))
         if header is None or not wanted.of_pixels:
             _require_unchanged(job, source)
             return False

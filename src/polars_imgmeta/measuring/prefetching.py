@@ -9,6 +9,7 @@ from typing import Protocol, Self, TypeAlias
 
 from polars_imgmeta.catalogue.registry import PropertySet
 from polars_imgmeta.decoding import headers
+from polars_imgmeta.decoding.details import Details
 from polars_imgmeta.decoding.headers import Header
 from polars_imgmeta.exceptions import FAILURES, from_failure, is_of_decoder
 from polars_imgmeta.execution.runtime import DEFAULT, Runtime
@@ -26,13 +27,15 @@ class Prefetched:
 
     Args:
         source: The image, or the parts of it that were asked for.
-        header: Its header, where nothing else was asked for.
+        header: Its header, where nothing but it and details was asked for.
+        details: Its details, where they were asked for.
         error: The reason why there is no image or, beside a source, no header. It is raised
             where the image is measured, as if its header was read there.
     """
 
     source: Source | None = None
     known_header: Header | None = None
+    details: Details | None = None
     error: BaseException | None = None
 
     def open(self) -> Source:
@@ -136,14 +139,19 @@ class ImagePrefetcher:
                 raise
             return Prefetched(error=from_failure(failure)), wanted
         try:
-            ahead = self.reads_headers and wanted.of_header and not wanted.whole
-            header = headers.read_header(source) if ahead else None
+            header = details = None
+            ahead = self.reads_headers and not wanted.whole
+            if ahead and (wanted.of_header or wanted.of_details):
+                header = headers.read_header(source)
+            if header and wanted.of_details:
+                details = Details(source, header)
+                details.fetch(one.name for one in wanted.of_details)
         except BaseException as failure:
             if is_of_decoder(failure):
                 return Prefetched(source, error=failure.with_traceback(None)), wanted
             source.close()
             raise
-        return Prefetched(source, header), wanted
+        return Prefetched(source, header, details), wanted
 
     def discard(self, request: Request) -> None:
         """Release an image that will not be measured."""

@@ -39,6 +39,17 @@ EXTREMES: Final[dict[str, tuple[str, str]]] = {
     "sharpness": ("blurriest", "sharpest"),
     "pixel_entropy": ("plainest", "most varied"),
     "symmetry": ("least symmetric", "most symmetric"),
+    "blur": ("most blurred", "least blurred"),
+    "grid_blur": ("most blurred at any size", "least blurred at any size"),
+    "noise": ("cleanest", "noisiest"),
+    "blockiness": ("least blocky", "blockiest"),
+    "shadow_clipping": ("least black", "most black"),
+    "highlight_clipping": ("least white", "most white"),
+    "grey_entropy": ("fewest greys", "most greys"),
+    "vignetting": ("brightest corners", "darkest corners"),
+    "border": ("least border", "most border"),
+    "saturation": ("palest", "most saturated"),
+    "colourfulness": ("least colourful", "most vivid"),
 }
 """The headings of the images with the minimum and the maximum values of a property."""
 
