@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -24,6 +24,7 @@ from polars_imgmeta.column import structs
 from polars_imgmeta.column.structs import StructColumn
 from polars_imgmeta.decoding.opencv import cv2
 from polars_imgmeta.exceptions import ColumnError
+from polars_imgmeta.io import replacement
 from polars_imgmeta.typing import Frame
 
 if TYPE_CHECKING:
@@ -78,6 +79,9 @@ def write_parquet(
 ) -> None:
     """Write a data frame to Parquet with field metadata.
 
+    A local file is written beside its final name and then moved there, so that an existing
+    file stays whole until the new one is.
+
     Args:
         frame: The data frame.
         file: The path, URL or file to write to.
@@ -96,10 +100,13 @@ def write_parquet(
         ('path',)
     """
     _require_eager(frame, "sink_parquet")
-    if options.get("use_pyarrow"):
-        _write_with_pyarrow(frame, file, catalogue, **options)
-    else:
-        frame.write_parquet(file, **_with_metadata(frame, frame.schema, catalogue, options))
+    if not options.get("use_pyarrow"):
+        options = _with_metadata(frame, frame.schema, catalogue, options)
+    with _whole(file, options) as target:
+        if options.get("use_pyarrow"):
+            _write_with_pyarrow(frame, target, catalogue, **options)
+        else:
+            frame.write_parquet(target, **options)
 
 
 def sink_parquet(
@@ -110,6 +117,9 @@ def sink_parquet(
     **options: Any,  # noqa: ANN401 - Polars' own
 ) -> pl.LazyFrame | None:
     """Stream a lazy frame to Parquet with field metadata.
+
+    A local file is written beside its final name and then moved there, so that an existing
+    file stays whole until the new one is, except under `lazy=True`.
 
     Args:
         frame: The lazy frame.
@@ -133,9 +143,9 @@ def sink_parquet(
     """
     _require_lazy(frame, "write_parquet")
     schema = _file_schema(frame, path)
-    plan: pl.LazyFrame | None = frame.sink_parquet(
-        path, **_with_metadata(frame, schema, catalogue, options)
-    )
+    options = _with_metadata(frame, schema, catalogue, options)
+    with _whole(path, options) as target:
+        plan: pl.LazyFrame | None = frame.sink_parquet(target, **options)
     return plan
 
 
@@ -217,6 +227,25 @@ def sink_iceberg(
         columns = structs.find(structs.schema_of(frame))
         _describe_fields(_loaded(table, options.get("catalog")), columns, catalogue)
     return result
+
+
+@contextlib.contextmanager
+def _whole(target: Any, options: Mapping[str, Any]) -> Iterator[Any]:  # noqa: ANN401 - as Polars takes
+    """Give what to write to, so that a local file is replaced once the new one is whole."""
+    path = Path(target).expanduser() if isinstance(target, str | Path) else None
+    # Not what is written later or to several files, nor devices and pipes.
+    partitioned = (options.get("pyarrow_options") or {}).get("partition_cols")
+    several = options.get("lazy") or options.get("partition_by") or partitioned
+    if path is None or several or "://" in str(target) or (path.exists() and not path.is_file()):
+        yield target
+        return
+    if options.get("mkdir"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.parent.is_dir():
+        yield target  # Polars says what is wrong
+        return
+    with replacement.replacing(path) as unfinished:
+        yield unfinished
 
 
 def _require_eager(frame: object, alternative: str) -> None:
