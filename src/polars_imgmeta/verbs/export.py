@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -227,6 +227,34 @@ def sink_iceberg(
         columns = structs.find(structs.schema_of(frame))
         _describe_fields(_loaded(table, options.get("catalog")), columns, catalogue)
     return result
+
+
+def write_frames(
+    frames: Iterable[pl.DataFrame],
+    file: IO[bytes],
+    *,
+    metadata: Mapping[str, str],
+    catalogue: Catalogue = CATALOGUE,
+) -> None:
+    """Write frames of the same schema one after the other into one Parquet file.
+
+    Args:
+        frames: The frames, at least one; each is dropped before the next one is taken.
+        file: The file to write to.
+        metadata: Metadata of the file, beside our own.
+        catalogue: The properties to describe.
+    """
+    import pyarrow.parquet as pq  # noqa: PLC0415 - see above
+
+    writer = None
+    for frame in frames:
+        table = to_arrow(frame, catalogue=catalogue)
+        if writer is None:
+            schema = table.schema.with_metadata(_file_metadata(dict(metadata)))
+            writer = pq.ParquetWriter(file, schema, compression="zstd")
+        writer.write_table(table.cast(writer.schema))
+    if writer is not None:
+        writer.close()
 
 
 @contextlib.contextmanager

@@ -14,7 +14,7 @@ from polars_imgmeta.column.deduplication import require_locator_dtype
 from polars_imgmeta.column.structs import StructColumn
 from polars_imgmeta.column.udf import Extraction
 from polars_imgmeta.exceptions import ColumnError
-from polars_imgmeta.execution.progress import ProgressBar
+from polars_imgmeta.execution.progress import make_observer
 from polars_imgmeta.measuring.options import ExtractOptions, Reading, takes
 from polars_imgmeta.typing import FrameT
 
@@ -178,7 +178,7 @@ def extract_series(
     require_locator_dtype(locators.dtype, locators.name)
     reading = Reading.of(ExtractOptions, options)
     extraction = _extraction(locators.name, properties, into, reading)
-    return replace(extraction, observer=ProgressBar(reading.progress))([locators])
+    return replace(extraction, observer=make_observer(reading.progress))([locators])
 
 
 def _extraction(
@@ -237,7 +237,7 @@ def fill(
         other_columns=tuple(key for key in structs.schema_of(frame) if key not in {locator, name}),
         forced=existing is not None and condition is not None,
         only_forced=only_condition,
-        observer=ProgressBar(reading.progress) if eager else None,
+        observer=make_observer(reading.progress) if eager else None,
     )
     if not extraction.forced:
         condition = None
