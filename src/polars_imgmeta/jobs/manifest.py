@@ -46,7 +46,8 @@ class Part:
     @classmethod
     def of(cls, frame: pl.DataFrame, column: str, properties: dict[str, int]) -> Part:
         """Describe a part that holds a frame."""
-        return cls(len(frame), count_failures(frame[column]), properties)
+        failures = count_failures(frame[column]) if column in frame.columns else {}
+        return cls(len(frame), failures, properties)
 
     @property
     def failed(self) -> int:

@@ -132,6 +132,8 @@ class LocalFolder:
 
     def names(self) -> list[str]:
         """See `Folder`."""
+        if not self.path.is_dir():
+            return []
         return sorted(entry.name for entry in self.path.iterdir() if is_part(entry.name))
 
     def url(self, name: str) -> str:

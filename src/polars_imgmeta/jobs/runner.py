@@ -13,7 +13,7 @@ from typing import Any, Final, Unpack
 import polars as pl
 
 from polars_imgmeta.catalogue.registry import PropertiesLike, Property
-from polars_imgmeta.column import structs
+from polars_imgmeta.column import marker, structs
 from polars_imgmeta.exceptions import JobError
 from polars_imgmeta.execution.progress import observed_by
 from polars_imgmeta.execution.runtime import DEFAULT
@@ -22,17 +22,18 @@ from polars_imgmeta.jobs.batches import RowReader
 from polars_imgmeta.jobs.known import KnownRows, hashes
 from polars_imgmeta.jobs.manifest import FIRST_PART, Manifest, Part, count_failures
 from polars_imgmeta.jobs.monitor import LOGGER, JobProgress, Monitor
-from polars_imgmeta.jobs.outputs import Folder
 from polars_imgmeta.jobs.ownership import owner_now
 from polars_imgmeta.jobs.pacing import Pace, UnfinishedPart
 from polars_imgmeta.jobs.sources import JobSource
 from polars_imgmeta.jobs.stopping import Stopping
-from polars_imgmeta.jobs.summary import JobSummary
+from polars_imgmeta.jobs.summary import JobEstimate, JobSummary
 from polars_imgmeta.measuring.options import ExtractOptions, Reading, takes
 from polars_imgmeta.typing import ErrorKind, Frame
 from polars_imgmeta.verbs import editing, export, extraction
 
 _HEARTBEAT_SECONDS: Final = 60.0
+# Of so many images an estimate is made.
+_SAMPLED, _SAMPLED_OF_BATCH = 100, 20
 
 
 @takes(ExtractOptions)
@@ -93,13 +94,8 @@ def run(
         ...     pl.col("path_imgmeta").struct.field("width")).collect().item()
         320
     """
-    reading = Reading.of(ExtractOptions, options)
-    wanted = reading.catalogue.resolve(properties)
     chosen = retry if isinstance(retry, bool) else editing.require_kinds(retry)
-    destination = os.fspath(output)
-    opened = sources.open_source(source, locator, reading.storage)
-    job = _Job(opened, destination, wanted=wanted, into=into, reading=reading, options=options)
-    folder = outputs.open_folder(destination, reading.storage)
+    job = _prepare(source, output, locator, properties, into=into, options=options)
     with Stopping() as stopping:
 
         def pulse() -> None:
@@ -107,12 +103,57 @@ def run(
             job.beat()
 
         return job.run(
-            folder,
             retry=chosen,
             refresh=refresh,
             overwrite=overwrite,
-            monitor=Monitor(reading.progress, on_progress, pulse),
+            monitor=Monitor(options.get("progress"), on_progress, pulse),
         )
+
+
+@takes(ExtractOptions)
+def estimate(
+    source: Frame | str | os.PathLike[str],
+    output: str | os.PathLike[str] | None,
+    locator: str | None = None,
+    properties: PropertiesLike = "standard",
+    *,
+    into: str | None = None,
+    overwrite: bool = False,
+    **options: Unpack[ExtractOptions],
+) -> JobEstimate:
+    """Say what `run` would do for rows that the output lacks, from a sample of their images.
+
+    Args:
+        source: As `run` takes it.
+        output: As `run` takes it, or None for none; nothing is written.
+        locator: As `run` takes it.
+        properties: As `run` takes them.
+        into: As `run` takes it.
+        overwrite: As `run` takes it.
+        options: See `ExtractOptions`.
+
+    Raises:
+        JobError: As `run`, except that another run may be writing.
+    """
+    job = _prepare(source, output, locator, properties, into=into, options=options)
+    return job.estimate(anew=overwrite or output is None)
+
+
+def _prepare(
+    source: Frame | str | os.PathLike[str],
+    output: str | os.PathLike[str] | None,
+    locator: str | None,
+    properties: PropertiesLike,
+    *,
+    into: str | None,
+    options: ExtractOptions,
+) -> _Job:
+    """Check the arguments of a job."""
+    reading = Reading.of(ExtractOptions, options)
+    wanted = reading.catalogue.resolve(properties)
+    opened = sources.open_source(source, locator, reading.storage)
+    destination = "" if output is None else os.fspath(output)
+    return _Job(opened, destination, wanted=wanted, into=into, reading=reading, options=options)
 
 
 class _Job:
@@ -142,6 +183,7 @@ class _Job:
         self.wanted = wanted
         self.column = into or source.locator + structs.SUFFIX
         self.catalogue = reading.catalogue
+        self.reading = reading
         self.storage = reading.storage.options
         self.options = options
         self.source_schema = source.frame.collect_schema()
@@ -156,7 +198,6 @@ class _Job:
 
     def run(
         self,
-        folder: Folder,
         *,
         retry: bool | Sequence[str],
         refresh: bool,
@@ -164,7 +205,8 @@ class _Job:
         monitor: Monitor,
     ) -> JobSummary:
         """Do what is missing, and say what was done."""
-        self.folder, self.monitor = folder, monitor
+        self.monitor = monitor
+        self.folder = folder = outputs.open_folder(self.output, self.reading.storage)
         started = time.monotonic()
         folder.claim()
         try:
@@ -192,6 +234,31 @@ class _Job:
         finally:
             monitor.finish()
             folder.release()
+
+    def estimate(self, *, anew: bool) -> JobEstimate:
+        """Say what a run would do, without writing anything."""
+        if not anew:
+            folder = outputs.open_folder(self.output, self.reading.storage)
+            record, urls = folder.read(), [folder.url(name) for name in folder.names()]
+            if record is None and outputs.is_file(self.output) and folder.exists(self.output):
+                record, urls = outputs.read_manifest(self.output, self.storage), [self.output]
+            if record is not None:
+                record.require_same(self.manifest)
+                self._know(urls)
+        rows, samples = 0, []
+        with closing(RowReader(self.source.frame, self.source.locator, lambda: None)) as reader:
+            for batch in reader:
+                new = self.known.without(batch)
+                rows += len(new)
+                samples.append(new.sample(min(len(new), _SAMPLED_OF_BATCH), seed=0))
+        sampled = pl.concat(samples) if samples else pl.DataFrame(schema=self.source_schema)
+        sampled = sampled.sample(min(len(sampled), _SAMPLED), seed=0)
+        started = time.monotonic()
+        done = self._extract(sampled)
+        seconds = (time.monotonic() - started) / max(1, len(done))
+        size = marker.parse(done[self.column].struct.field(structs.MARKER))["bytes"].mean()
+        read = round(rows * size) if isinstance(size, float) else None
+        return JobEstimate(rows, read, rows * seconds, len(done))
 
     def _open(self, *, overwrite: bool) -> None:
         """Read what an earlier run has recorded, and compare it with what is there."""
@@ -257,6 +324,8 @@ class _Job:
         if not names:
             return
         before = pl.read_parquet_schema(self.folder.url(names[0]), **self._to_storage())
+        if self.column not in before:  # its last property was removed
+            return
         wide = {**self.source_schema, self.column: before[self.column]}
         self.schema = self._extract(pl.DataFrame(schema=wide)).schema
 
@@ -285,10 +354,12 @@ class _Job:
 
     def _find_known(self) -> None:
         """Find out which rows the output has."""
-        if names := list(self.manifest.parts):
-            urls = [self.folder.url(name) for name in names]
+        self._know([self.folder.url(name) for name in self.manifest.parts])
+
+    def _know(self, urls: Sequence[str]) -> None:
+        if urls:
             parts = pl.scan_parquet(
-                urls, missing_columns="insert", extra_columns="ignore", **self._to_storage()
+                list(urls), missing_columns="insert", extra_columns="ignore", **self._to_storage()
             )
             schema = self.source_schema
             found = parts.select(self.columns).select(hashes(self.columns, schema)).collect()

@@ -71,7 +71,7 @@ def open_source(
     """
     if isinstance(source, pl.DataFrame | pl.LazyFrame):
         frame, rows = source.lazy(), source.height if isinstance(source, pl.DataFrame) else None
-    elif (table := _scan_table(os.fspath(source), storage)) is not None:
+    elif (table := scan_table(os.fspath(source), storage)) is not None:
         frame, rows = table, table.select(pl.len()).collect().item()
     else:
         options: dict[str, Any] = {"access": storage.access, "storage_options": storage.options}
@@ -88,8 +88,12 @@ def open_source(
     return JobSource(frame, locator, rows)
 
 
-def _scan_table(source: str, storage: Storage) -> pl.LazyFrame | None:
-    """Scan a table, or several in a folder; None where the source is not one."""
+def scan_table(source: str, storage: Storage) -> pl.LazyFrame | None:
+    """Scan a table, or several in a folder; None where the source is not one.
+
+    Raises:
+        NotFoundError: If it is one by its name, and does not exist.
+    """
     remote = scheme_of(source) in STORE_SCHEMES
     options: dict[str, Any] = {}
     if remote:

@@ -45,3 +45,20 @@ class JobSummary:
         told["seconds"] = round(self.seconds, 3)
         first = {"output": told.pop("output"), "rows": told.pop("rows"), "failed": self.failed}
         return json.dumps({**first, **told})
+
+
+@dataclass(frozen=True, slots=True)
+class JobEstimate:
+    """What a job would do.
+
+    Attributes:
+        rows: The number of rows that the output lacks.
+        bytes: The size of their images, from the sample; None where none could be opened.
+        seconds: How long it would take, from the sample.
+        sampled: The number of rows of the sample.
+    """
+
+    rows: int
+    bytes: int | None
+    seconds: float
+    sampled: int
