@@ -60,7 +60,7 @@ def _stopped_cleanly() -> Iterator[None]:
     try:
         yield
     except BaseException:
-        DEFAULT.close()
+        DEFAULT.drain()
         raise
 
 

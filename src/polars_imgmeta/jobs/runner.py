@@ -224,7 +224,7 @@ class _Job:
             if outputs.is_file(self.output):
                 self._publish()
         except BaseException:
-            DEFAULT.close()  # waits for the images in flight
+            DEFAULT.drain()  # waits for the images in flight
             with suppress(Exception):
                 self._save(ended=True)
             raise
