@@ -14,6 +14,7 @@ from polars_imgmeta.execution.progress import ProgressBar
 LOGGER: Final = logging.getLogger("polars_imgmeta")
 LOG_SECONDS: Final = 30.0
 _CALLBACK_SECONDS: Final = 1.0
+_ONE_DECIMAL_SECONDS: Final = 9.95
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +66,11 @@ def duration(seconds: float) -> str:
     """Spell out a duration.
 
     Examples:
-        >>> duration(7.3), duration(192), duration(5000)
-        ('7 s', '3 min 12 s', '1 h 23 min')
+        >>> duration(7.34), duration(192), duration(5000)
+        ('7.3 s', '3 min 12 s', '1 h 23 min')
     """
+    if seconds < _ONE_DECIMAL_SECONDS:
+        return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:
@@ -119,9 +122,12 @@ class Monitor:
 
     def finish(self) -> None:
         """Say the last word."""
-        self._bar.end()
         if self._callback:
             self._callback(self.progress)
+
+    def close(self) -> None:
+        """Leave the bar as it is."""
+        self._bar.end()
 
     def pulse(self) -> None:
         """Say how far the job is, if it is time."""

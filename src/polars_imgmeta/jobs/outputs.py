@@ -267,7 +267,7 @@ class CloudFolder:
 
         # Closing completes the upload; without it nothing appears.
         writer = obstore.open_writer(self._store, parse_key(file))
-        yield cast("IO[bytes]", writer)
+        yield cast("IO[bytes]", _Upload(writer))
         writer.close()
 
     def release(self) -> None:
@@ -290,6 +290,19 @@ class CloudFolder:
             for page in obstore.list(self._store, self._prefix)
             for meta in page
         ]
+
+
+class _Upload(io.RawIOBase):
+    """The writer of obstore as a file, for pyarrow; closing it does not complete the upload."""
+
+    def __init__(self, writer: Any) -> None:  # noqa: ANN401 - of an extra
+        self._writer = writer
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:  # noqa: ANN401 - a buffer
+        return int(self._writer.write(bytes(data)))
 
 
 def parse_key(url: str) -> str:

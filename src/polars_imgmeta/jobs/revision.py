@@ -93,16 +93,16 @@ def _revise_folder(where: str, change: Change, storage: Storage, monitor: Monito
     folder.claim()
     try:
         names = folder.names()
-        schema = pl.Schema(pl.read_parquet_schema(folder.url(names[0]))) if names else pl.Schema()
         monitor.start(sum(part.rows for part in record.parts.values()))
         record.parts.clear()  # what is changed is recorded once it is
         record.owner = owner_now()
-        if names:
-            folder.write(record, schema)
         to_storage: dict[str, Any] = (
             {"storage_options": dict(storage.options)} if storage.options else {}
         )
-        rows = 0
+        rows, schema = 0, pl.Schema()
+        if names:
+            first = pl.scan_parquet(folder.url(names[0]), **to_storage)
+            folder.write(record, first.collect_schema())
         for name in names:
             old = pl.read_parquet(folder.url(name), **to_storage)
             new = change(old)
@@ -118,7 +118,7 @@ def _revise_folder(where: str, change: Change, storage: Storage, monitor: Monito
             folder.write(record, schema)
         return rows
     finally:
-        monitor.finish()
+        monitor.close()
         folder.release()
 
 

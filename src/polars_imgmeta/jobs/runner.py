@@ -218,6 +218,7 @@ class _Job:
                 monitor.start(self._count(outdated))
                 self._revise(outdated, retry=retry, refresh=refresh)
                 self._extract_new()
+                monitor.finish()
             summary = self._summary(time.monotonic() - started)
             self.manifest.summary = asdict(summary)
             self._save(ended=True)
@@ -232,7 +233,7 @@ class _Job:
             LOGGER.info("%s", summary.to_json())
             return summary
         finally:
-            monitor.finish()
+            monitor.close()
             folder.release()
 
     def estimate(self, *, anew: bool) -> JobEstimate:
@@ -323,7 +324,7 @@ class _Job:
         names = list(self.manifest.parts)
         if not names:
             return
-        before = pl.read_parquet_schema(self.folder.url(names[0]), **self._to_storage())
+        before = pl.scan_parquet(self.folder.url(names[0]), **self._to_storage()).collect_schema()
         if self.column not in before:  # its last property was removed
             return
         wide = {**self.source_schema, self.column: before[self.column]}

@@ -12,10 +12,11 @@ from typing import Any, Final
 import polars as pl
 
 from polars_imgmeta.column import structs
-from polars_imgmeta.exceptions import ColumnError, NotFoundError
+from polars_imgmeta.exceptions import ColumnError, ImageError, NotFoundError
 from polars_imgmeta.io.access import STORE_SCHEMES
 from polars_imgmeta.io.listing import IMAGE_SUFFIXES
 from polars_imgmeta.io.locators import local_path, scheme_of
+from polars_imgmeta.io.redaction import locate
 from polars_imgmeta.io.remote import Storage, list_remote
 from polars_imgmeta.typing import Frame
 from polars_imgmeta.verbs import scanning
@@ -100,7 +101,10 @@ def scan_table(source: str, storage: Storage) -> pl.LazyFrame | None:
         storage.access.require_scheme(str(scheme_of(source)))
         options["storage_options"] = dict(storage.options) or None
     else:
-        source = local_path(source, storage.access)
+        try:
+            source = local_path(source, storage.access)
+        except ImageError as error:
+            raise locate(error, source) from None
     if suffix := _suffix_of(source, _SCANNERS):
         if not (remote or has_magic(source) or os.path.lexists(source)):
             msg = f"`source` must be a table, a folder or a pattern, got {source!r}: no such file"
