@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from reads import count_reads
 
 import polars_imgmeta as im
 from polars_imgmeta.cli.samples import make_samples
+from polars_imgmeta.column import recall
 from polars_imgmeta.jobs import monitor, pacing
 from polars_imgmeta.jobs.known import KnownRows, hashes
 
@@ -259,6 +261,19 @@ def test_images_in_the_table() -> None:
     frame = pl.DataFrame({"image": [{"bytes": one, "path": None} for one in data]})
     im.run(frame, "out", "image", "width")
     assert_frame_equal(pl.read_parquet("out"), im.extract(frame, "image", "width"))
+
+
+def test_an_image_that_many_rows_name_is_read_once() -> None:
+    """Also if they are in different batches, and in different parts."""
+    paths = ["photos/dusk.png", "photos/fog.png"] * 20
+    for path in set(paths):
+        os.utime(path, (1, 1))
+    time.sleep(2 * recall._TICK_SECONDS)  # noqa: SLF001 - files are older than their reading
+    with count_reads(Path("photos")) as opened:
+        im.run(pl.DataFrame({"path": paths}), "out", "path", "brightness")
+    assert opened == {"dusk.png": 1, "fog.png": 1}
+    values = pl.read_parquet("out").select(pl.col("path_imgmeta").struct.field("brightness"))
+    assert values.to_series().round(3).to_list() == [0.2, 0.803] * 20
 
 
 def test_own_properties_and_unknown_ones(table: pl.DataFrame) -> None:

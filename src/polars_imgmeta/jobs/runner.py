@@ -14,6 +14,7 @@ import polars as pl
 
 from polars_imgmeta.catalogue.registry import PropertiesLike, Property
 from polars_imgmeta.column import marker, structs
+from polars_imgmeta.column.recall import recalling
 from polars_imgmeta.exceptions import JobError
 from polars_imgmeta.execution.progress import observed_by
 from polars_imgmeta.execution.runtime import DEFAULT
@@ -217,7 +218,8 @@ class _Job:
                 self._find_known()
                 monitor.start(self._count(outdated))
                 self._revise(outdated, retry=retry, refresh=refresh)
-                self._extract_new()
+                with recalling():
+                    self._extract_new()
                 monitor.finish()
             summary = self._summary(time.monotonic() - started)
             self.manifest.summary = asdict(summary)

@@ -9,7 +9,7 @@ from typing import Unpack
 import polars as pl
 
 from polars_imgmeta.catalogue.registry import PropertiesLike, Property, canonical_order
-from polars_imgmeta.column import structs
+from polars_imgmeta.column import recall, structs
 from polars_imgmeta.column.deduplication import require_locator_dtype
 from polars_imgmeta.column.structs import StructColumn
 from polars_imgmeta.column.udf import Extraction
@@ -186,7 +186,8 @@ def _extraction(
 ) -> Extraction:
     """Return an extraction without regard to old structs."""
     wanted = reading.catalogue.resolve(properties)
-    return Extraction(_name_of(into, locator), locator, wanted, reading.portable)
+    plan = recall.name_plan(lazy=True)
+    return Extraction(_name_of(into, locator), locator, wanted, reading.portable, plan=plan)
 
 
 def fill(
@@ -237,6 +238,7 @@ def fill(
         other_columns=tuple(key for key in structs.schema_of(frame) if key not in {locator, name}),
         forced=existing is not None and condition is not None,
         only_forced=only_condition,
+        plan=recall.name_plan(lazy=not eager),
         observer=make_observer(reading.progress) if eager else None,
     )
     if not extraction.forced:
