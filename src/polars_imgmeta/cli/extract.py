@@ -211,7 +211,8 @@ def _describe(table: pl.LazyFrame, options: argparse.Namespace, stream: Any) -> 
 def _report(table: pl.LazyFrame, options: argparse.Namespace) -> None:
     if options.report:
         title = f"Images of {options.source[0]}"
-        print(f"Wrote {writing.report(table.collect(), options.report, title=title)}.")
+        page = writing.report(table.collect(), options.report, title=title, sandbox=options.sandbox)
+        print(f"Wrote {page}.")
 
 
 def _estimate(source: Frame | str, options: argparse.Namespace, properties: list[str]) -> int:

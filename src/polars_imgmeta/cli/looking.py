@@ -44,7 +44,7 @@ def register(commands: Any) -> None:  # noqa: ANN401 - argparse names no public 
     )
     report.set_defaults(run=_report)
     for parser in (status, errors, show, report):
-        parser.set_defaults(max_pixels=None, progress=False)
+        parser.set_defaults(max_pixels=None, progress=False, sandbox=False)
 
 
 def _status(options: argparse.Namespace) -> int:

@@ -33,6 +33,12 @@ def add_reading(parser: argparse.ArgumentParser) -> None:
     """Add how images are read."""
     parser.add_argument("--max-pixels", type=int, metavar="N", help="decode no larger pictures")
     parser.add_argument(
+        "--sandbox",
+        action="store_true",
+        help="decode in processes of their own, so that an image that crashes a decoder costs"
+        " one row",
+    )
+    parser.add_argument(
         "--progress",
         action=argparse.BooleanOptionalAction,
         help="show a progress bar (by default on a terminal), or lines in a log",
@@ -68,7 +74,11 @@ def storage_of(options: argparse.Namespace) -> dict[str, str]:
 
 def reading_of(options: argparse.Namespace) -> ExtractOptions:
     """Return the options of the verbs that read images."""
-    given: dict[str, Any] = {"storage_options": storage_of(options), "progress": options.progress}
+    given: dict[str, Any] = {
+        "storage_options": storage_of(options),
+        "progress": options.progress,
+        "sandbox": options.sandbox,
+    }
     if options.max_pixels is not None:
         given["max_pixels"] = options.max_pixels
     Reading.of(ExtractOptions, given)

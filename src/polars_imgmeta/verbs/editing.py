@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Unpack, get_args
+from typing import Unpack, get_args
 
 import polars as pl
 
