@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Unpack, get_args
+from typing import Any, Unpack, get_args
 
 import polars as pl
 
@@ -279,6 +279,7 @@ def _among(option: str, given: object, choices: tuple[str, ...]) -> list[str]:
     Raises:
         ValueError: If one is unknown.
     """
+    listed: list[Any]
     listed = [given] if isinstance(given, str) or not isinstance(given, Iterable) else list(given)
     for one in listed:
         if one not in choices:
