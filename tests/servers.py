@@ -5,6 +5,9 @@ A [`Relay`][servers.Relay] records the requests to a server, and injects faults.
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import hmac
 import http.client
 import os
 import re
@@ -16,9 +19,11 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -274,3 +279,29 @@ def azure_server(program: str, folder: Path) -> Iterator[str]:
     listening = rf"http://{re.escape(LOOPBACK)}:(?!0\b)\d+"
     with _process(command, folder / "azurite.log", listening, **options) as url:
         yield url
+
+
+def put_azure(url: str, path: str, body: bytes | None, more: dict[str, str] | None = None) -> None:
+    """Create a container, or a blob in one, by a signed request."""
+    query, kind = (
+        ("?restype=container", {}) if body is None else ("", {"x-ms-blob-type": "BlockBlob"})
+    )
+    headers = (
+        kind | (more or {}) | {"x-ms-date": formatdate(usegmt=True), "x-ms-version": "2021-08-06"}
+    )
+    length = str(len(body)) if body else ""
+    resource = f"/{AZURE_ACCOUNT}/{AZURE_ACCOUNT}/{path}"
+    signed = [
+        *("PUT", "", "", length, "", "application/octet-stream", "", "", "", "", "", ""),
+        *(f"{name}:{value}" for name, value in sorted(headers.items())),
+        resource + ("\nrestype:container" if query else ""),
+    ]
+    key = base64.b64decode(AZURE_KEY)
+    digest = hmac.digest(key, "\n".join(signed).encode(), hashlib.sha256)
+    headers["Authorization"] = f"SharedKey {AZURE_ACCOUNT}:{base64.b64encode(digest).decode()}"
+    headers["Content-Type"] = "application/octet-stream"
+    request = urllib.request.Request(  # noqa: S310 - on loopback
+        f"{url}/{AZURE_ACCOUNT}/{path}{query}", body or b"", headers, method="PUT"
+    )
+    with urllib.request.urlopen(request) as response:  # noqa: S310
+        assert response.status == 201

@@ -68,6 +68,7 @@ NO_METHODS = {
     "custom_property",
     "extract_expr",
     "extract_series",
+    "run",
     "sandbox_gaps",
     "scan_images",
     "set_thread_count",

@@ -28,6 +28,7 @@ from polars_imgmeta.exceptions import (
     ImageError,
     ImgmetaError,
     InvalidLocatorError,
+    JobError,
     NotFoundError,
     PropertyError,
     PropertyFailedError,
@@ -37,6 +38,9 @@ from polars_imgmeta.exceptions import (
 )
 from polars_imgmeta.execution.runtime import set_thread_count, thread_count
 from polars_imgmeta.io.access import Access
+from polars_imgmeta.jobs.monitor import JobProgress
+from polars_imgmeta.jobs.runner import run
+from polars_imgmeta.jobs.summary import JobSummary
 from polars_imgmeta.measuring.options import Sandbox
 from polars_imgmeta.sandbox.measurement import sandbox_gaps
 from polars_imgmeta.verbs.cases import Quantiles, test_cases
@@ -74,6 +78,9 @@ __all__ = [
     "ImageError",
     "ImgmetaError",
     "InvalidLocatorError",
+    "JobError",
+    "JobProgress",
+    "JobSummary",
     "NotFoundError",
     "Preview",
     "Property",
@@ -101,6 +108,7 @@ __all__ = [
     "remove",
     "report",
     "retry",
+    "run",
     "sandbox_gaps",
     "scan_images",
     "set_thread_count",

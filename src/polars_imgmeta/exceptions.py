@@ -3,6 +3,7 @@
     ImgmetaError
     ├── PropertyError        (ValueError)  no or unknown properties, or invalid bins
     ├── ColumnError          (ValueError)  a missing, ambiguous or mistyped column
+    ├── JobError                           a job cannot write its output, or was stopped
     └── ImageError                         one image could not be read
         ├── NotFoundError                  the image does not exist
         ├── AccessDeniedError              the image may not be read
@@ -13,7 +14,8 @@
         ├── TooLargeError                  reading it would exceed a limit
         └── PropertyFailedError            a custom property failed on it
 
-The first two are argument errors, raised when the call is made. An `ImageError`
+The first two are argument errors, raised when the call is made. A `JobError` leaves what
+was written whole. An `ImageError`
 belongs to a row: under `on_error="null"` it becomes the row's `error`,
 `"<kind>: <message>"`, and under `on_error="raise"` it is raised.
 
@@ -42,6 +44,10 @@ class PropertyError(ImgmetaError, ValueError):
 
 class ColumnError(ImgmetaError, ValueError):
     """A call names a column that is missing, ambiguous or of the wrong type."""
+
+
+class JobError(ImgmetaError):
+    """A job cannot write to its output, or was stopped before its end."""
 
 
 class ImageError(ImgmetaError):

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import io
+import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +16,7 @@ import pytest
 
 import polars_imgmeta as im
 from polars_imgmeta.cli.command import main
-from polars_imgmeta.verbs import extraction
+from polars_imgmeta.jobs import runner
 
 
 @pytest.fixture(autouse=True)
@@ -21,51 +25,158 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def test_without_a_folder_it_draws_samples(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def run(*arguments: str) -> int:
+    """Run the command."""
+    return main(arguments)
+
+
+@pytest.fixture
+def photos(sample_folder: Path, tmp_path: Path) -> str:
+    """A folder of images, of which three cannot be read."""
+    shutil.copytree(sample_folder / "photos", tmp_path / "photos")
+    return "photos"
+
+
+def test_bare_it_prints_help(capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing is drawn or written."""
+    assert run() == 0
+    output = capsys.readouterr().out
+    for name in COMMANDS:
+        assert f"\n    {name} " in output
+    assert list(Path().iterdir()) == []
+
+
+COMMANDS = (
+    *("extract", "add", "remove", "retry", "refresh"),
+    *("status", "errors", "show", "report", "demo"),
+)
+
+
+def test_the_demo(capsys: pytest.CaptureFixture[str]) -> None:
     """Sample images are drawn and described, with the errors of corrupt ones."""
-    assert main([]) == 0
+    assert run("demo") == 0
     output = capsys.readouterr().out
     assert "Drew images into imgmeta-samples/." in output
-    assert "12 images" in output
-    assert "3 failed." in output
-    assert "imgmeta-samples/dusk.png" in output
+    assert "12 images in imgmeta-samples.parquet, 3 failed." in output
     assert "imgmeta-samples/notes.jpg: unsupported: not an image of a known format" in output
-    assert len(list((tmp_path / "imgmeta-samples").iterdir())) == 12
+    assert "Wrote imgmeta-samples.html" in output
+    assert im.properties(pl.scan_parquet("imgmeta-samples.parquet"))
+    assert run("demo") == 0  # again
 
 
-def test_a_folder_into_a_file(sample_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The whole frame is written, as Parquet with metadata or as flat CSV."""
-    photos = str(sample_folder / "photos")
-    assert main([photos, "-o", "photos.parquet", "-p", "geometry,brightness"]) == 0
-    frame = pl.read_parquet("photos.parquet")
-    assert im.properties(frame) == [*im.GROUPS["geometry"], "brightness"]
-    assert main([photos, "-o", "photos.csv"]) == 0
-    assert pl.read_csv("photos.csv").columns == [
-        *("path", *im.GROUPS["source"], *im.GROUPS["standard"], "error")
-    ]
-    assert "Wrote photos.csv." in capsys.readouterr().out
-    assert main([photos, "-o", "photos.csv", "-p", "source"]) == 0
-    assert pl.read_csv("photos.csv").columns == ["path", *im.GROUPS["source"], "error"]
-    assert "modified" in capsys.readouterr().out
+@pytest.mark.parametrize("output", ["table", "table.parquet"])
+def test_a_job(output: str, photos: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A second run goes on, and reads nothing."""
+    assert run("extract", photos, "-o", output, "-p", "geometry,brightness") == 1
+    shown = capsys.readouterr().out
+    assert f"12 images in {output}: 12 new, 0 changed, 3 failed" in shown
+    assert re.search(r"brightness +┆ 0.200 +┆ 0.500 +┆ 0.803 +┆ 9 ", shown)
+    assert "photos/empty.jpg: corrupt: the file is empty" in shown
+    assert run("extract", photos, "-o", output, "-p", "geometry,brightness") == 1
+    assert "0 new, 0 changed" in capsys.readouterr().out
+    assert im.properties(pl.scan_parquet(output)) == [*im.GROUPS["geometry"], "brightness"]
+    assert run("extract", photos, "-o", output, "--overwrite", "-p", "width", "--json") == 1
+    told = json.loads(capsys.readouterr().out)
+    assert (told["new"], told["failed"]) == (12, 2)
+    assert im.properties(pl.scan_parquet(output)) == ["width"]
 
 
-def test_a_folder_into_a_page(
-    sample_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("limit", "status"), [("2", 1), ("3", 0), ("24%", 1), ("25%", 0), ("100%", 0), ("0", 1)]
+)
+def test_the_status_says_whether_too_many_failed(limit: str, status: int, photos: str) -> None:
+    """`--max-failed` is a count or a percentage."""
+    assert run("extract", photos, "-o", "table", "--max-failed", limit) == status
+    assert run("extract", photos, "--max-failed", limit) == status
+
+
+def test_a_table_is_changed_in_place(photos: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Properties come and go, failed rows are retried, changed ones refreshed."""
+    tolerant = ("--max-failed", "3")
+    for table in ("folder", "file.parquet"):
+        run("extract", photos, "-o", table, "-p", "width,brightness", "--max-failed", "100%")
+        assert run("add", table, "-p", "contrast", *tolerant) == 0
+        assert run("remove", table, "-p", "width", *tolerant) == 0
+        assert im.properties(pl.scan_parquet(table)) == ["brightness", "contrast"]
+        before = Path("photos/notes.jpg").read_bytes()
+        shutil.copy("photos/dusk.png", "photos/notes.jpg")
+        assert run("retry", table, "--kinds", "unsupported", "--max-failed", "2") == 0
+        Path("photos/notes.jpg").write_bytes(before)
+        assert run("refresh", table, *tolerant) == 0
+        capsys.readouterr()
+        assert run("status", table) == 0
+        assert "ok     ┆ 9" in capsys.readouterr().out
+        # A job goes on with what there is now.
+        assert run("extract", photos, "-o", table, "-p", "contrast", *tolerant) == 0
+        assert "0 new, 0 changed, 3 failed" in capsys.readouterr().out
+        assert im.properties(pl.scan_parquet(table)) == ["brightness", "contrast"]
+
+
+def test_a_table_is_looked_at(photos: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """States, errors, rows and a page."""
+    run("extract", photos, "-o", "table")
+    shutil.copy("photos/window.png", "photos/dusk.png")
+    capsys.readouterr()
+    assert run("status", "table", "--check-sources") == 0
+    assert "changed ┆ 1" in capsys.readouterr().out
+    assert run("errors", "table", "--format", "csv") == 0
+    listed = pl.read_csv(capsys.readouterr().out.encode())
+    assert listed["kind"].to_list() == ["corrupt", "unsupported", "corrupt"]
+    assert run("show", "table", "--sort", "brightness", "--rows", "2") == 0
+    assert "dusk.png" in capsys.readouterr().out
+    assert run("report", "table", "-o", "page.html") == 0
+    assert '"title":"Images of table"' in Path("page.html").read_text("utf-8")
+
+
+@pytest.mark.parametrize("form", ["csv", "ndjson"])
+def test_text(form: str, photos: str, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    """The standard output has only the table."""
+    assert run("extract", photos, "-o", "-", "--format", form, "-p", "geometry") == 1
+    data = capfdbinary.readouterr().out
+    frame = pl.read_csv(data) if form == "csv" else pl.read_ndjson(data)
+    assert frame.columns == ["path", *im.GROUPS["geometry"], "error"]
+    assert len(frame) == 12
+    assert run("extract", photos, "-o", f"table.{form}") == 1
+    assert Path(f"table.{form}").exists()
+    assert run("extract", photos, "-o", f"table.{form}") == 2  # `--overwrite` must be said
+    assert run("extract", photos, "-o", f"table.{form}", "--overwrite") == 1
+
+
+def test_sources(
+    photos: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The report shows the same frame as the terminal."""
-    assert main([str(sample_folder / "photos"), "--report", "photos.html"]) == 0
-    assert "Wrote photos.html." in capsys.readouterr().out
-    page = (tmp_path / "photos.html").read_text("utf-8")
-    assert f'"title":"Images of {sample_folder}/photos"' in page
+    """Files that the shell expanded, lists, and tables."""
+    files = sorted(str(one) for one in Path(photos).glob("d*.png"))
+    assert run("extract", *files, "-o", "files", "-p", "width") == 0
+    assert pl.read_parquet("files")["path"].to_list() == files
+    monkeypatch.setattr("sys.stdin", io.StringIO("\n".join(files) + "\n\n"))
+    assert run("extract", "-", "-o", "list", "-p", "width") == 0
+    assert pl.read_parquet("list")["path"].to_list() == files
+    pl.DataFrame({"file": files, "label": ["a", "b"]}).write_csv("table.csv")
+    assert run("extract", "table.csv", "--column", "file", "-o", "table", "-p", "width") == 0
+    assert pl.read_parquet("table").columns == ["file", "label", "file_imgmeta"]
+    assert run("extract", "photos/dusk.png") == 0
+    assert "1 image in" in capsys.readouterr().out
+
+
+def test_a_dry_run_writes_nothing(photos: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """It says what there is to do, from a sample."""
+    assert run("extract", photos, "-o", "table", "--dry-run") == 0
+    size = sum(one.stat().st_size for one in Path(photos).iterdir()) / 1e6
+    told = f"12 rows to compute\n{size:.1f} MB to read, about "
+    assert capsys.readouterr().out.startswith(told)
+    assert not Path("table").exists()
+    run("extract", photos, "-o", "table")
+    capsys.readouterr()
+    assert run("extract", photos, "-o", "table", "--dry-run") == 0
+    assert capsys.readouterr().out == "0 rows to compute\n"
 
 
 def test_many_failures_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The first ten failures are listed, the others counted."""
     for number in range(15):
         (tmp_path / f"{number:02}.jpg").write_text("no image")
-    assert main([str(tmp_path)]) == 0
+    assert run("extract", ".") == 1
     output = capsys.readouterr().out
     assert "15 failed." in output
     assert "09.jpg: unsupported" in output
@@ -76,14 +187,17 @@ def test_many_failures_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["nowhere"], "imgmeta: `source` must be a folder, a file or a pattern, got 'nowhere'"),
-        (["."], "imgmeta: no images in ."),
-        (["-p", "widht"], "Hint: did you mean 'width'?"),
-        ([""], "imgmeta: '': an empty string"),
-        (["-o", "nowhere/a.csv"], "imgmeta: --output must be in a folder that exists"),
-        (["-r", "nowhere/a.html"], "imgmeta: --report must be in a folder that exists"),
-        (["-r", "a.txt"], "imgmeta: --report must end in .html or .htm, got a.txt"),
-        (["-o", "a.txt"], "imgmeta: --output must end in .parquet or .csv, got a.txt"),
+        (["extract", "nowhere"], "`source` must be a folder, a file or a pattern, got 'nowhere'"),
+        (["extract", "."], "imgmeta: no images in ."),
+        (["extract", ".", "-p", "widht"], "Hint: did you mean 'width'?"),
+        (["extract", ""], "imgmeta: '': an empty string"),
+        (["extract", ".", "-o", "no/a.csv"], "--output must be in a folder that exists"),
+        (["extract", ".", "-r", "no/a.html"], "--report must be in a folder that exists"),
+        (["extract", ".", "-r", "a.txt"], "--report must end in .html or .htm, got a.txt"),
+        (["extract", ".", "--storage-option", "a"], "--storage-option must be KEY=VALUE"),
+        (["extract", "a.parquet", "--column", "path"], "'a.parquet': no such file"),
+        (["status", "a.parquet"], "'a.parquet': no such file"),
+        (["add", "nowhere", "-p", "width"], "must be a Parquet file or a folder"),
     ],
 )
 def test_mistakes_are_named(
@@ -96,39 +210,44 @@ def test_mistakes_are_named(
 
 
 def test_an_interrupt_exits_cleanly(
-    sample_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    photos: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Ctrl-C prints no traceback, and exits with the status of shells."""
 
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(extraction, "extract", interrupt)
-    assert main([str(sample_folder / "photos")]) == 130
-    assert capsys.readouterr().err == "imgmeta: interrupted\n"
+    monkeypatch.setattr(runner, "run", interrupt)
+    assert run("extract", photos, "-o", "table") == 130
+    assert "imgmeta: interrupted" in capsys.readouterr().err
 
 
-def test_one_image(sample_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A single file is a valid source."""
-    assert main([str(sample_folder / "photos" / "dusk.png")]) == 0
-    assert capsys.readouterr().out.startswith("1 image in ")
-
-
-def test_a_terminal_without_unicode(sample_folder: Path) -> None:
-    """The table is drawn in ASCII if the encoding has no other characters."""
+@pytest.mark.parametrize("columns", [40, 80, 200])
+def test_tables_fit_the_terminal(columns: int, photos: str) -> None:
+    """No line of a table is wider, and without Unicode it is drawn in ASCII."""
     done = subprocess.run(
-        [sys.executable, "-m", "polars_imgmeta", str(sample_folder / "photos" / "dusk.png")],
-        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        [sys.executable, "-m", "polars_imgmeta", "extract", photos],
+        env={**os.environ, "PYTHONIOENCODING": "ascii", "COLUMNS": str(columns)},
         capture_output=True,
         text=True,
-        check=True,
+        check=False,
     )
     assert done.stdout.isascii()
-    assert "| 320 " in done.stdout
+    drawn = [line for line in done.stdout.splitlines() if line.startswith(("|", "+"))]
+    assert drawn
+    assert max(map(len, drawn)) <= columns
+
+
+def test_a_reader_that_ends_is_no_error(photos: str) -> None:
+    """Such as `head`."""
+    command = f"{sys.executable} -m polars_imgmeta extract {photos} -o - | head -c 5"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)  # noqa: S607
+    assert done.stdout == "path,"
+    assert "Traceback" not in done.stderr
 
 
 def test_the_command_is_installed() -> None:
     """The entry point runs."""
     command = Path(sys.executable).parent / "imgmeta"
     done = subprocess.run([command, "--help"], capture_output=True, text=True, check=True)
-    assert "Extract properties of the images in a folder." in done.stdout
+    assert "extract" in done.stdout

@@ -131,7 +131,8 @@ def test_the_command_has_it(
     word: str, sample_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The command line decides as the argument does."""
-    assert main([str(sample_folder / "photos"), "-p", "width", word]) == 0
+    photos = str(sample_folder / "photos")
+    assert main(["extract", photos, "-p", "width", word, "--max-failed", "3"]) == 0
     assert bool(capsys.readouterr().err) == (word == "--progress")
 
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 import glob
-import hashlib
-import hmac
 import importlib.util
 import json
 import os
@@ -127,12 +124,12 @@ def azure(azurite: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Re
         servers.azure_server(azurite, tmp_path_factory.mktemp("azurite")) as url,
         servers.relay(url) as relay,
     ):
-        put_azure(url, "photos", None)
+        servers.put_azure(url, "photos", None)
         for key in KEYS:
-            put_azure(url, f"photos/{quote(key, safe='/')}", content(key))
-        put_azure(url, "photos/empty.png", b"")
-        put_azure(url, "public", None, {"x-ms-blob-public-access": "container"})
-        put_azure(url, "public/a.png", content("a.png"))
+            servers.put_azure(url, f"photos/{quote(key, safe='/')}", content(key))
+        servers.put_azure(url, "photos/empty.png", b"")
+        servers.put_azure(url, "public", None, {"x-ms-blob-public-access": "container"})
+        servers.put_azure(url, "public/a.png", content("a.png"))
         yield relay
 
 
@@ -153,34 +150,6 @@ def s3_client(url: str) -> Any:  # noqa: ANN401 - boto3 creates the class at run
         aws_secret_access_key=SECRET,
         config=Config(s3={"addressing_style": "path"}),
     )
-
-
-def put_azure(url: str, path: str, body: bytes | None, more: dict[str, str] | None = None) -> None:
-    """Create a container, or a blob in one, by a signed request."""
-    query, kind = (
-        ("?restype=container", {}) if body is None else ("", {"x-ms-blob-type": "BlockBlob"})
-    )
-    headers = (
-        kind | (more or {}) | {"x-ms-date": formatdate(usegmt=True), "x-ms-version": "2021-08-06"}
-    )
-    length = str(len(body)) if body else ""
-    resource = f"/{servers.AZURE_ACCOUNT}/{servers.AZURE_ACCOUNT}/{path}"
-    signed = [
-        *("PUT", "", "", length, "", "application/octet-stream", "", "", "", "", "", ""),
-        *(f"{name}:{value}" for name, value in sorted(headers.items())),
-        resource + ("\nrestype:container" if query else ""),
-    ]
-    key = base64.b64decode(servers.AZURE_KEY)
-    digest = hmac.digest(key, "\n".join(signed).encode(), hashlib.sha256)
-    headers["Authorization"] = (
-        f"SharedKey {servers.AZURE_ACCOUNT}:{base64.b64encode(digest).decode()}"
-    )
-    headers["Content-Type"] = "application/octet-stream"
-    request = urllib.request.Request(  # noqa: S310 - on loopback
-        f"{url}/{servers.AZURE_ACCOUNT}/{path}{query}", body or b"", headers, method="PUT"
-    )
-    with urllib.request.urlopen(request) as response:  # noqa: S310
-        assert response.status == 201
 
 
 def content(key: str) -> bytes:
@@ -1020,7 +989,7 @@ def ppm(width: int, height: int = 1) -> bytes:
 def put(cloud: str, origin: str, key: str, body: bytes) -> None:
     """Write an object into the container `fresh`."""
     if cloud == "az":
-        put_azure(origin, f"fresh/{key}", body)
+        servers.put_azure(origin, f"fresh/{key}", body)
     else:
         s3_client(origin).put_object(Bucket="fresh", Key=key, Body=body)
 
@@ -1038,7 +1007,7 @@ def test_refresh_asks_each_object_once(
         origin, options = relay.url, az(relay.url)
     with suppress(urllib.error.HTTPError):  # it exists from the last run
         if cloud == "az":
-            put_azure(origin, "fresh", None)
+            servers.put_azure(origin, "fresh", None)
         else:
             s3_client(origin).create_bucket(Bucket="fresh")
     for number in range(100):

@@ -118,6 +118,11 @@ class Images:
             number for number, path in enumerate(self._paths) if path and is_remote(path)
         ]
 
+    @property
+    def paths(self) -> list[str] | None:
+        """Where the images are; None where some are in the table."""
+        return self._paths if self._bytes is None else None
+
     def __len__(self) -> int:
         """The number of images."""
         return len(self._paths if self._bytes is None else self._bytes)

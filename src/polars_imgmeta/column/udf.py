@@ -11,10 +11,11 @@ from itertools import compress
 import polars as pl
 
 from polars_imgmeta.catalogue.registry import Property, PropertySet
-from polars_imgmeta.column import deduplication, marker
+from polars_imgmeta.column import deduplication, marker, recall
 from polars_imgmeta.column.deduplication import Images
 from polars_imgmeta.column.merge import FAILED, SIZE, assemble, contradicted, merge
 from polars_imgmeta.column.plan import Plan, Rows, look, make_forced_plan, make_plan
+from polars_imgmeta.column.recall import Recall
 from polars_imgmeta.column.structs import ERROR, MARKER, column, dtype_of, restored
 from polars_imgmeta.exceptions import ColumnError
 from polars_imgmeta.execution import scheduler
@@ -49,6 +50,8 @@ class Extraction:
         other_columns: The other columns of the frame.
         forced: Whether there is a condition, of rows to read in any case.
         only_forced: Whether to read no other rows than these.
+        plan: What tells its plan from others, to recall what was read in another batch; empty
+            where there is no other one.
         observer: What is told of the progress.
     """
 
@@ -61,6 +64,7 @@ class Extraction:
     other_columns: tuple[str, ...] = ()
     forced: bool = False
     only_forced: bool = False
+    plan: str = ""
     observer: Observer | None = None
 
     @property
@@ -186,11 +190,28 @@ class Extraction:
     def _read_all(self, parts: pl.DataFrame) -> pl.Series:
         """Measure every row; an image that several rows name is read once."""
         images = Images(parts)
+        if not self.plan or images.paths is None or self.reading.on_error == "raise":
+            return self._read_distinct(images).gather(images.numbers)
+        with recall.calling():
+            recalled = Recall(self.plan, self.reading.storage.access)
+            known, numbers = recalled.find(images.paths)
+            if known is None:
+                structs = self._read_distinct(images)
+                recalled.keep(images.paths, structs)
+                return structs.gather(images.numbers)
+            others = sorted(set(range(len(images))).difference(numbers))
+            new = Images(images.distinct[others])
+            structs = self._read_distinct(new)
+            recalled.keep(new.paths or [], structs)
+        order = pl.Series([*others, *numbers], dtype=pl.UInt32).arg_sort()
+        return pl.concat([structs, known]).gather(order).gather(images.numbers)
+
+    def _read_distinct(self, images: Images) -> pl.Series:
+        """Measure each image."""
         wanted = PropertySet(self.properties)
         table = self._measure(images, [wanted] * len(images))
         digest = marker.digests(images.distinct)
-        merged = assemble(table, digest, self.properties, self.locator)
-        return merged.gather(images.numbers)
+        return assemble(table, digest, self.properties, self.locator)
 
     def _merge(
         self, rows: Rows, plan: Plan, fresh: pl.DataFrame, unknown: pl.DataFrame, same: pl.Series

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from importlib.util import find_spec
 from typing import Any, Protocol
 
@@ -37,22 +39,29 @@ class ProgressBar:
     Args:
         wanted: Whether to show it; None for: on a terminal or in a notebook, once the work
             has taken longer than a second.
+        unit: What is counted.
     """
 
-    def __init__(self, wanted: bool | None = None) -> None:  # noqa: FBT001 - as users write it
+    def __init__(self, wanted: bool | None = None, unit: str = "images") -> None:  # noqa: FBT001 - as users write it
         self._wanted = wanted
+        self._unit = unit
         self._bar: Any = None
         self._failed = 0
 
-    def begin(self, total: int) -> None:
-        """Show the bar, where it is wanted and can be seen."""
+    @property
+    def shown(self) -> bool:
+        """Whether there is a bar."""
+        return self._bar is not None
+
+    def begin(self, total: int | None) -> None:
+        """Show the bar, where it is wanted and can be seen; None for an unknown total."""
         notebook = _in_notebook()
         seen = self._wanted or (self._wanted is None and (notebook or _on_terminal()))
-        if total and seen and _is_writable():
+        if total != 0 and seen and _is_writable():
             with suppress(*_UNSHOWABLE):
                 self._bar = _kind(notebook=notebook)(
                     total=total,
-                    unit=" images",
+                    unit=f" {self._unit}",
                     delay=0.0 if self._wanted else _PATIENCE_SECONDS,
                     mininterval=0,
                     **_shape(),
@@ -72,6 +81,24 @@ class ProgressBar:
         with suppress(*_UNSHOWABLE):
             if self._bar is not None:
                 self._bar.close()
+
+
+_OBSERVER: ContextVar[Observer | None] = ContextVar("observer", default=None)
+
+
+@contextmanager
+def observed_by(observer: Observer) -> Iterator[None]:
+    """Have an observer told of all extractions of this thread, rather than a bar for each."""
+    token = _OBSERVER.set(observer)
+    try:
+        yield
+    finally:
+        _OBSERVER.reset(token)
+
+
+def make_observer(wanted: bool | None) -> Observer:  # noqa: FBT001 - as users write it
+    """Return who is told of an extraction: a bar, unless a job watches."""
+    return _OBSERVER.get() or ProgressBar(wanted)
 
 
 class _Bar(tqdm):  # type: ignore[misc]  # it has no types

@@ -120,10 +120,18 @@ class Runtime:
         """End all extractions, and wait until the workers have finished what they are doing."""
         with self._lock:
             self._closed = True
-            workers, self._workers = self._workers, None
-        if workers is not None:
+        self.drain()
+
+    def drain(self) -> None:
+        """Wait until the workers have finished what they are doing; later calls get new ones."""
+        while (workers := self._take_workers()) is not None:  # these may begin another turn
             workers.close()
             workers.join(_JOIN_SECONDS)
+
+    def _take_workers(self) -> ThreadPool | None:
+        with self._lock:
+            workers, self._workers = self._workers, None
+        return workers
 
 
 def keep_freed_memory() -> None:

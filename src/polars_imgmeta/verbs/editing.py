@@ -198,8 +198,7 @@ def retry(
     error = existing.field(structs.ERROR).cast(pl.String)
     condition = error.is_not_null()
     if kinds is not None:
-        retried = _among("kinds", kinds, get_args(ErrorKind))
-        condition &= error.str.extract("^([a-z_]+)", 1).is_in(retried)
+        condition &= error.str.extract("^([a-z_]+)", 1).is_in(require_kinds(kinds))
     if where is not None:
         condition &= where
     return _read_again(frame, existing, source, reading, condition)
@@ -265,12 +264,22 @@ def _read_again(
     )
 
 
-def _among(option: str, given: object, choices: tuple[str, ...]) -> list[Any]:
+def require_kinds(kinds: object) -> list[str]:
+    """Return one or several kinds of errors as a list.
+
+    Raises:
+        ValueError: If one is unknown.
+    """
+    return _among("kinds", kinds, get_args(ErrorKind))
+
+
+def _among(option: str, given: object, choices: tuple[str, ...]) -> list[str]:
     """Return one or several words as a list.
 
     Raises:
         ValueError: If one is unknown.
     """
+    listed: list[Any]
     listed = [given] if isinstance(given, str) or not isinstance(given, Iterable) else list(given)
     for one in listed:
         if one not in choices:

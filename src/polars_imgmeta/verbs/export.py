@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Mapping
+import os
+from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -24,6 +25,7 @@ from polars_imgmeta.column import structs
 from polars_imgmeta.column.structs import StructColumn
 from polars_imgmeta.decoding.opencv import cv2
 from polars_imgmeta.exceptions import ColumnError
+from polars_imgmeta.io import replacement
 from polars_imgmeta.typing import Frame
 
 if TYPE_CHECKING:
@@ -34,6 +36,10 @@ if TYPE_CHECKING:
     import pyiceberg.table
 
 FILE_KEY = "imgmeta"
+_MORSEL_SIZE = "POLARS_IDEAL_MORSEL_SIZE"  # what `set_streaming_chunk_size` sets
+_BATCH = 1_000
+# As large as Polars' own, a group of rows would hold back output for hours.
+_ROW_GROUP = 20_000
 _FLAG = {"imgmeta.auto_extracted": "true"}
 _COLUMN_DOC = "Properties of images, extracted by polars-imgmeta"
 
@@ -78,6 +84,9 @@ def write_parquet(
 ) -> None:
     """Write a data frame to Parquet with field metadata.
 
+    A local file is written beside its final name and then moved there, so that an existing
+    file stays whole until the new one is.
+
     Args:
         frame: The data frame.
         file: The path, URL or file to write to.
@@ -96,10 +105,13 @@ def write_parquet(
         ('path',)
     """
     _require_eager(frame, "sink_parquet")
-    if options.get("use_pyarrow"):
-        _write_with_pyarrow(frame, file, catalogue, **options)
-    else:
-        frame.write_parquet(file, **_with_metadata(frame, frame.schema, catalogue, options))
+    if not options.get("use_pyarrow"):
+        options = _with_metadata(frame, frame.schema, catalogue, options)
+    with _whole(file, options) as target:
+        if options.get("use_pyarrow"):
+            _write_with_pyarrow(frame, target, catalogue, **options)
+        else:
+            frame.write_parquet(target, **options)
 
 
 def sink_parquet(
@@ -110,6 +122,11 @@ def sink_parquet(
     **options: Any,  # noqa: ANN401 - Polars' own
 ) -> pl.LazyFrame | None:
     """Stream a lazy frame to Parquet with field metadata.
+
+    A local file is written beside its final name and then moved there, so that an existing
+    file stays whole until the new one is, except under `lazy=True`. Until it returns, the
+    streaming engine hands out batches of few rows, so that output is steady; but rows of CSV
+    and NDJSON come in batches of these readers. `run` has none of these limits.
 
     Args:
         frame: The lazy frame.
@@ -133,9 +150,9 @@ def sink_parquet(
     """
     _require_lazy(frame, "write_parquet")
     schema = _file_schema(frame, path)
-    plan: pl.LazyFrame | None = frame.sink_parquet(
-        path, **_with_metadata(frame, schema, catalogue, options)
-    )
+    options = {"row_group_size": _ROW_GROUP, **_with_metadata(frame, schema, catalogue, options)}
+    with _whole(path, options) as target, _small_batches():
+        plan: pl.LazyFrame | None = frame.sink_parquet(target, **options)
     return plan
 
 
@@ -217,6 +234,69 @@ def sink_iceberg(
         columns = structs.find(structs.schema_of(frame))
         _describe_fields(_loaded(table, options.get("catalog")), columns, catalogue)
     return result
+
+
+def write_frames(
+    frames: Iterable[pl.DataFrame],
+    file: IO[bytes],
+    *,
+    metadata: Mapping[str, str],
+    catalogue: Catalogue = CATALOGUE,
+) -> None:
+    """Write frames of the same schema one after the other into one Parquet file.
+
+    Args:
+        frames: The frames, at least one; each is dropped before the next one is taken.
+        file: The file to write to.
+        metadata: Metadata of the file, beside our own.
+        catalogue: The properties to describe.
+    """
+    import pyarrow.parquet as pq  # noqa: PLC0415 - see above
+
+    writer = None
+    for frame in frames:
+        table = to_arrow(frame, catalogue=catalogue)
+        if writer is None:
+            schema = table.schema.with_metadata(_file_metadata(dict(metadata)))
+            writer = pq.ParquetWriter(file, schema, compression="zstd")
+        writer.write_table(table.cast(writer.schema))
+    if writer is not None:
+        writer.close()
+
+
+@contextlib.contextmanager
+def _small_batches() -> Iterator[None]:
+    """Let the streaming engine hand out few rows at once, unless the user has a say in it.
+
+    It is a setting of the process, as Polars has none for a plan.
+    """
+    if _MORSEL_SIZE in os.environ:
+        yield
+        return
+    pl.Config.set_streaming_chunk_size(_BATCH)
+    try:
+        yield
+    finally:
+        pl.Config.set_streaming_chunk_size(None)
+
+
+@contextlib.contextmanager
+def _whole(target: Any, options: Mapping[str, Any]) -> Iterator[Any]:  # noqa: ANN401 - as Polars takes
+    """Give what to write to, so that a local file is replaced once the new one is whole."""
+    path = Path(target).expanduser() if isinstance(target, str | Path) else None
+    # Not what is written later or to several files, nor devices and pipes.
+    partitioned = (options.get("pyarrow_options") or {}).get("partition_cols")
+    several = options.get("lazy") or options.get("partition_by") or partitioned
+    if path is None or several or "://" in str(target) or (path.exists() and not path.is_file()):
+        yield target
+        return
+    if options.get("mkdir"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.parent.is_dir():
+        yield target  # Polars says what is wrong
+        return
+    with replacement.replacing(path) as unfinished:
+        yield unfinished
 
 
 def _require_eager(frame: object, alternative: str) -> None:

@@ -9,12 +9,12 @@ from typing import Unpack
 import polars as pl
 
 from polars_imgmeta.catalogue.registry import PropertiesLike, Property, canonical_order
-from polars_imgmeta.column import structs
+from polars_imgmeta.column import recall, structs
 from polars_imgmeta.column.deduplication import require_locator_dtype
 from polars_imgmeta.column.structs import StructColumn
 from polars_imgmeta.column.udf import Extraction
 from polars_imgmeta.exceptions import ColumnError
-from polars_imgmeta.execution.progress import ProgressBar
+from polars_imgmeta.execution.progress import make_observer
 from polars_imgmeta.measuring.options import ExtractOptions, Reading, takes
 from polars_imgmeta.typing import FrameT
 
@@ -178,7 +178,7 @@ def extract_series(
     require_locator_dtype(locators.dtype, locators.name)
     reading = Reading.of(ExtractOptions, options)
     extraction = _extraction(locators.name, properties, into, reading)
-    return replace(extraction, observer=ProgressBar(reading.progress))([locators])
+    return replace(extraction, observer=make_observer(reading.progress))([locators])
 
 
 def _extraction(
@@ -186,7 +186,8 @@ def _extraction(
 ) -> Extraction:
     """Return an extraction without regard to old structs."""
     wanted = reading.catalogue.resolve(properties)
-    return Extraction(_name_of(into, locator), locator, wanted, reading.portable)
+    plan = recall.name_plan(lazy=True)
+    return Extraction(_name_of(into, locator), locator, wanted, reading.portable, plan=plan)
 
 
 def fill(
@@ -237,7 +238,8 @@ def fill(
         other_columns=tuple(key for key in structs.schema_of(frame) if key not in {locator, name}),
         forced=existing is not None and condition is not None,
         only_forced=only_condition,
-        observer=ProgressBar(reading.progress) if eager else None,
+        plan=recall.name_plan(lazy=not eager),
+        observer=make_observer(reading.progress) if eager else None,
     )
     if not extraction.forced:
         condition = None

@@ -21,7 +21,9 @@ _SCHEMA = {
     "modified": pl.Datetime("us", "UTC"),
     "etag": pl.String(),
 }
-_BATCH_ROWS = 10_000
+# Small ones first, whatever Polars suggests: what follows may read all images of a batch before
+# it finds that it needed only a few.
+_FIRST_ROWS, _MOST_ROWS = 64, 1_024
 
 
 @takes(StorageOptions)
@@ -79,8 +81,11 @@ class _Listing:
         n_rows: int | None,
         batch_size: int | None,
     ) -> Iterator[pl.DataFrame]:
+        del batch_size
         images = islice(listing.list_images(self.source, self.storage), n_rows)
-        while rows := list(islice(images, batch_size or _BATCH_ROWS)):
+        size = _FIRST_ROWS
+        while rows := list(islice(images, size)):
+            size = min(2 * size, _MOST_ROWS)
             listed = [(path, *facts) for path, facts in rows]
             batch = pl.DataFrame(listed, schema=_SCHEMA, orient="row")
             if with_columns is not None:

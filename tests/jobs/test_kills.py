@@ -1,0 +1,235 @@
+"""A job that is killed at any moment loses little, and the next run completes its output."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from hypothesis import settings
+from killing import Killing, killing
+from polars.testing import assert_frame_equal
+
+from polars_imgmeta.cli.samples import make_samples
+
+pytestmark = pytest.mark.slow
+
+# Of the 60 inputs of CI, a third; hundreds before a release.
+KILLS = min(400, settings().max_examples // 3)
+PROPERTIES = ["geometry", "brightness"]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with images."""
+    folder = tmp_path_factory.mktemp("kills")
+    make_samples(folder / "photos")
+    make_samples(folder / "photos" / "more")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def jobs(home: Path) -> Iterator[Killing]:
+    """What runs jobs there."""
+    with killing(home) as runs:
+        yield runs
+
+
+@pytest.fixture(scope="module")
+def undisturbed(home: Path, jobs: Killing) -> pl.DataFrame:
+    """What a job makes that nothing disturbs."""
+    output = str(home / "undisturbed")
+    assert jobs.run(source="photos", output=output, properties=PROPERTIES) == 0
+    return pl.read_parquet(output)
+
+
+def whole(output: Path) -> int:
+    """Check that what is under a final name can be read; return the number of rows."""
+    parts = sorted(output.glob("*.parquet")) if output.is_dir() else [output]
+    return sum(len(pl.read_parquet(part)) for part in parts if part.exists())
+
+
+@pytest.mark.parametrize("name", ["folder", "file.parquet"])
+def test_killed_anywhere_it_goes_on(
+    name: str, home: Path, jobs: Killing, undisturbed: pl.DataFrame
+) -> None:
+    """SIGKILL before any operation on the output: nothing is unreadable, and the next run ends."""
+    moments = random.Random(name).sample(range(1, 75), min(74, KILLS))  # noqa: S311 - repeatable
+    killed = 0
+    for moment in moments:
+        output = home / f"{moment}-{name}"
+        status = jobs.run(event=moment, source="photos", output=str(output), properties=PROPERTIES)
+        killed += status == -9
+        before = whole(output) if output.exists() else 0
+        assert before <= len(undisturbed)
+        done = jobs.run(source="photos", output=str(output), properties=PROPERTIES)
+        assert done == 0, jobs.log.read_text()
+        assert_frame_equal(pl.read_parquet(output), undisturbed)
+        assert not [one.name for one in home.iterdir() if one.name.endswith((".tmp", ".parts"))]
+    assert killed > len(moments) // 2
+
+
+def test_killed_again_and_again_it_ends(
+    home: Path, jobs: Killing, undisturbed: pl.DataFrame
+) -> None:
+    """Each run gets a little further, whenever it is killed."""
+    output, chance = home / "again", random.Random(1)  # noqa: S311 - repeatable
+    for _ in range(KILLS):
+        if (
+            jobs.run(
+                seconds=chance.uniform(0, 0.3),
+                source="photos",
+                output=str(output),
+                properties=PROPERTIES,
+            )
+            == 0
+        ):
+            break
+        whole(output) if output.exists() else 0
+    assert jobs.run(source="photos", output=str(output), properties=PROPERTIES) == 0
+    assert_frame_equal(pl.read_parquet(output), undisturbed)
+
+
+@pytest.mark.parametrize(
+    "options", [{"retry": True}, {"refresh": True}, {"properties": "symmetry"}]
+)
+def test_killed_while_it_changes_parts(options: dict[str, Any], home: Path, jobs: Killing) -> None:
+    """Parts of an earlier run are replaced as a whole."""
+    first, expected = home / f"first-{next(iter(options))}", home / f"then-{next(iter(options))}"
+    for output in (first, expected):
+        assert jobs.run(source="photos", output=str(output), properties="geometry") == 0
+    assert (
+        jobs.run(source="photos", output=str(expected), **{"properties": "geometry", **options})
+        == 0
+    )
+    for moment in range(3, 3 + max(4, KILLS // 2), 2):
+        output = home / f"{first.name}-{moment}"
+        shutil.copytree(first, output)
+        arguments = {"source": "photos", "output": str(output), "properties": "geometry"} | options
+        jobs.run(event=moment, **arguments)
+        whole(output)
+        assert jobs.run(**arguments) == 0, jobs.log.read_text()
+        assert_frame_equal(pl.read_parquet(output), pl.read_parquet(expected))
+
+
+@pytest.mark.parametrize(("signal", "number"), [("SIGTERM", 15), ("SIGHUP", 1), ("SIGINT", 2)])
+def test_a_signal_stops_it_and_keeps_what_is_done(
+    signal: str, number: int, home: Path, jobs: Killing, undisturbed: pl.DataFrame
+) -> None:
+    """It ends by the signal, after it has written the rows that are done."""
+    output = home / signal
+    # After the record and before the first part.
+    for event in range(6, 40, 4):
+        shutil.rmtree(output, ignore_errors=True)
+        status = jobs.run(
+            event=event,
+            signal=signal,
+            source="photos",
+            output=str(output),
+            properties=PROPERTIES,
+        )
+        # Ctrl-C raises, and its process has no other handler.
+        assert status in ({0, 1} if signal == "SIGINT" else {0, -number}), jobs.log.read_text()
+        assert not [one for one in output.iterdir() if one.name.endswith(".tmp")]
+        if status == 1:
+            assert jobs.log.read_text().startswith("KeyboardInterrupt")
+        assert jobs.run(source="photos", output=str(output), properties=PROPERTIES) == 0
+        assert_frame_equal(pl.read_parquet(output), undisturbed)
+
+
+STOPPED = """
+    import os, signal, sys, threading, time
+    import polars as pl
+    import polars_imgmeta as im
+
+    started = threading.Event()
+
+    @im.custom_property(needs="header", dtype=pl.Int64, version=1)
+    def slow(header):
+        started.set()
+        time.sleep(0.05)
+        return 1
+
+    def stop():
+        started.wait()
+        time.sleep(0.5)
+        sent.append(time.monotonic())
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    sent = []
+    signal.signal(signal.SIGTERM, lambda *_: None)
+    threading.Thread(target=stop, daemon=True).start()
+    frame = pl.DataFrame({"path": ["photos/" + "./" * n + "dusk.png" for n in range(400)]})
+    try:
+        im.run(frame, "stopped", "path", ["width", slow])
+    except im.JobError as error:
+        print("after", time.monotonic() - sent[0])
+        print(error)
+        busy = [one.name for one in threading.enumerate() if one.name.startswith("imgmeta")]
+        print("threads", busy)
+"""
+
+
+def test_a_signal_is_heard_within_a_second(home: Path) -> None:
+    """Between two images, whatever else there is to do; and no thread goes on."""
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(STOPPED)],
+        cwd=home,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    after, message, *_, threads = done.stdout.splitlines()
+    assert float(after.split()[1]) < 5  # one second on a machine that has nothing else to do
+    assert "stopped by SIGTERM" in message
+    assert threads == "threads []"
+
+
+FULL = """
+    import os, resource, signal, sys
+    import polars as pl
+    import polars_imgmeta as im
+    from polars_imgmeta.jobs import pacing
+
+    pacing._PART_ROWS, pacing._FIRST_BATCH = 4, 2
+    pacing._SMALLEST_BATCH = pacing._LARGEST_BATCH = 2
+    paths = im.scan_images("photos").select("path").collect()
+    large = pl.Series("large", [None] * 9 + [os.urandom(300_000) for _ in range(15)])
+    frame = paths.with_columns(large)
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, resource.RLIM_INFINITY))
+    try:
+        im.run(frame, sys.argv[1], "path", "width")
+    except Exception as error:
+        print(type(error).__name__, error)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    print(len(pl.read_parquet(sys.argv[1])) if sys.argv[1] == "full" else "")
+    print(im.run(frame, sys.argv[1], "path", "width").new)
+"""
+
+
+def test_a_full_disk_leaves_what_was_written(home: Path) -> None:
+    """The limit on the size of a file acts as a disk that is full, and needs no rights."""
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(FULL), "full"],
+        cwd=home,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    error, *_, kept, new = done.stdout.splitlines()
+    assert "File too large" in error
+    assert int(kept) == 8
+    assert int(new) == 16
+    assert not [one for one in (home / "full").iterdir() if one.name.endswith(".tmp")]
+    assert len(pl.read_parquet(home / "full")) == 24
