@@ -1,4 +1,4 @@
-"""Turns: one thread at a time does short work, unless it is held up."""
+"""The gate: one thread at a time does short work, unless it is held up."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def in_thread(function: Callable[[], object]) -> threading.Thread:
     return thread
 
 
-def test_one_thread_has_the_turn() -> None:
+def test_one_thread_holds_the_gate() -> None:
     """While the holder makes progress no other thread enters; then the next one does."""
     gate = Gate()
     begun, waiting = threading.Event(), threading.Event()
@@ -42,8 +42,8 @@ def test_one_thread_has_the_turn() -> None:
 
     def wait() -> None:
         waiting.set()
-        with Pass(gate) as turn:
-            turn.step()
+        with Pass(gate) as held:
+            held.step()
             begun.set()
 
     other = in_thread(wait)
@@ -57,22 +57,22 @@ def test_one_thread_has_the_turn() -> None:
 
 
 def test_the_gate_opens_while_its_holder_makes_no_progress() -> None:
-    """Threads go without the turn while its holder gets nowhere, one and all."""
+    """All waiting threads pass while its holder makes no progress."""
     gate = Gate()
     with Pass(gate) as mine, ThreadPoolExecutor(8) as others:
         mine.step()
         together = threading.Barrier(8, timeout=WAIT_SECONDS)
 
         def work(_: int) -> None:
-            with Pass(gate) as turn:
-                turn.step()
+            with Pass(gate) as held:
+                held.step()
                 together.wait()
 
         list(others.map(work, range(8)))  # the barrier would break
 
 
-def test_a_turn_is_given_away_once() -> None:
-    """Giving away what one does not have does nothing."""
+def test_the_gate_is_released_once() -> None:
+    """Releasing a gate that is not held does nothing."""
     gate = Gate()
     first, second = Pass(gate), Pass(gate)
     first.step()
@@ -84,13 +84,13 @@ def test_a_turn_is_given_away_once() -> None:
     assert gate.acquire()
 
 
-def test_a_turn_ends_with_its_block() -> None:
-    """Whatever is raised within, the next one begins."""
+def test_the_gate_is_released_at_the_end_of_the_block() -> None:
+    """Whatever is raised within, the next thread can enter."""
     gate = Gate()
 
     def fail() -> None:
-        with Pass(gate) as turn:
-            turn.step()
+        with Pass(gate) as held:
+            held.step()
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):

@@ -41,7 +41,7 @@ from polars_imgmeta.io.access import STORE_SCHEMES, Access
 from polars_imgmeta.io.cloud import buckets
 from polars_imgmeta.io.cloud import client as cloud_client
 from polars_imgmeta.io.cloud import options as store_options
-from polars_imgmeta.io.cloud.buckets import check_options, parse_url
+from polars_imgmeta.io.cloud.buckets import check_options, parse_location
 from polars_imgmeta.io.cloud.client import StoreClient, list_objects
 from polars_imgmeta.io.cloud.errors import NO_CREDENTIALS, from_store_error
 from polars_imgmeta.io.listing import IMAGE_SUFFIXES
@@ -539,7 +539,7 @@ def test_invalid_store_urls(url: str, message: str, s3: Relay) -> None:
 def test_any_text_is_parsed_or_refused(text: str) -> None:
     """Parsing returns a location with the same key, or raises the right kind of error."""
     try:
-        place = parse_url(f"s3://bucket/{text}")
+        place = parse_location(f"s3://bucket/{text}")
     except exceptions.InvalidLocatorError:
         return
     assert place.key == text
@@ -919,7 +919,7 @@ def many(moto: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     names += ["2023.png", "2023/notes.txt", "2024-extra/a.jpg", "deep/er/and/deeper.png", "[x].png"]
     s3_client(moto).create_bucket(Bucket="many")
     store, _ = buckets.make_store(
-        parse_url("s3://many"), store_options.parse_options(aws(moto))["s3"], 30, max_retries=0
+        parse_location("s3://many"), store_options.parse_options(aws(moto))["s3"], 30, max_retries=0
     )
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda name: obstore.put(store, name, b"x"), names))
@@ -1024,7 +1024,7 @@ def test_refresh_asks_each_object_once(
     put(cloud, origin, "010.ppm", ppm(1000))
     put(cloud, origin, "020.ppm", ppm(1, 21))  # as large as before
     store, _ = buckets.make_store(
-        parse_url(f"{cloud}://fresh"),
+        parse_location(f"{cloud}://fresh"),
         store_options.parse_options(options)[cloud],
         30,
         max_retries=0,

@@ -177,10 +177,10 @@ class CloudFolder:
     """A prefix in cloud storage. The record says who writes, and is replaced conditionally."""
 
     def __init__(self, where: str, storage: Storage) -> None:
-        from polars_imgmeta.io.cloud.buckets import make_store, parse_url  # noqa: PLC0415 - extra
+        from polars_imgmeta.io.cloud.buckets import make_store, parse_location  # noqa: PLC0415 - extra
         from polars_imgmeta.io.cloud.options import parse_options  # noqa: PLC0415 - as above
 
-        location = parse_url(where)
+        location = parse_location(where)
         if not location.key:
             msg = f"`output` must name a folder in the bucket, got {where!r}"
             raise InvalidLocatorError(msg)
@@ -307,9 +307,9 @@ class _Upload(io.RawIOBase):
 
 def parse_key(url: str) -> str:
     """Return the name of an object in its bucket."""
-    from polars_imgmeta.io.cloud.buckets import parse_url  # noqa: PLC0415 - an extra
+    from polars_imgmeta.io.cloud.buckets import parse_location  # noqa: PLC0415 - an extra
 
-    return parse_url(url).key
+    return parse_location(url).key
 
 
 def read_manifest(url: str, options: Mapping[str, str]) -> Manifest | None:

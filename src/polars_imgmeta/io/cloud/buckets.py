@@ -70,14 +70,14 @@ class Location(NamedTuple):
     host: str
 
 
-def parse_url(url: str) -> Location:
+def parse_location(url: str) -> Location:
     """Parse the URL of an object or a prefix.
 
     Raises:
         InvalidLocatorError: If it is not a valid URL of cloud storage.
 
     Examples:
-        >>> parse_url("abfss://photos@shop.dfs.core.windows.net/a b.png")
+        >>> parse_location("abfss://photos@shop.dfs.core.windows.net/a b.png")
         Location(cloud='az', bucket='photos', account='shop', fabric=False, key='a b.png', host=...)
     """
     match = _URL.fullmatch(url)

@@ -28,7 +28,7 @@ from polars_imgmeta.exceptions import (
     UnreachableError,
 )
 from polars_imgmeta.io.access import Access
-from polars_imgmeta.io.cloud.buckets import Location, Store, make_store, parse_url
+from polars_imgmeta.io.cloud.buckets import Location, Store, make_store, parse_location
 from polars_imgmeta.io.cloud.errors import NO_CREDENTIALS, from_store_error, is_store_error
 from polars_imgmeta.io.cloud.objects import get_object, object_facts, probe_object, require_no_fork
 from polars_imgmeta.io.cloud.options import parse_options
@@ -106,7 +106,7 @@ class StoreClient:
             ImageError: Of the kind `not_found`, `access_denied`, `unreachable`,
                 `invalid_locator` or `too_large`.
         """
-        location = parse_url(url)
+        location = parse_location(url)
         self._access.require_host(location.cloud, location.host)
         if not location.key or location.key.endswith("/"):
             msg = "a bucket or a folder, not an object"
@@ -171,7 +171,7 @@ def list_objects(
         ImageError: If nothing is below the prefix (a pattern may match nothing), or it
             cannot be listed.
     """
-    location = parse_url(source)
+    location = parse_location(source)
     access.require_host(location.cloud, location.host)
     root = source[: len(source) - len(location.key)].rstrip("/") + "/"
     parts = location.key.strip("/").split("/") if location.key else []
