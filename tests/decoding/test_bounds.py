@@ -221,7 +221,7 @@ def test_limits_of_headers_are_named() -> None:
         "JPEG of Exif with a long value": "the header takes more than 8388608 bytes",
         "JPEG of Exif with many entries": "Exif metadata of 64000 entries, more than 4096",
         "JPEG of many comments": "more than 4096 segments before the first scan",
-        "PGM of one comment": "a header that takes more than 65536 reads",
+        "PGM of one comment": "the header takes more than 65536 reads",
         "PNG of many chunks": "a PNG of more than 32768 chunks",
         "TIFF of many entries": "a TIFF directory of 60000 entries, more than 4096",
     }
