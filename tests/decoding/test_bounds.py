@@ -262,6 +262,21 @@ def test_strips_of_a_tiff_are_not_read() -> None:
     assert source.bytes_read < MEBI
 
 
+def test_repeated_tags_of_a_tiff_are_not_read() -> None:
+    """Where Pillow refuses a TIFF, OpenCV's reader reads each tag once, and none that it skips."""
+    values = bytes(4 << 17)
+    entries = [(256, 3, 1, 9), (257, 3, 1, 9), (258, 3, 1, 77), *[(273, 4, 1 << 17, 60_000)] * 2000]
+    entries += [(700 + number, 4, 1 << 17, 60_000) for number in range(2000)]
+    table = b"".join(struct.pack("<HHII", *entry) for entry in entries)
+    data = (b"II*\0" + struct.pack("<IH", 8, len(entries)) + table).ljust(60_000, b"\0") + values
+    source = CountingSource(data)
+    assert read_header(source).shape == (9, 9)
+    assert source.bytes_read < 4 * MEBI
+    with allocations() as peak:
+        assert isinstance(measure(data, "standard", max_pixels=99).error, ImageError)
+        assert peak() < 32 * MEBI
+
+
 WEIGHTS: dict[str, tuple[Callable[[], bytes], int]] = {
     "BMP in runs": (lambda: run_length_bmp(9, 9), 8),
     "DDS": (lambda: by_pillow("DDS"), 8),
