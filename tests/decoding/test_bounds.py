@@ -221,7 +221,7 @@ def test_limits_of_headers_are_named() -> None:
         "JPEG of Exif with a long value": "the header takes more than 8388608 bytes",
         "JPEG of Exif with many entries": "Exif metadata of 64000 entries, more than 4096",
         "JPEG of many comments": "more than 4096 segments before the first scan",
-        "PGM of one comment": "a header that takes more than 65536 reads",
+        "PGM of one comment": "the header takes more than 65536 reads",
         "PNG of many chunks": "a PNG of more than 32768 chunks",
         "TIFF of many entries": "a TIFF directory of 60000 entries, more than 4096",
     }
@@ -260,6 +260,21 @@ def test_strips_of_a_tiff_are_not_read() -> None:
     source = CountingSource(data)
     assert read_header(source).shape == (40_000, 3)
     assert source.bytes_read < MEBI
+
+
+def test_repeated_tags_of_a_tiff_are_not_read() -> None:
+    """Where Pillow refuses a TIFF, OpenCV's reader reads each tag once, and none that it skips."""
+    values = bytes(4 << 17)
+    entries = [(256, 3, 1, 9), (257, 3, 1, 9), (258, 3, 1, 77), *[(273, 4, 1 << 17, 60_000)] * 2000]
+    entries += [(700 + number, 4, 1 << 17, 60_000) for number in range(2000)]
+    table = b"".join(struct.pack("<HHII", *entry) for entry in entries)
+    data = (b"II*\0" + struct.pack("<IH", 8, len(entries)) + table).ljust(60_000, b"\0") + values
+    source = CountingSource(data)
+    assert read_header(source).shape == (9, 9)
+    assert source.bytes_read < 4 * MEBI
+    with allocations() as peak:
+        assert isinstance(measure(data, "standard", max_pixels=99).error, ImageError)
+        assert peak() < 32 * MEBI
 
 
 WEIGHTS: dict[str, tuple[Callable[[], bytes], int]] = {

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import datetime as dt
 from decimal import Decimal
+from pathlib import Path
 
 import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 from polars.testing.parametric import series
 
+import polars_imgmeta as im
 from polars_imgmeta.display.formatting import (
     AUTO_EXTRACTED_COLOURS,
     base_name,
+    python_values,
     text_of,
 )
 from polars_imgmeta.io.redaction import redact
@@ -140,3 +144,22 @@ def test_other_parts_are_unchanged(locator: str) -> None:
 def test_long_locators_are_fast(locator: str, text: str) -> None:
     """Redaction takes one pass; with several, each of these would take minutes."""
     assert redact(locator) == text
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Pacific/Kiritimati", "America/Los_Angeles"])
+@pytest.mark.parametrize("when", [dt.datetime(9999, 12, 31, 23, 59), dt.datetime(1, 1, 1)])  # noqa: DTZ001
+def test_the_ends_of_the_calendar(zone: str, when: dt.datetime, tmp_path: Path) -> None:
+    """Times of the last and the first day are shown, in zones where they are in another year."""
+    file = tmp_path / "a.png"
+    Image.new("L", (2, 2)).save(file)
+    zoned = pl.lit(when).dt.replace_time_zone("UTC").dt.convert_time_zone(zone)
+    frame = pl.DataFrame({"path": [str(file)]}).with_columns(taken=zoned)
+    found = im.extract(frame, "path", ["standard", "source"])
+    found = found.with_columns(
+        pl.col("path_imgmeta").struct.with_fields(modified=pl.lit(when).dt.replace_time_zone("UTC"))
+    )
+    (value,) = python_values(found["taken"])
+    assert text_of(value).startswith(("9999-12-31", "0001-01-01", "+10000-01-01", "0000-12-31"))
+    assert text_of(value) in im.show(found)._repr_html_()
+    im.report(found, tmp_path / "a.html")
+    assert text_of(value) in (tmp_path / "a.html").read_text()

@@ -116,7 +116,9 @@ def _decode(data: bytes, header: Header) -> Picture:
         if stored is not None:
             return _apply_orientation(_to_8_bits(stored), header.orientation)
     try:
-        return _apply_orientation(_decode_with_pillow(data), header.orientation)
+        # Pillow reads all Exif of a JPEG, whatever it costs.
+        seen = rebuild(data, header.format) if header.format == "JPEG" else None
+        return _apply_orientation(_decode_with_pillow(seen or data), header.orientation)
     except exceptions.ImageError:
         # OpenCV reads some images that Pillow refuses, but fills up truncated ones.
         found = read_opencv_header(io.BytesIO(data))
@@ -164,7 +166,7 @@ def _to_8_bits(samples: NDArray[Any], bits: int | None = None) -> NDArray[np.uin
     return reduced
 
 
-def _decode_with_pillow(data: bytes) -> Picture:
+def _decode_with_pillow(data: bytes | memoryview) -> Picture:
     image = open_with_pillow(io.BytesIO(data))
     try:
         if _has_deep_planes(image):
@@ -210,7 +212,7 @@ def _has_deep_planes(image: Image.Image) -> bool:
     )
 
 
-def _join_planes(image: Image.Image, data: bytes) -> Picture:
+def _join_planes(image: Image.Image, data: bytes | memoryview) -> Picture:
     """Return the high bytes of uncompressed colours of 16 bits in separate planes."""
     tags: dict[int, Any] = image.tag_v2  # type: ignore[attr-defined]
     channels = len(tags[_TIFF_BITS])

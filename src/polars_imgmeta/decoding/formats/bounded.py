@@ -86,7 +86,7 @@ class BoundedStream(io.RawIOBase):
     def _account(self, data: bytes) -> bytes:
         self._reads -= 1
         if self._reads < 0:
-            msg = f"a header that takes more than {MAX_READS} reads"
+            msg = f"the header takes more than {MAX_READS} reads"
             raise LongHeaderError(msg)
         if len(data) > self._bytes:
             self.exhausted = True

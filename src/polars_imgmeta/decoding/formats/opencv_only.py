@@ -36,7 +36,9 @@ _PIXEL_TAGS = frozenset(
     }
 )
 _MAX_ENTRIES = 4096
-_MAX_VALUES = 1 << 20
+_MAX_VALUES = 1 << 17
+_HEADER_TAGS = frozenset({_WIDTH, _HEIGHT, _ORIENTATION, _BITS, _COMPRESSION, _CHANNELS, _PLANES})
+_HEADER_TAGS |= {tag for pair in _SEGMENTS for tag in pair}
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +105,9 @@ def _read_tiff(stream: BinaryIO, order: str) -> OpenCVHeader:
     for entry in range(min(entries, _MAX_ENTRIES)):
         position = directory + 2 + 12 * entry
         tag, kind, count = read("HHI", position)
-        if kind not in _TYPES or not 0 < count <= _MAX_VALUES:
+        if tag not in _HEADER_TAGS or tag in tags or kind not in _TYPES:
+            continue
+        if not 0 < count <= _MAX_VALUES:
             continue
         form = f"{count}{_TYPES[kind]}"
         if struct.calcsize(order + form) > 4:  # noqa: PLR2004 - the bytes of an entry's value
@@ -153,12 +157,11 @@ def rebuild_tiff(data: bytes) -> bytes | None:
     (position,) = struct.unpack_from(order + "I", data, 4)
     (count,) = struct.unpack_from(order + "H", data, position)
     entries = [data[at : at + 12] for at in range(position + 2, position + 2 + 12 * count, 12)]
-    kept = {
-        tag: entry
-        for entry in entries[:_MAX_ENTRIES]
-        for (tag,) in (struct.unpack_from(order + "H", entry),)
-        if tag in _PIXEL_TAGS
-    }
+    kept: dict[int, bytes] = {}
+    for entry in entries[:_MAX_ENTRIES]:
+        (tag,) = struct.unpack_from(order + "H", entry)
+        if tag in _PIXEL_TAGS:
+            kept.setdefault(tag, entry)  # the first, as in `read_opencv_header`
     gap = b"\0" * (len(data) % 2)
     directory = struct.pack(order + "H", len(kept)) + b"".join(kept[tag] for tag in sorted(kept))
     start = struct.pack(order + "I", len(data) + len(gap))
