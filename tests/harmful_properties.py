@@ -19,6 +19,7 @@ import polars as pl
 from PIL import Image, ImageFile
 
 import polars_imgmeta as im
+from polars_imgmeta.sandbox.messages import frame
 
 _SECONDS = 600.0
 
@@ -78,6 +79,27 @@ def _lie() -> None:
     time.sleep(_SECONDS)
 
 
+def _send(message: list[object]) -> None:
+    """Send a message as the sandbox itself does, to any descriptor that may lead to the parent."""
+    for number in range(3, 30):
+        try:
+            os.write(number, b"".join(frame(message)))
+        except OSError:
+            continue
+
+
+def _ask() -> None:
+    """Ask for a part of an image that the parent has closed."""
+    _send(["read", 0, 0, 100])
+    time.sleep(_SECONDS)
+
+
+def _stall() -> None:
+    """Pretend without end that something is done."""
+    while True:
+        _send(["done", []])
+
+
 segfaults = _property("segfaults", _read_null)
 aborts = _property("aborts", os.abort)
 exits = _property("exits", lambda: os._exit(3))
@@ -88,6 +110,8 @@ grows = _property("grows", _allocate)
 grows_in_c = _property("grows_in_c", _allocate_in_c)
 floods = _property("floods", _flood)
 lies = _property("lies", _lie)
+asks = _property("asks", _ask)
+stalls = _property("stalls", _stall)
 killed = _property("killed", lambda: os.kill(os.getpid(), signal.SIGKILL))
 
 

@@ -123,6 +123,41 @@ def test_a_property_that_hangs_is_ended(harm: im.Property) -> None:
     assert found["error"].null_count() == len(frame) - 1
 
 
+@pytest.mark.parametrize(
+    ("harm", "cause"),
+    [
+        (harmful.asks, "made its process send what it never should"),
+        (harmful.stalls, "took longer than `timeout` of the sandbox, which is 4 seconds"),
+    ],
+    ids=lambda value: getattr(value, "name", None),
+)
+def test_a_child_that_was_taken_over_gains_nothing(
+    harm: im.Property, cause: str, tmp_path: Path
+) -> None:
+    """It can neither read what the parent has closed, nor keep it waiting for ever."""
+    (tmp_path / "a.png").write_bytes(png(0))
+    frame = pl.DataFrame({"path": [str(tmp_path / "a.png")]})
+    found = extract(frame, "width", harm, sandbox=im.Sandbox(timeout=4))
+    assert found["error"].to_list() == [f"property_failed: {harm.name} {cause}"]
+    assert found["width"].to_list() == [30]
+
+
+@pytest.mark.slow
+def test_a_row_has_nothing_of_the_image_before() -> None:
+    """One that hangs at its header, behind one that is measured alone."""
+    large = io.BytesIO()
+    noise = np.random.default_rng(0).integers(0, 256, (400, 400, 3), np.uint8)
+    Image.fromarray(noise).save(large, "PNG")
+    hanging = harmful.harmful_image("header", "hangs") + bytes(1 << 18)
+    frame = pl.DataFrame({"image": [large.getvalue(), hanging, large.getvalue()]})
+    found = extract(
+        frame, "width", "brightness", harmful.with_harmful_format, sandbox=im.Sandbox(timeout=4)
+    )
+    assert found["width"].to_list() == [400, None, 400]
+    cause = "took longer than `timeout` of the sandbox, which is 4 seconds"
+    assert found["error"].to_list() == [None, f"too_large: the reader of headers {cause}", None]
+
+
 def test_floods_of_output_go_nowhere(capfd: pytest.CaptureFixture[str]) -> None:
     """What a property prints is dropped, and delays nothing."""
     found = extract(frame_with(png(0)), harmful.floods)

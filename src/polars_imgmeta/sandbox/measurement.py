@@ -50,6 +50,7 @@ _BATCH_OPEN = 4
 _WHOLE_BYTES = 1 << 24
 _SMALL_BYTES = 1 << 16
 _LONGEST_NAME = 100
+_MOST_MESSAGES = 1_000_000
 _MICROSECOND: Final = timedelta(microseconds=1)
 
 
@@ -379,9 +380,14 @@ class _Session:
             EndedError: If the child ends, or takes too long.
             PropertyError: If it cannot import a property.
         """
+        self._note = _NOTHING
+        messages = 0
         while not all(image.result for image in images):
             assert self._child is not None  # noqa: S101 - the images were sent to it
             message = self._child.receive(self._sandbox.timeout)
+            messages += 1
+            if messages > _MOST_MESSAGES:  # its time passes only while it is waited for
+                raise self._child.distrusted()
             if message[0] == "unloadable":
                 raise _unloadable(message)
             try:
@@ -393,15 +399,17 @@ class _Session:
         match message:
             case ["done", list() as results]:
                 for number, values, error in results:
-                    image = images[number]
-                    self._finish(image, self._decoded(image, values), decode_error(error))
-                child.restart_clock()
+                    self._accept(images[number], values, error)
+                    child.restart_clock()
             case ["note", values, str() as decoder, name] if len(decoder) <= _LONGEST_NAME:
                 image = images[0]
                 if name is not None and self._sets[image.wanted][1][name].built_in:
                     raise LookupError(name)
                 self._note = _Note(self._decoded(image, values), decoder, name)
             case ["read", int() as number, int() as position, int() as length]:
+                # The descriptor of a closed one may be that of another file by now.
+                if not images[number].kept_open:
+                    raise ValueError(number)
                 child.send(_part(images[number].source, position, length))
             case ["hold", int() as pixels] if pixels > 0:
                 self._hold(pixels)
@@ -410,6 +418,12 @@ class _Session:
                 self._hold(PIXELS_PER_THREAD)
             case _:
                 raise ValueError(message[0])
+
+    def _accept(self, image: _Image, values: object, error: object) -> None:
+        if image.result:
+            msg = "a second result"
+            raise ValueError(msg)
+        self._finish(image, self._decoded(image, values), decode_error(error))
 
     def _decoded(self, image: _Image, values: object) -> dict[str, Any]:
         return decode_values(values, self._sets[image.wanted][1])
