@@ -53,10 +53,18 @@ PropertyName: TypeAlias = Literal[
     "colourfulness",
     "is_greyscale",
     "dominant_colour",
+    "cleanvision_dark",
+    "cleanvision_light",
+    "cleanvision_low_information",
+    "cleanvision_blurry",
+    "cleanvision_odd_aspect_ratio",
+    "cleanvision_size",
 ]
 """A built-in property, which is also the name of its field, in catalogue order."""
 
-GroupName: TypeAlias = Literal["geometry", "standard", "source", "file", "identity", "quality"]
+GroupName: TypeAlias = Literal[
+    "geometry", "standard", "source", "file", "identity", "quality", "cleanvision"
+]
 """A named set of properties."""
 
 ErrorKind: TypeAlias = Literal[

@@ -20,7 +20,7 @@ from typing import Any, Final, Literal, TypeAlias, cast, get_args
 
 import polars as pl
 
-from polars_imgmeta.catalogue import batched_kernels, identity, kernels, quality
+from polars_imgmeta.catalogue import batched_kernels, identity, kernels, presets, quality
 from polars_imgmeta.exceptions import PropertyError, hint, require_positive
 from polars_imgmeta.typing import GroupName, PropertyName
 
@@ -316,6 +316,12 @@ _ROWS = (
     Property("colourfulness", pl.Float64(), "picture", "", 0, 298, "Colourfulness of Hasler and Suesstrunk", quality.colourfulness),
     Property("is_greyscale", pl.Boolean(), "picture", "", None, None, "Whether every pixel is grey", quality.is_greyscale),
     Property("dominant_colour", pl.String(), "picture", "", None, None, "Mean of the most frequent of 512 colours, as #rrggbb", quality.dominant_colour),
+    Property("cleanvision_dark", pl.Float64(), "picture", "fraction", 0, 1, "CleanVision's score, dark below 0.32", presets.cleanvision_dark),
+    Property("cleanvision_light", pl.Float64(), "picture", "fraction", 0, 1, "CleanVision's score, light below 0.05", presets.cleanvision_light),
+    Property("cleanvision_low_information", pl.Float64(), "picture", "fraction", 0, 1, "CleanVision's score, of low information below 0.3", presets.cleanvision_low_information),
+    Property("cleanvision_blurry", pl.Float64(), "picture", "fraction", 0, 1, "CleanVision's score, blurry below 0.29", presets.cleanvision_blurry),
+    Property("cleanvision_odd_aspect_ratio", pl.Float64(), "header", "fraction", 0, 1, "CleanVision's score, of odd proportions below 0.35", _of_shape(presets.cleanvision_odd_aspect_ratio)),
+    Property("cleanvision_size", pl.Float64(), "header", "pixels", 1, None, "Root of the number of pixels, as in CleanVision", _of_shape(presets.cleanvision_size)),
 )  # fmt: skip
 _BUILT_IN: Final = {row.name: row for row in _ROWS}
 
@@ -326,6 +332,7 @@ GROUPS: Final[dict[GroupName, tuple[PropertyName, ...]]] = {
     "file": get_args(PropertyName)[12:26],
     "identity": get_args(PropertyName)[26:29],
     "quality": get_args(PropertyName)[29:42],
+    "cleanvision": get_args(PropertyName)[42:48],
 }
 """Named sets. `standard` stays these nine, whatever the catalogue grows to."""
 

@@ -50,6 +50,9 @@ EXTREMES: Final[dict[str, tuple[str, str]]] = {
     "border": ("least border", "most border"),
     "saturation": ("palest", "most saturated"),
     "colourfulness": ("least colourful", "most vivid"),
+    "cleanvision_dark": ("darkest by CleanVision", "least dark by CleanVision"),
+    "cleanvision_light": ("lightest by CleanVision", "least light by CleanVision"),
+    "cleanvision_blurry": ("blurriest by CleanVision", "sharpest by CleanVision"),
 }
 """The headings of the images with the minimum and the maximum values of a property."""
 
