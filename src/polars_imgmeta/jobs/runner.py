@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any, Final, Unpack
 
 import polars as pl
@@ -175,7 +176,7 @@ def _require_other(source: str, output: str) -> None:
 
 def _is_same(source: str, output: str) -> bool:
     try:
-        return os.path.samefile(source, output)
+        return Path(source).samefile(output)
     except (OSError, ValueError):  # one is not there, or not a path
         return False
 
