@@ -172,6 +172,16 @@ def test_an_output_that_is_something_else(table: pl.DataFrame) -> None:
         im.run(table, "notes.txt", "path")
 
 
+def test_a_source_that_is_the_output(table: pl.DataFrame) -> None:
+    """It would be written while it is read."""
+    im.run(table, "out", "path", "width")
+    Path("link").symlink_to("out")
+    for output in ("out", "out/", "link"):
+        with pytest.raises(im.JobError, match="must not be the source"):
+            im.run("out", output, "path", "height")
+    assert im.properties(pl.scan_parquet("out")) == ["width"]
+
+
 def test_an_output_may_be_renamed(table: pl.DataFrame) -> None:
     """It holds its own record."""
     im.run(table.head(4), "out", "path", "width")

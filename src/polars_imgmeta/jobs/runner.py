@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any, Final, Unpack
 
 import polars as pl
@@ -152,9 +153,32 @@ def _prepare(
     """Check the arguments of a job."""
     reading = Reading.of(ExtractOptions, options)
     wanted = reading.catalogue.resolve(properties)
-    opened = sources.open_source(source, locator, reading.storage)
     destination = "" if output is None else os.fspath(output)
+    if not isinstance(source, pl.DataFrame | pl.LazyFrame):
+        _require_other(os.fspath(source), destination)
+    opened = sources.open_source(source, locator, reading.storage)
     return _Job(opened, destination, wanted=wanted, into=into, reading=reading, options=options)
+
+
+def _require_other(source: str, output: str) -> None:
+    """Check that a job does not write what it reads.
+
+    Raises:
+        JobError: If it would.
+    """
+    if output and (source.rstrip("/") == output.rstrip("/") or _is_same(source, output)):
+        msg = (
+            f"`output` must not be the source, got {output!r} for both\n\nHint: a table is changed"
+            " in place by `imgmeta add` and the like"
+        )
+        raise JobError(msg)
+
+
+def _is_same(source: str, output: str) -> bool:
+    try:
+        return Path(source).samefile(output)
+    except (OSError, ValueError):  # one is not there, or not a path
+        return False
 
 
 class _Job:

@@ -24,6 +24,8 @@ _SCHEMA = {
 # Small ones first, whatever Polars suggests: what follows may read all images of a batch before
 # it finds that it needed only a few.
 _FIRST_ROWS, _MOST_ROWS = 64, 1_024
+# Polars takes a dozen batches ahead.
+_LISTED_SLOWLY = 1_000
 
 
 @takes(StorageOptions)
@@ -83,11 +85,13 @@ class _Listing:
     ) -> Iterator[pl.DataFrame]:
         del batch_size
         images = islice(listing.list_images(self.source, self.storage), n_rows)
-        size = _FIRST_ROWS
+        size, listed = _FIRST_ROWS, 0
         while rows := list(islice(images, size)):
-            size = min(2 * size, _MOST_ROWS)
-            listed = [(path, *facts) for path, facts in rows]
-            batch = pl.DataFrame(listed, schema=_SCHEMA, orient="row")
+            listed += len(rows)
+            if listed > _LISTED_SLOWLY:
+                size = min(2 * size, _MOST_ROWS)
+            found = [(path, *facts) for path, facts in rows]
+            batch = pl.DataFrame(found, schema=_SCHEMA, orient="row")
             if with_columns is not None:
                 batch = batch.select(with_columns)
             yield batch if predicate is None else batch.filter(predicate)
