@@ -74,7 +74,9 @@ def main() -> None:
         (folder / "photos").mkdir()
         tiny = make_images(folder / "tiny", options.check, 48, ".png")
         with (
-            LocalCluster(n_workers=WORKERS, threads_per_worker=1, dashboard_address=None) as cluster,  # type: ignore[no-untyped-call, unused-ignore]
+            LocalCluster(
+                n_workers=WORKERS, threads_per_worker=1, dashboard_address=None
+            ) as cluster,  # type: ignore[no-untyped-call, unused-ignore]
             Client(cluster),  # type: ignore[no-untyped-call, unused-ignore]
         ):
             run(tiny[: IMAGES_IN_A_TASK * WORKERS])  # imports

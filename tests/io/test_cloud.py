@@ -137,8 +137,6 @@ def _forget(request: pytest.FixtureRequest) -> None:
         request.getfixturevalue(name).forget()
 
 
-
-
 def content(key: str) -> bytes:
     """Return the content of an object, which is unique."""
     return key.encode() + b"\n" + CONTENT

@@ -99,6 +99,10 @@ class Runtime:
                 self._pixels = Budget(self._decodable_pixels)
             return self._pixels
 
+    @pixels.setter
+    def pixels(self, budget: Budget) -> None:
+        self._pixels = budget
+
     @property
     def _decodable_pixels(self) -> int:
         pixels = PIXELS_PER_THREAD * self.threads
