@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 import shutil
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import environments
 import numpy as np
 import polars as pl
 import pytest
@@ -82,30 +84,61 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         pytest.skip(MISSING)
     if item.get_closest_marker("java") and not shutil.which("java"):
         pytest.skip(_NO_JAVA)
+    if item.get_closest_marker("daft"):
+        _, reason = _provide_daft(item.config)
+        if reason:
+            pytest.skip(reason)
     if "azurite" in getattr(item, "fixturenames", ()):
         _, reason = _provide_azurite(item.config)
         if reason:
             pytest.skip(reason)
 
 
+def _folder_for(config: pytest.Config, package: str) -> Path:
+    cache = getattr(config, "cache", None)  # None with `-p no:cacheprovider`
+    return Path(
+        cache.mkdir(re.sub("[@=]+", "-", package)) if cache else config.rootpath / ".venv-tests"
+    )
+
+
+def _tell(config: pytest.Config, line: str) -> None:
+    plugins = config.pluginmanager
+    with plugins.getplugin("capturemanager").global_and_fixture_disabled():
+        plugins.getplugin("terminalreporter").write_line(line)
+
+
 @functools.cache
 def _provide_azurite(config: pytest.Config) -> tuple[str, str]:
     """Find or install Azurite; return its path, and the reason if there is none."""
-    cache = getattr(config, "cache", None)  # None with `-p no:cacheprovider`
-    folder = cache.mkdir(servers.AZURITE.replace("@", "-")) if cache else config.rootpath
+    folder = _folder_for(config, servers.AZURITE)
     if program := servers.find_azurite(folder):
         return program, ""
     npm = shutil.which("npm")
     if not npm:
         return "", "neither Azurite nor npm, which fetches it, is on PATH: apt-get install npm"
-    plugins = config.pluginmanager
-    with plugins.getplugin("capturemanager").global_and_fixture_disabled():
-        plugins.getplugin("terminalreporter").write_line(
-            f"npm installs {servers.AZURITE}: {folder}"
-        )
+    _tell(config, f"npm installs {servers.AZURITE}: {folder}")
     if program := servers.install_azurite(npm, folder):
         return program, ""
     return "", f"npm could not install Azurite: npm install --no-save {servers.AZURITE}"
+
+
+@functools.cache
+def _provide_daft(config: pytest.Config) -> tuple[str, str]:
+    """Find or install Daft; return its interpreter, and the reason if there is none."""
+    folder = _folder_for(config, environments.DAFT)
+    if python := environments.find_daft(folder):
+        return python, ""
+    _tell(config, f"pip installs {environments.DAFT} into an environment of its own: {folder}")
+    if python := environments.install_daft(folder):
+        return python, ""
+    return "", f"pip could not install Daft: pip install {environments.DAFT}"
+
+
+@pytest.fixture(scope="session")
+def daft_python(pytestconfig: pytest.Config) -> str:
+    """The interpreter that has Daft; tests that use it have the marker `daft`."""
+    python, _ = _provide_daft(pytestconfig)
+    return python
 
 
 @pytest.fixture(scope="session")

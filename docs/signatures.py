@@ -9,11 +9,11 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator
 
-from griffe import Extension, Function, Module, Parameter, ParameterKind, dynamic_import
+from griffe import Class, Extension, Function, Module, Parameter, ParameterKind, dynamic_import
 
 
 class CompletedVerbs(Extension):
-    """Replace `**options` of every function that is decorated with `takes`."""
+    """Replace `**options` of every function and class that is decorated with `takes`."""
 
     def on_package(self, *, pkg: Module, **_: object) -> None:
         """Complete the functions of a package that has been read."""
@@ -21,9 +21,9 @@ class CompletedVerbs(Extension):
         annotations = {
             name: option.annotation for kind in kinds for name, option in kind.attributes.items()
         }
-        for function in _functions(pkg):
-            if any(str(made.value).startswith("takes(") for made in function.decorators):
-                verb = dynamic_import(function.path)
+        for owner, function in _completable(pkg):
+            if any(str(made.value).startswith("takes(") for made in owner.decorators):
+                verb = dynamic_import(owner.path)
                 del function.parameters["options"]
                 for name, option in inspect.signature(verb).parameters.items():
                     if name not in function.parameters:
@@ -35,11 +35,15 @@ class CompletedVerbs(Extension):
                                 default=repr(option.default),
                             )
                         )
-                if function.docstring:
-                    function.docstring.value = inspect.cleandoc(verb.__doc__)
+                if owner.docstring:
+                    owner.docstring.value = inspect.cleandoc(verb.__doc__)
 
 
-def _functions(module: Module) -> Iterator[Function]:
-    yield from (function for function in module.functions.values() if not function.is_alias)
+def _completable(module: Module) -> Iterator[tuple[Function | Class, Function]]:
+    """Yield what may be decorated, and the function that has its parameters."""
+    yield from ((one, one) for one in module.functions.values() if not one.is_alias)
+    for one in module.classes.values():
+        if not one.is_alias and "__init__" in one.functions:
+            yield one, one.functions["__init__"]
     for inner in module.modules.values():
-        yield from _functions(inner)
+        yield from _completable(inner)

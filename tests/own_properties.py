@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import signal
+import time
+from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 import polars_imgmeta as im
+
+DEADLY_WIDTH = 77
+MARKER_FILE = "IMGMETA_TEST_MARKER"
 
 
 @im.custom_property(needs="picture", dtype=pl.Float64, minimum=-1, maximum=1, unit="fraction")
@@ -64,6 +71,53 @@ def fragile(intensity: Any) -> float:  # noqa: ANN401 - an array
 def mistyped(intensity: Any) -> Any:  # noqa: ANN401 - what is wrong with it
     """Of another dtype than it says."""
     return f"{intensity.mean()}"
+
+
+@im.custom_property(needs="header", dtype=pl.Int32)
+def thread_count(_: Any) -> int:  # noqa: ANN401 - a header
+    """The number of threads of the process that computes it."""
+    return im.thread_count()
+
+
+@im.custom_property(needs="header", dtype=pl.Int64)
+def process(_: Any) -> int:  # noqa: ANN401 - a header
+    """The process that computes it, once two have begun to."""
+    folder = Path(os.environ[MARKER_FILE]).with_name("workers")
+    folder.mkdir(exist_ok=True)
+    (folder / str(os.getpid())).touch()
+    until = min(file.stat().st_mtime for file in folder.iterdir()) + 60
+    while len(list(folder.iterdir())) < 2 and time.time() < until:
+        time.sleep(0.01)
+    return os.getpid()
+
+
+@im.custom_property(needs="header", dtype=pl.Boolean)
+def survived(header: Any) -> bool:  # noqa: ANN401 - a header
+    """Kills its process at the first image of some width, once for each marker file."""
+    if header.width == DEADLY_WIDTH:
+        _die(os.getpid())
+    return True
+
+
+@im.custom_property(needs="header", dtype=pl.Boolean)
+def executor_survived(header: Any) -> bool:  # noqa: ANN401 - a header
+    """The same for the process that started the one which forked its process."""
+    if header.width == DEADLY_WIDTH:
+        _die(_parent(_parent(os.getpid())))
+    return True
+
+
+def _die(victim: int) -> None:
+    try:
+        Path(os.environ[MARKER_FILE]).touch(exist_ok=False)
+    except FileExistsError:
+        return
+    os.kill(victim, signal.SIGKILL)
+    time.sleep(60)  # until it is dead
+
+
+def _parent(process: int) -> int:
+    return int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1])
 
 
 @im.custom_property(needs="picture", dtype=pl.Int32)

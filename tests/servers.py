@@ -28,12 +28,17 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import boto3
+from botocore.config import Config
+
 LOOPBACK = "127.0.0.1"
 _START_SECONDS = 60
 _INSTALL_SECONDS = 300
 _ROOT = Path(__file__).parent.parent
 # Of the session, since tests hide the proxies and the home directory that npm needs.
 _ENVIRONMENT = os.environ.copy()
+
+S3_KEY_ID, S3_SECRET = "the-key-of-the-test", "the-secret-of-the-test"
 
 AZURITE = "azurite@3.35.0"  # the version for npm, pinned here alone
 AZURE_ACCOUNT = "imgmeta"
@@ -243,6 +248,29 @@ def s3_server(folder: Path) -> Iterator[str]:
     command = [sys.executable, "-m", "moto.server", "-H", LOOPBACK, "-p", "0"]
     with _process(command, folder / "moto.log", rf"http://{re.escape(LOOPBACK)}:\d+") as url:
         yield url
+
+
+def s3_client(url: str) -> Any:  # noqa: ANN401 - boto3 creates the class at run time
+    """Return an independent client of an S3 server."""
+    return boto3.client(
+        "s3",
+        endpoint_url=url,
+        region_name="us-east-1",
+        aws_access_key_id=S3_KEY_ID,
+        aws_secret_access_key=S3_SECRET,
+        config=Config(s3={"addressing_style": "path"}),
+    )
+
+
+def aws(url: str, **more: str) -> dict[str, str]:
+    """Return storage options for an S3 server."""
+    return {
+        "aws_endpoint_url": url,
+        "aws_access_key_id": S3_KEY_ID,
+        "aws_secret_access_key": S3_SECRET,
+        "aws_region": "us-east-1",
+        **more,
+    }
 
 
 def find_azurite(cache: Path) -> str | None:

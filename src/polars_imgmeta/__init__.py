@@ -21,6 +21,8 @@ from polars_imgmeta.catalogue.registry import (
 from polars_imgmeta.display.plotting import plot
 from polars_imgmeta.display.report.writing import report
 from polars_imgmeta.display.showing import Preview, show
+from polars_imgmeta.engines.arrow import ArrowExtractor
+from polars_imgmeta.engines.digest import Digest, digest
 from polars_imgmeta.exceptions import (
     AccessDeniedError,
     ColumnError,
@@ -72,9 +74,11 @@ __all__ = [
     "GROUPS",
     "Access",
     "AccessDeniedError",
+    "ArrowExtractor",
     "Catalogue",
     "ColumnError",
     "CorruptError",
+    "Digest",
     "ImageError",
     "ImgmetaError",
     "InvalidLocatorError",
@@ -96,6 +100,7 @@ __all__ = [
     "columns",
     "configure",
     "custom_property",
+    "digest",
     "errors",
     "extract",
     "extract_expr",

@@ -15,6 +15,7 @@ import polars as pl
 
 from polars_imgmeta.display import plotting, showing
 from polars_imgmeta.display.report import writing
+from polars_imgmeta.engines.digest import digest
 from polars_imgmeta.verbs import cases, editing, export, extraction, inspection
 
 _R = TypeVar("_R")
@@ -64,6 +65,7 @@ class _FrameNamespace(_Namespace):
 class DataFrameNamespace(_FrameNamespace):
     """What `df.imgmeta` is."""
 
+    digest = _method(digest)
     write_delta = _method(export.write_delta)
     write_parquet = _method(export.write_parquet)
 

@@ -21,19 +21,17 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
 
-import boto3
 import obstore
 import polars as pl
 import pytest
 import servers
 import trustme
-from botocore.config import Config
 from engines import ENGINES, run
 from hypothesis import given
 from hypothesis import strategies as st
 from interpreters import run_python
 from polars.testing import assert_frame_equal
-from servers import Relay
+from servers import Relay, aws, s3_client
 
 import polars_imgmeta as im
 from polars_imgmeta import exceptions
@@ -66,8 +64,7 @@ KEYS = [
     "back\\slash.png",
     "colon:at@equals=comma,.png",
 ]
-SECRET = "the-secret-of-the-test"  # noqa: S105 - not a real one
-KEY_ID = "the-key-of-the-test"
+SECRET, KEY_ID = servers.S3_SECRET, servers.S3_KEY_ID
 CONTENT = bytes(range(32, 127)) * 100
 
 pytestmark = pytest.mark.server
@@ -140,32 +137,9 @@ def _forget(request: pytest.FixtureRequest) -> None:
         request.getfixturevalue(name).forget()
 
 
-def s3_client(url: str) -> Any:  # noqa: ANN401 - boto3 creates the class at run time
-    """Return an independent client."""
-    return boto3.client(
-        "s3",
-        endpoint_url=url,
-        region_name="us-east-1",
-        aws_access_key_id=KEY_ID,
-        aws_secret_access_key=SECRET,
-        config=Config(s3={"addressing_style": "path"}),
-    )
-
-
 def content(key: str) -> bytes:
     """Return the content of an object, which is unique."""
     return key.encode() + b"\n" + CONTENT
-
-
-def aws(url: str, **more: str) -> dict[str, str]:
-    """Return options for S3."""
-    return {
-        "aws_endpoint_url": url,
-        "aws_access_key_id": KEY_ID,
-        "aws_secret_access_key": SECRET,
-        "aws_region": "us-east-1",
-        **more,
-    }
 
 
 def az(url: str, **more: str) -> dict[str, str]:

@@ -24,6 +24,8 @@ PIXELS_PER_THREAD: Final = 1 << 25
 a pixel, so this is half a gibibyte for each thread."""
 
 _TRANSFER_BYTES: Final = 1 << 28
+_TRANSFER_BYTES_PER_THREAD: Final = 1 << 25
+_BYTES_PER_PIXEL: Final = 16
 _MAX_CLIENTS: Final = 8
 _JOIN_SECONDS: Final = 60.0
 # The largest block for which the GNU C library raises its threshold (see `keep_freed_memory`).
@@ -41,13 +43,13 @@ class Runtime:
             Polars' own thread pool.
 
     Attributes:
-        pixels: The budget of pixels that are being decoded and measured.
         transfer_bytes: The budget of bytes that were fetched and are not decoded yet.
         gate: What lets one thread at a time do short work.
     """
 
     def __init__(self, threads: int | None = None) -> None:
         self._threads = threads
+        self._memory: int | None = None
         self._reset()
 
     def _reset(self) -> None:
@@ -57,8 +59,8 @@ class Runtime:
         self._fetchers: dict[int, ThreadPool] = {}
         self._clients: OrderedDict[Hashable, Any] = OrderedDict()
         self._client_lock = threading.Lock()
-        self.pixels = Budget(PIXELS_PER_THREAD * self.threads)
-        self.transfer_bytes = Budget(_TRANSFER_BYTES)
+        self._pixels: Budget | None = None
+        self.transfer_bytes = Budget(self._transferable_bytes)
         self.gate = Gate()
 
     @property
@@ -66,13 +68,53 @@ class Runtime:
         """The number of threads that read, decode and compute."""
         return self._threads or pl.thread_pool_size()
 
-    @threads.setter
-    def threads(self, threads: int | None) -> None:
+    @property
+    def granted(self) -> tuple[int | None, int | None]:
+        """The threads and the memory that were granted, None for what was not."""
+        return self._threads, self._memory
+
+    def grant(self, threads: int | None, memory: int | None = None) -> None:
+        """Let this process use only a part of the machine.
+
+        Args:
+            threads: The number of threads; None for the size of Polars' own pool.
+            memory: The bytes that the process may use; None for no limit but what follows
+                from the number of threads.
+        """
         with self._lock:
-            self._threads = threads
-            self.pixels.amount = PIXELS_PER_THREAD * self.threads
+            self._threads, self._memory = threads, memory
+            self.transfer_bytes.amount = self._transferable_bytes
+            if self._pixels is not None:
+                self._pixels.amount = self._decodable_pixels
             if self._workers is not None:
                 self._workers.resize(self.threads)
+
+    @property
+    def pixels(self) -> Budget:
+        """The budget of pixels that are being decoded and measured."""
+        with self._lock:
+            # Not earlier: asking for the number of threads starts those of Polars, and a
+            # process that was forked after that cannot use Polars.
+            if self._pixels is None:
+                self._pixels = Budget(self._decodable_pixels)
+            return self._pixels
+
+    @pixels.setter
+    def pixels(self, budget: Budget) -> None:
+        self._pixels = budget
+
+    @property
+    def _decodable_pixels(self) -> int:
+        pixels = PIXELS_PER_THREAD * self.threads
+        # The other half is for what is fetched, and for the engine.
+        return min(pixels, self._memory // 2 // _BYTES_PER_PIXEL) if self._memory else pixels
+
+    @property
+    def _transferable_bytes(self) -> int:
+        if self._threads is None:
+            return _TRANSFER_BYTES
+        share = min(_TRANSFER_BYTES, _TRANSFER_BYTES_PER_THREAD * self._threads)
+        return min(share, self._memory // 8) if self._memory else share
 
     @property
     def workers(self) -> ThreadPool:
@@ -167,7 +209,8 @@ def set_thread_count(threads: int | None) -> None:
 
     For a process that may use only part of a machine, such as the worker of an engine that
     was granted one core. Memory follows: pictures of at most 2^25 pixels for each thread are
-    decoded at once (and a larger one alone).
+    decoded at once (and a larger one alone), and of what was fetched 32 MiB for each thread is
+    kept, at most 256.
 
     Args:
         threads: The number of threads; None for the size of Polars' own pool, which the
@@ -184,4 +227,4 @@ def set_thread_count(threads: int | None) -> None:
     """
     if threads is not None:
         require_positive("threads", threads)
-    DEFAULT.threads = threads
+    DEFAULT.grant(threads)

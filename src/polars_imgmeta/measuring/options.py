@@ -107,18 +107,26 @@ class ReadOptions(StorageOptions, total=False):
     sandbox: bool | Sandbox
 
 
-class ExtractOptions(ReadOptions, StatusOptions, total=False):
-    """How properties are extracted.
+class EngineOptions(ReadOptions, StatusOptions, total=False):
+    """How properties are extracted, wherever that is done.
 
     Attributes:
         on_error: What an image that cannot be read does: `"null"` leaves nulls and an
             `error` in its row, `"raise"` ends the extraction.
+    """
+
+    on_error: OnError
+
+
+class ExtractOptions(EngineOptions, total=False):
+    """How properties are extracted.
+
+    Attributes:
         progress: Whether to show a progress bar, on the standard error stream or in the
             notebook. By default it is shown on a terminal and in a notebook, for work that
             takes longer than a second. Lazy frames and expressions have none.
     """
 
-    on_error: OnError
     progress: bool | None
 
 
@@ -275,7 +283,7 @@ def _ordered(kind: type) -> list[tuple[str, Any]]:
 def _documentation() -> dict[str, str]:
     """Return the entry of each option, as it stands in the documentation of a verb."""
     entries: dict[str, str] = {}
-    for kind in (StorageOptions, StatusOptions, ReadOptions, ExtractOptions):
+    for kind in (StorageOptions, StatusOptions, ReadOptions, EngineOptions, ExtractOptions):
         _, _, attributes = inspect.cleandoc(kind.__doc__ or "").partition("Attributes:\n")
         for entry in re.split(r"\n(?=    \w)", attributes):
             entries[entry.partition(":")[0].strip()] = entry.rstrip()

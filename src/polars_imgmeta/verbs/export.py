@@ -20,7 +20,7 @@ import numpy as np
 import PIL
 import polars as pl
 
-from polars_imgmeta.catalogue.registry import CATALOGUE, Catalogue
+from polars_imgmeta.catalogue.registry import CATALOGUE, Catalogue, Property
 from polars_imgmeta.column import structs
 from polars_imgmeta.column.structs import StructColumn
 from polars_imgmeta.decoding.opencv import cv2
@@ -422,28 +422,43 @@ def _file_metadata(theirs: Any) -> Any:  # noqa: ANN401 - a dict or a function, 
 
 def _annotated(schema: pa.Schema, frame: Frame, catalogue: Catalogue | None) -> pa.Schema:
     """Return the schema with metadata on auto-extracted columns; without catalogue the flag."""
-    import pyarrow as pa  # noqa: PLC0415 - see above
-
     for name, column in structs.find(structs.schema_of(frame)).items():
         if (index := schema.get_field_index(name)) < 0:
             continue
-        field = schema.field(index)
-        children = [
-            _annotated_child(child, catalogue) if child.name in column.properties else child
-            for child in field.type
-        ]
-        field = pa.field(name, pa.struct(children), field.nullable, field.metadata)
-        if catalogue is None:
-            field = _with_keys(field)
-        else:
-            locator = structs.find_locator(frame, column, None)
-            release = version("polars-imgmeta")
-            field = _with_keys(field, doc=_COLUMN_DOC, locator=locator, version=release)
+        locator = None if catalogue is None else structs.find_locator(frame, column, None)
+        field = annotated_field(schema.field(index), column, locator, catalogue)
         schema = schema.set(index, field)
     return schema
 
 
-def _annotated_child(field: pa.Field, catalogue: Catalogue | None) -> pa.Field:
+def annotated_field(
+    field: pa.Field,
+    column: StructColumn,
+    locator: str | None,
+    catalogue: Mapping[str, Property] | None,
+) -> pa.Field:
+    """Return the field of an auto-extracted column with metadata.
+
+    Args:
+        field: The field, whose own metadata are kept.
+        column: The column.
+        locator: The name of its locator column, if that is known.
+        catalogue: The properties to describe; None for the flag alone.
+    """
+    import pyarrow as pa  # noqa: PLC0415 - see above
+
+    children = [
+        _annotated_child(child, catalogue) if child.name in column.properties else child
+        for child in field.type
+    ]
+    field = pa.field(field.name, pa.struct(children), field.nullable, field.metadata)
+    if catalogue is None:
+        return _with_keys(field)
+    release = version("polars-imgmeta")
+    return _with_keys(field, doc=_COLUMN_DOC, locator=locator, version=release)
+
+
+def _annotated_child(field: pa.Field, catalogue: Mapping[str, Property] | None) -> pa.Field:
     """Return the field of a property with its metadata."""
     one = None if catalogue is None else catalogue.get(field.name)
     if one is None:

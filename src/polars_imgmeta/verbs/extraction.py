@@ -84,7 +84,7 @@ def extract(
     wanted = reading.catalogue.resolve(properties)
     require_expression(where)
     structs.require_locator(schema, locator)
-    name = _name_of(into, locator)
+    name = name_of(into, locator)
     existing = structs.find(schema).get(name)
     # A tool that infers dtypes makes this of a column whose structs are all null.
     if existing is None and schema.get(name, pl.Null) != pl.Null:
@@ -187,7 +187,7 @@ def _extraction(
     """Return an extraction without regard to old structs."""
     wanted = reading.catalogue.resolve(properties)
     plan = recall.name_plan(lazy=True)
-    return Extraction(_name_of(into, locator), locator, wanted, reading.portable, plan=plan)
+    return Extraction(name_of(into, locator), locator, wanted, reading.portable, plan=plan)
 
 
 def fill(
@@ -272,7 +272,12 @@ def _require_no_progress(reading: Reading) -> None:
         raise ValueError(msg)
 
 
-def _name_of(into: object, locator: str) -> str:
+def name_of(into: object, locator: str) -> str:
+    """Return the name of the struct column.
+
+    Raises:
+        ColumnError: If `into` is given and no name.
+    """
     if into is None:
         return locator + structs.SUFFIX
     if not isinstance(into, str):

@@ -1,0 +1,1 @@
+"""Engines that run an extraction on several machines or outside Polars."""

@@ -1,0 +1,46 @@
+"""Environments of their own, for engines whose dependencies exclude those of the others."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+import sysconfig
+import venv
+from pathlib import Path
+
+DAFT = "daft==0.7.26"  # pinned here alone, as it excludes pyarrow 26
+_SECONDS = 600
+
+
+def find_daft(folder: Path) -> str | None:
+    """Return an interpreter that has Daft: this one, or that of the environment in a folder."""
+    if importlib.util.find_spec("daft"):
+        return sys.executable
+    python = _python_of(folder)
+    return str(python) if (folder / "complete").exists() and python.exists() else None
+
+
+def install_daft(folder: Path) -> str | None:
+    """Make an environment with Daft, and behind it the packages of this one.
+
+    Returns:
+        Its interpreter, or None if pip fails.
+    """
+    venv.create(folder, with_pip=True, clear=True)
+    python = _python_of(folder)
+    paths = {"base": str(folder), "platbase": str(folder)}
+    packages = Path(sysconfig.get_path("purelib", vars=paths))
+    try:
+        install = [str(python), "-m", "pip", "install", "--quiet", DAFT]
+        subprocess.run(install, check=True, capture_output=True, timeout=_SECONDS)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    outer = f"import site; site.addsitedir({sysconfig.get_path('purelib')!r})\n"
+    (packages / "outer.pth").write_text(outer)
+    (folder / "complete").touch()
+    return str(python)
+
+
+def _python_of(folder: Path) -> Path:
+    return folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
