@@ -217,7 +217,7 @@ def test_a_spawned_process_computes_them(frame: pl.DataFrame, tmp_path: Path) ->
     [
         ({"dtype": pl.UInt8}, "`dtype` of a property must be a signed integer"),
         ({"dtype": pl.Object}, "`dtype` of a property must be a signed integer"),
-        ({"needs": "pixels"}, "`needs` must be one of 'header', 'details', 'source'"),
+        ({"needs": "pixels"}, "`needs` must be one of 'header', 'details', 'source', 'bytes'"),
         ({"version": 0}, "`version` must be a positive whole number, got 0"),
         ({"dtype": pl.Int128}, "`dtype` of a property must be a signed integer of at most 64"),
         ({"dtype": int}, "`dtype` of a property must be a signed integer of at most 64"),
