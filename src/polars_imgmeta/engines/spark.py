@@ -64,6 +64,7 @@ def extract_column(locators: Column | str, extractor: ArrowExtractor) -> Column:
     require(*_EXTRA)
     import pyarrow as pa  # noqa: PLC0415 - see above
     from pyspark.sql import functions  # noqa: PLC0415 - see above
+    from pyspark.sql.pandas.types import from_arrow_type  # noqa: PLC0415 - see above
 
     schema = extractor.schema(pa.schema({extractor.locator: pa.string()}))
     made = _spark_field(schema.field(extractor.into))
@@ -72,7 +73,9 @@ def extract_column(locators: Column | str, extractor: ArrowExtractor) -> Column:
         return extractor.array(values)
 
     scalar = functions.ArrowUDFType.SCALAR  # type: ignore[attr-defined]
-    function = functions.arrow_udf(imgmeta, made.dataType, scalar)  # type: ignore[attr-defined]
+    # Spark takes metadata of inner fields for another type here.
+    dtype = from_arrow_type(schema.field(extractor.into).type)
+    function = functions.arrow_udf(imgmeta, dtype, scalar)  # type: ignore[attr-defined]
     column: Column = function(locators).alias(made.name, metadata=made.metadata)
     return column
 
