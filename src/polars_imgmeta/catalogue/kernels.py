@@ -201,7 +201,7 @@ def entropies(colours: Colours) -> list[float]:
         np.not_equal(flat[1:], flat[:-1], out=is_start[1:-1])
         is_start[::count] = True
         bounds = np.flatnonzero(is_start)
-        terms = _terms_of(bounds[1:] - bounds[:-1], fraction_bits)
+        terms = _terms_of(bounds[1:] - bounds[:-1], fraction_bits, count)
         sums = np.add.reduceat(terms, np.searchsorted(bounds, count * np.arange(pictures))).tolist()
     maximum = _n_log_n(count, fraction_bits)
     return [math.ldexp(maximum - total, -fraction_bits) / count for total in sums]
@@ -214,7 +214,8 @@ def _sum_of_runs(sorted_colours: NDArray[np.uint32], fraction_bits: int) -> int:
         block = sorted_colours[position : position + _BLOCK_PIXELS + 1]
         starts = np.flatnonzero(block[1:] != block[:-1]) + (position + 1)
         if starts.size:
-            total += int(_terms_of(np.diff(starts, prepend=start), fraction_bits).sum())
+            runs = np.diff(starts, prepend=start)
+            total += int(_terms_of(runs, fraction_bits, sorted_colours.size).sum())
             start = int(starts[-1])
     return total + _n_log_n(sorted_colours.size - start, fraction_bits)
 
@@ -222,7 +223,7 @@ def _sum_of_runs(sorted_colours: NDArray[np.uint32], fraction_bits: int) -> int:
 def entropy_of(counts: NDArray[np.int64], count: int) -> float:
     """Return the Shannon entropy in bits, from how often each value occurs in all `count`."""
     fraction_bits = _fraction_bits(count)
-    total = int(_terms_of(counts, fraction_bits).sum())
+    total = int(_terms_of(counts, fraction_bits, count).sum())
     return math.ldexp(_n_log_n(count, fraction_bits) - total, -fraction_bits) / count
 
 
@@ -231,11 +232,12 @@ def _fraction_bits(count: int) -> int:
     return _SUM_BITS - math.ceil(math.log2(1 + count * math.log2(count)))
 
 
-def _terms_of(runs: NDArray[np.intp], fraction_bits: int) -> NDArray[np.int64]:
-    """Return c log2 c of each run."""
+def _terms_of(runs: NDArray[np.intp], fraction_bits: int, count: int) -> NDArray[np.int64]:
+    """Return c log2 c of each run; none is longer than `count`."""
     terms = _tabulate_n_log_n(fraction_bits).take(runs, mode="clip")
-    for long in np.flatnonzero(runs >= _TABLE_SIZE):
-        terms[long] = _n_log_n(int(runs[long]), fraction_bits)
+    if count >= _TABLE_SIZE:
+        for long in np.flatnonzero(runs >= _TABLE_SIZE):
+            terms[long] = _n_log_n(int(runs[long]), fraction_bits)
     return terms
 
 
