@@ -264,9 +264,9 @@ def test_strips_of_a_tiff_are_not_read() -> None:
 
 def test_repeated_tags_of_a_tiff_are_not_read() -> None:
     """Where Pillow refuses a TIFF, OpenCV's reader reads each tag once, and none that it skips."""
-    values = bytes(4 << 17)
+    values = bytes((4 << 17) + 4)
     entries = [(256, 3, 1, 9), (257, 3, 1, 9), (258, 3, 1, 77), *[(273, 4, 1 << 17, 60_000)] * 2000]
-    entries += [(700 + number, 4, 1 << 17, 60_000) for number in range(2000)]
+    entries += [(700 + number, 4, (1 << 17) + 1, 60_000) for number in range(2000)]
     table = b"".join(struct.pack("<HHII", *entry) for entry in entries)
     data = (b"II*\0" + struct.pack("<IH", 8, len(entries)) + table).ljust(60_000, b"\0") + values
     source = CountingSource(data)

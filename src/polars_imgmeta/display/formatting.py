@@ -86,10 +86,14 @@ def _escape(invisible: re.Match[str]) -> str:
 
 
 def python_values(values: pl.Series) -> list[object]:
-    """Return values for `text_of`; as text where one is beyond Python's calendar.
+    """Return values for `text_of`; as text where one may be beyond Python's calendar.
 
     The last day of the year 9999 is already the next one in half of all time zones.
     """
+    if isinstance(values.dtype, pl.Date | pl.Datetime):
+        years = values.dt.year()
+        if not years.is_between(dt.MINYEAR, dt.MAXYEAR, closed="none").all():
+            return values.cast(pl.String).to_list()
     try:
         return values.to_list()
     except (OverflowError, ValueError):

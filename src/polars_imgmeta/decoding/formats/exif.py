@@ -51,7 +51,7 @@ def orientation_of(exif: bytes, xmp: bytes = b"") -> int:
 
 
 def _find(exif: bytes) -> float | None:
-    """Return the value of the tag in the first directory; 0 if it is no single number."""
+    """Return the value of the tag in the first directory; 0 if it is no number."""
     order = ORDERS.get(exif[:2])
     if order is None or exif[2:4] not in {b"*\0", b"\0*"}:
         raise struct.error
@@ -69,7 +69,7 @@ def _find(exif: bytes) -> float | None:
             if start + length > len(exif):
                 return None  # the end of the directory, for Pillow
         if tag == _ORIENTATION and length:
-            return _number(order, kind, count, exif[start : start + length] if start else data)
+            return _number(order, kind, exif[start : start + length] if start else data)
     return None
 
 
@@ -85,8 +85,9 @@ def _entries(exif: bytes, order: str, position: int) -> Iterator[tuple[int, int,
     yield from struct.iter_unpack(order + "HHI4s", table[: len(table) // 12 * 12])
 
 
-def _number(order: str, kind: int, count: int, data: bytes) -> float:
-    if kind not in _NUMBERS or count != 1:
+def _number(order: str, kind: int, data: bytes) -> float:
+    """Return the first of the numbers, if they are any."""
+    if kind not in _NUMBERS:
         return 0
     number, *divisor = struct.unpack_from(order + _NUMBERS[kind], data)
     return float(number / divisor[0] if divisor and divisor[0] else 0 if divisor else number)
