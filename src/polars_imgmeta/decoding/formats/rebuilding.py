@@ -18,6 +18,7 @@ from polars_imgmeta.decoding.formats.opencv_only import rebuild_bmp, rebuild_rad
 Buffer: TypeAlias = bytes | memoryview
 
 _PNG = b"\x89PNG\r\n\x1a\n"
+_IHDR_START, _IHDR_BYTES = b"\0\0\0\x0dIHDR", 12 + 13
 _PNG_PIXELS = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})
 # These may stay, if they are few, to save a copy.
 _PNG_HARMLESS = frozenset(b"cHRM gAMA sBIT sRGB bKGD pHYs tIME tEXt hIST eXIf".split())
@@ -52,20 +53,20 @@ def rebuild(data: bytes, name: str) -> Buffer | None:
 
 def _rebuild_png(data: bytes) -> Buffer | None:
     """Keep IHDR, PLTE, tRNS and IDAT: neither animations nor texts, compressed or not."""
-    position = len(_PNG)
-    if data[12:16] != b"IHDR" or data[8:12] != b"\0\0\0\x0d":
+    if data[8:16] != _IHDR_START:
         return None
+    position = len(_PNG) + _IHDR_BYTES
     others = 0
-    while True:
-        name = data[position + 4 : position + 8]
-        end = position + 12 + int.from_bytes(data[position : position + 4])
-        if end > len(data) or not name:
+    # Tens of thousands of times a second, for tiny pictures.
+    while (name := data[position + 4 : position + 8]) != b"IEND":
+        position += 12 + int.from_bytes(data[position : position + 4])
+        if position > len(data):
             return None
         if name not in _PNG_PIXELS:
             others += 1 if name in _PNG_HARMLESS else _MAX_HARMLESS + 1
-        elif name == b"IEND":
-            break
-        position = end
+    end = position + 12 + int.from_bytes(data[position : position + 4])
+    if end > len(data):
+        return None
     if others <= _MAX_HARMLESS:
         return data if end == len(data) else memoryview(data)[:end]
     return b"".join((_PNG, *_png_parts(memoryview(data))))
