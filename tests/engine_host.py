@@ -191,7 +191,8 @@ class Daft(Engine):
         from polars_imgmeta.engines.daft import extract
 
         frame = daft.read_parquet(source)
-        return extract(frame, extractor, **{"use_process": True, "batch_size": 7, **options})
+        defaults = {"use_process": True, "max_concurrency": 2, "cpus": 1, "batch_size": 2}
+        return extract(frame, extractor, **{**defaults, **options})
 
     def extract(
         self, source: str, target: str, extractor: im.ArrowExtractor, **options: Any

@@ -175,14 +175,11 @@ def killed(
 
 def test_grants(host: Host, frame: pl.DataFrame) -> None:
     """Workers use the threads that the engine granted, or that were set."""
-    several = host.name != "daft"
-    wanted = ["own_properties:thread_count", *(["own_properties:process"] if several else [])]
-    options = {} if several else {"cpus": 1}
-    rows, _ = host.extract(frame, options=options, properties=wanted)
+    wanted = ["own_properties:thread_count", "own_properties:process"]
+    rows, _ = host.extract(frame, properties=wanted)
     image = rows["path_imgmeta"].struct
     assert set(image.field("thread_count").drop_nulls()) == {THREADS[host.name]}
-    if several:
-        assert image.field("process").drop_nulls().n_unique() >= 2
+    assert image.field("process").drop_nulls().n_unique() >= 2
     rows, _ = host.extract(frame, properties=wanted, threads=3)
     assert set(rows["path_imgmeta"].struct.field("thread_count").drop_nulls()) == {3}
 

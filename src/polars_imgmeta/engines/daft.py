@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 def extract(
     frame: daft.DataFrame,
     extractor: ArrowExtractor,
+    *,
+    batch_size: int | None = None,
     **options: Any,  # noqa: ANN401 - Daft's own
 ) -> daft.DataFrame:
     """Extract in a Daft frame, lazily.
@@ -22,8 +24,9 @@ def extract(
     Args:
         frame: The frame.
         extractor: What to extract.
-        options: Options of `daft.func.batch`, such as `cpus`, which the extraction uses, and
-            `batch_size`.
+        batch_size: The number of rows of a batch; Daft chooses unless given.
+        options: Options of `daft.cls`, such as `cpus`, which each extraction uses, and
+            `max_concurrency`, the number of processes.
 
     Returns:
         The frame with the column.
@@ -44,14 +47,18 @@ def extract(
     cpus = options.get("cpus")
     threads = extractor.threads or (max(1, int(cpus)) if cpus else None)
 
-    @daft.func.batch(return_dtype=dtype, **options)  # type: ignore[untyped-decorator, unused-ignore]
-    def imgmeta(*columns: daft.Series) -> Any:  # noqa: ANN401 - an array of pyarrow
-        import pyarrow as pa  # noqa: PLC0415 - in the worker
+    @daft.cls(**options)  # a function runs in one process at a time
+    class Imgmeta:
+        """The extraction of a batch."""
 
-        use_grant(threads)
-        values = dict(zip(names, (one.to_arrow() for one in columns), strict=True))
-        nothing = pa.nulls(len(columns[0]))
-        table = pa.table({**values, **dict.fromkeys(others, nothing)})
-        return extractor(table).column(into).combine_chunks()
+        @daft.method.batch(return_dtype=dtype, batch_size=batch_size)  # type: ignore[untyped-decorator, unused-ignore]
+        def __call__(self, *columns: daft.Series) -> Any:  # noqa: ANN401 - an array of pyarrow
+            import pyarrow as pa  # noqa: PLC0415 - in the worker
 
-    return frame.with_column(into, imgmeta(*(frame[name] for name in names)))
+            use_grant(threads)
+            values = dict(zip(names, (one.to_arrow() for one in columns), strict=True))
+            nothing = pa.nulls(len(columns[0]))
+            table = pa.table({**values, **dict.fromkeys(others, nothing)})
+            return extractor(table).column(into).combine_chunks()
+
+    return frame.with_column(into, Imgmeta()(*(frame[name] for name in names)))
