@@ -135,5 +135,5 @@ def _words(library: _Mapping, value: int) -> Iterator[int]:
         if kind == _LOADED and flags & _WRITABLE:
             begin = -(-(library.begin + at) // _POINTER_BYTES) * _POINTER_BYTES
             words = (ctypes.c_uint64 * (length // _POINTER_BYTES)).from_address(begin)
-            for place in np.flatnonzero(np.ctypeslib.as_array(words) == value):
+            for place in np.flatnonzero(np.frombuffer(words, np.uint64) == value):
                 yield begin + int(place) * _POINTER_BYTES
