@@ -5,7 +5,7 @@
 Each round makes damaged files of every format and extracts from them in all ways: eager,
 lazy into Parquet, from bytes, from a server, geometry alone, and such that it raises. After
 it, the threads, open files and processes must be as many as after the first rounds, and
-resident memory at most 64 MiB more: the caches and arenas of the allocators fill up that far.
+resident memory at most 128 MiB more: the caches and arenas of the allocators fill up that far.
 The exit status is 1 if they are not. `--sandbox` decodes in child processes.
 """
 
@@ -33,7 +33,7 @@ import polars as pl
 import polars_imgmeta as im
 
 WARM_UP_ROUNDS = 3
-MARGIN_BYTES = 64 << 20
+MARGIN_BYTES = 128 << 20
 _LOOPBACK = "127.0.0.1"
 _PATIENCE_SECONDS = 30
 _REMOTE_FILES = 200
