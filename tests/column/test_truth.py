@@ -456,3 +456,12 @@ def test_bytes_in_memory_have_a_name_too() -> None:
     new = im.add(old.with_columns(image=pl.lit(data[1])), "height")
     clean = im.extract(pl.DataFrame({"image": data[1:]}), "image", ["width", "height"])
     assert_frame_equal(new, clean, check_exact=True)
+
+
+def test_integers_that_a_float_cannot_hold_are_computed_anew(images: list[Path]) -> None:
+    """Pandas makes floats of integers with gaps, which changes large ones."""
+    names = ["width", "perceptual_hash"]
+    full = im.extract(frame_of(*images, images[0].with_name("gone.png")), "path", names)
+    back = pl.from_pandas(full.to_pandas())
+    assert im.status(back)["state"].to_list() == [*["missing"] * len(images), "failed"]
+    assert_frame_equal(im.extract(back, "path", names), full, check_exact=True)

@@ -24,6 +24,8 @@ SUFFIX: Final = "_imgmeta"
 ERROR: Final = "error"
 MARKER: Final = "auto_extracted"
 
+_FIRST_INEXACT: Final = 1 << 53
+
 
 @dataclass(frozen=True, slots=True)
 class StructColumn:
@@ -74,6 +76,8 @@ def restored(
         return values.str.to_datetime(time_unit=unit, time_zone=zone, strict=strict)
     if isinstance(dtype, pl.String) and isinstance(wanted, pl.Date):
         return values.str.to_date(strict=strict)
+    if dtype.is_float() and wanted.is_integer():  # beyond, a float is not the number it was
+        values = pl.when(values.abs() < _FIRST_INEXACT).then(values)
     return values.cast(wanted, strict=strict)
 
 

@@ -39,7 +39,7 @@ class ArrowExtractor:
 
     Args:
         locator: The column that locates the images: of strings, binary, or structs of `bytes`
-            and `path`, in any of Arrow's encodings.
+            and `path`, plain, large, as views or as a dictionary.
         properties: Names of properties or groups, or properties of one's own, one or several.
         into: The name of the struct column; `<locator>_imgmeta` unless given.
         threads: The number of threads of each process that calls it, as for

@@ -8,7 +8,7 @@ bytes:
     null               "n"
     Boolean, integer   "i", then the number, 8 bytes little-endian
     float              "f", then its 64 bits, little-endian
-    date, time         "t", then microseconds (since 1970 in UTC), 8 bytes
+    date, timestamp    "t", then microseconds (since 1970 in UTC), 8 bytes
     text, binary       "s" (UTF-8) or "b", then the length, 8 bytes, and the bytes
     list               "l", then the length, 8 bytes, and the elements
     struct             "{", then the names of its fields, ascending, each as a text; then
@@ -199,7 +199,10 @@ def _encoded(values: pa.Array) -> list[bytes]:  # noqa: C901, PLR0912 - one rule
     elif types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
         cells = _lists(values)
     else:
-        msg = f"a digest must be of numbers, times, texts, binary, lists and structs, got {kind}"
+        msg = (
+            "a digest must be of numbers, dates, timestamps, texts, binary, lists and structs,"
+            f" got {kind}"
+        )
         raise ColumnError(msg)
     if not values.null_count:
         return cells
