@@ -212,11 +212,13 @@ def _sum_of_runs(sorted_colours: NDArray[np.uint32], fraction_bits: int) -> int:
     total = start = 0
     for position in range(0, sorted_colours.size, _BLOCK_PIXELS):
         block = sorted_colours[position : position + _BLOCK_PIXELS + 1]
-        starts = np.flatnonzero(block[1:] != block[:-1]) + (position + 1)
-        if starts.size:
-            runs = np.diff(starts, prepend=start)
+        ends = np.flatnonzero(block[1:] != block[:-1])
+        if ends.size:
+            first = position + 1 + int(ends[0]) - start
+            runs = ends[1:] - ends[:-1]
+            total += _n_log_n(first, fraction_bits)
             total += int(_terms_of(runs, fraction_bits, sorted_colours.size).sum())
-            start = int(starts[-1])
+            start = position + 1 + int(ends[-1])
     return total + _n_log_n(sorted_colours.size - start, fraction_bits)
 
 
