@@ -15,6 +15,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
+from itertools import islice
 from typing import Final
 
 import polars as pl
@@ -68,7 +69,8 @@ class _Store:
             for place, path in enumerate(paths):
                 if good[place]:
                     self._entries[plan, path] = (structs, place, since)
-            for key in list(self._entries)[: max(0, len(self._entries) - _MOST_ENTRIES)]:
+            excess = max(0, len(self._entries) - _MOST_ENTRIES)
+            for key in list(islice(self._entries, excess)):
                 del self._entries[key]
 
 
