@@ -264,6 +264,20 @@ def test_a_forked_child_makes_a_pool_of_its_own() -> None:
     assert done.stdout == "0\n"
 
 
+def _begun(code: str, folder: Path) -> subprocess.Popen[str]:
+    """Start a process, and wait until it has read its first image."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", code],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "begun\n"
+    return process
+
+
 @pytest.mark.slow
 def test_an_interrupt_ends_an_extraction_and_leaves_the_pool_usable(
     sample_folder: Path, tmp_path: Path
@@ -286,15 +300,7 @@ def test_an_interrupt_ends_an_extraction_and_leaves_the_pool_usable(
         "except KeyboardInterrupt:\n"
         "    print(opened < 5000, im.extract(frame.head(2), 'path', 'width').height)\n"
     )
-    process = subprocess.Popen(
-        [sys.executable, "-c", code],
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == "begun\n"
+    process = _begun(code, tmp_path)
     process.send_signal(signal.SIGINT)
     output, errors = process.communicate(timeout=60)
     assert (output, errors) == ("True 2\n", "")
@@ -337,15 +343,7 @@ def test_an_interrupt_ends_a_lazy_plan(
         "rest(1)\n"
         "print(opened - before, 0 < opened < len(paths))\n"
     )
-    process = subprocess.Popen(
-        [sys.executable, "-c", code],
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == "begun\n"
+    process = _begun(code, tmp_path)
     time.sleep(seconds)
     process.send_signal(signal.SIGINT)
     output, errors = process.communicate(timeout=60)
