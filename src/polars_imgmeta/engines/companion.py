@@ -123,8 +123,15 @@ def _start() -> subprocess.Popen[bytes]:
 def _has_threads() -> bool:
     """Whether there is a thread with the name of one of Polars, after it had to start them."""
     pl.thread_pool_size()
-    names = (one / "comm" for one in _TASKS.iterdir()) if _TASKS.exists() else ()
-    return any(name.read_text().startswith("polars-0") for name in names)
+    tasks = list(_TASKS.iterdir()) if _TASKS.exists() else []
+    return any(_name(task).startswith("polars-0") for task in tasks)
+
+
+def _name(task: Path) -> str:
+    try:
+        return (task / "comm").read_text()
+    except OSError:  # the thread has ended since it was listed
+        return ""
 
 
 def _works() -> bool:
