@@ -196,15 +196,30 @@ def entropies(colours: Colours) -> list[float]:
     if pictures == 1:
         sums = [_sum_of_runs(packed[0], fraction_bits)]
     else:
-        flat = packed.reshape(-1)
-        is_start = np.empty(flat.size + 1, np.bool_)
-        np.not_equal(flat[1:], flat[:-1], out=is_start[1:-1])
-        is_start[::count] = True
-        bounds = np.flatnonzero(is_start)
-        terms = _terms_of(bounds[1:] - bounds[:-1], fraction_bits, count)
-        sums = np.add.reduceat(terms, np.searchsorted(bounds, count * np.arange(pictures))).tolist()
+        sums = _sums_of_runs(packed, fraction_bits)
     maximum = _n_log_n(count, fraction_bits)
     return [math.ldexp(maximum - total, -fraction_bits) / count for total in sums]
+
+
+def _sums_of_runs(sorted_colours: NDArray[np.uint32], fraction_bits: int) -> list[int]:
+    """Return the sum of c log2 c over the runs of equal colours of each picture of a batch.
+
+    A colour that occurs once adds nothing, and in a small picture most do: so only runs of two
+    pixels or more are looked at.
+    """
+    pictures, count = sorted_colours.shape
+    flat = sorted_colours.reshape(-1)
+    is_start = np.empty(flat.size + 1, np.bool_)
+    np.not_equal(flat[1:], flat[:-1], out=is_start[1:-1])
+    is_start[::count] = True
+    # The first pixels of these runs, and their last ones, by turns.
+    ends = np.flatnonzero(is_start[1:] != is_start[:-1])
+    firsts, lasts = ends[::2], ends[1::2]
+    terms = np.zeros(firsts.size + 1, np.int64)
+    _terms_of(lasts - firsts + 1, fraction_bits, count).cumsum(out=terms[1:])
+    bounds = terms[np.searchsorted(firsts, count * np.arange(pictures + 1))]
+    sums: list[int] = (bounds[1:] - bounds[:-1]).tolist()
+    return sums
 
 
 def _sum_of_runs(sorted_colours: NDArray[np.uint32], fraction_bits: int) -> int:

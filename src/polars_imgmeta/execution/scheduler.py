@@ -28,7 +28,6 @@ Result = TypeVar("Result")
 Process: TypeAlias = Callable[[Iterator[tuple[int, Item]]], Iterable[tuple[int, Result]]]
 
 _PULSE_SECONDS = 0.1
-_INTERRUPT_SECONDS = 0.02
 # How long a worker serves one run before the other runs have their turn.
 _SLICE_SECONDS = 0.1
 
@@ -98,21 +97,15 @@ def run(
     work = _Run(process, items, prefetcher, stop, runtime)
     try:
         work.begin()
-        while not _wait(work.ended):
+        # An endless wait would not let Ctrl-C through.
+        while not work.ended.wait(_PULSE_SECONDS):
+            check_interrupt()
             yield work.new_results()
         yield work.new_results()
     finally:
         work.end()
     if work.failures:
         raise work.failures[min(work.failures)]
-
-
-def _wait(ended: threading.Event) -> bool:
-    """Wait for an event, at most a pulse, as an endless wait would not let Ctrl-C through."""
-    until = time.monotonic() + _PULSE_SECONDS
-    while not ended.wait(_INTERRUPT_SECONDS) and time.monotonic() < until:
-        check_interrupt()
-    return ended.is_set()
 
 
 class _Run(Generic[Item, Result]):
