@@ -15,6 +15,8 @@ from polars_imgmeta.catalogue import kernels
 from polars_imgmeta.catalogue.kernels import Colours, Intensity
 from polars_imgmeta.decoding.opencv import cv2
 
+_EDGE = 255  # what `Canny` writes
+
 # Pixels of a picture. Up to these, sums fit into int32; beyond, batching gains nothing.
 _MAX_SUM_PIXELS = 1 << 16
 _MAX_SQUARES_PIXELS = 1 << 12
@@ -64,8 +66,9 @@ def sharpness(intensities: Intensity) -> list[float]:
         separate = gradient.reshape(padded.shape)
         separate[:, :, 0] = separate[:, :, -1] = 0
     edges = cv2.Canny(*gradients, *kernels.CANNY_THRESHOLDS, L2gradient=False)
-    counts = np.count_nonzero(edges.reshape(padded.shape), axis=(0, 2))
-    return [count / (rows * columns) for count in counts.tolist()]
+    counts = cv2.reduce(edges, 0, cv2.REDUCE_SUM, dtype=cv2.CV_32S) // _EDGE
+    totals = counts.reshape(pictures, -1).sum(axis=1).tolist()
+    return [total / (rows * columns) for total in totals]
 
 
 def pixel_entropy(colours: Colours) -> list[float]:

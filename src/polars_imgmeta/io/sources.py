@@ -164,6 +164,8 @@ class FileSource(Source):
 
     def read(self, position: int, length: int) -> bytes:
         """Read that part of the file."""
+        if position + length <= len(self.start):
+            return self.start[position : position + length]
         known = self.size < _UNKNOWN_SIZE
         step = _MAX_READ_BYTES if known else _UNKNOWN_SIZE_READ_BYTES
         data = _read_at(self._descriptor, min(length, step), position)
