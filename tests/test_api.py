@@ -106,6 +106,19 @@ def test_namespaces_have_nothing_else() -> None:
         assert methods <= set(VERBS)
 
 
+def test_an_accessor_shows_what_the_frame_holds(sample_folder: Path) -> None:
+    """Its repr tells properties and, of an eager frame, rows; completion offers the verbs alone."""
+    paths = [*(str(sample_folder / "photos" / name) for name in ("dusk.png", "gone.png")), None]
+    frame = im.extract(pl.DataFrame({"path": paths}), "path", "width", "height")
+    assert repr(frame.imgmeta) == (  # type: ignore[attr-defined]
+        "path_imgmeta: width, height\n  3 rows, 2 extracted, 1 of them failed"
+    )
+    assert repr(frame.lazy().imgmeta) == "path_imgmeta: width, height"  # type: ignore[attr-defined]
+    bare = frame.select("path").imgmeta  # type: ignore[attr-defined]
+    assert repr(bare) == "no auto-extracted column; make one with `extract`"
+    assert set(dir(bare)) <= set(VERBS)
+
+
 @pytest.mark.parametrize(
     ("namespace", "verb"),
     [

@@ -39,8 +39,14 @@ class _Namespace:
     def __init__(self, subject: Any) -> None:  # noqa: ANN401 - what Polars attaches it to
         self._subject = subject
 
+    def __dir__(self) -> list[str]:
+        return [name for name in dir(type(self)) if not name.startswith("_")]
+
 
 class _FrameNamespace(_Namespace):
+    def __repr__(self) -> str:
+        return inspection.overview(self._subject)
+
     extract = _method(extraction.extract)
     add = _method(editing.add)
     remove = _method(editing.remove)

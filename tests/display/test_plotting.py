@@ -684,7 +684,10 @@ MISTAKES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
     "no other frame": (
         lambda: im.plot(SMALL, against="x"),  # type: ignore[arg-type]
         TypeError,
-        "`against` must be a polars DataFrame or LazyFrame, got str",
+        (
+            "`against` must be a polars DataFrame or LazyFrame, got str"
+            "\n\nHint: `scan_images` lists the images of a folder"
+        ),
     ),
     "several in the other": (
         lambda: im.plot(SMALL, against=TWICE, column="path_imgmeta"),
@@ -720,7 +723,10 @@ MISTAKES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
     "no frame": (
         lambda: im.plot("photos"),  # type: ignore[arg-type]
         TypeError,
-        "`frame` must be a polars DataFrame or LazyFrame, got str",
+        (
+            "`frame` must be a polars DataFrame or LazyFrame, got str"
+            "\n\nHint: `scan_images` lists the images of a folder"
+        ),
     ),
 }
 

@@ -388,6 +388,13 @@ MISTAKES: list[tuple[dict[str, Any], type[Exception], str]] = [
 ]
 
 
+def test_a_new_name_without_a_suffix_gets_one(sample_folder: Path, tmp_path: Path) -> None:
+    """A browser opens a page by its suffix."""
+    frame = im.extract(im.scan_images(sample_folder / "photos"), "path", "width").collect()
+    assert im.report(frame, tmp_path / "out", thumbnails=False) == tmp_path / "out.html"
+    assert [one.name for one in tmp_path.iterdir()] == ["out.html"]
+
+
 @pytest.mark.parametrize(("wrong", "error", "message"), MISTAKES, ids=[m for *_, m in MISTAKES])
 def test_mistakes_are_named_before_any_work(
     wrong: dict[str, Any],

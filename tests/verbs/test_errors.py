@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import get_args
 
+import pandas as pd
 import polars as pl
 import pytest
 from engines import ENGINES, run
@@ -175,6 +176,45 @@ MISTAKES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
         lambda: im.extract({"path": []}, "path"),  # type: ignore[type-var]
         TypeError,
         "`frame` must be a polars DataFrame or LazyFrame, got dict",
+    ),
+    "a frame of pandas": (
+        lambda: im.extract(pd.DataFrame({"path": []}), "path"),
+        TypeError,
+        (
+            "`frame` must be a polars DataFrame or LazyFrame, got pandas.DataFrame"
+            "\n\nHint: convert it first, pl.from_pandas(frame)"
+        ),
+    ),
+    "a folder as the frame": (
+        lambda: im.extract("photos", "path"),  # type: ignore[type-var]
+        TypeError,
+        (
+            "`frame` must be a polars DataFrame or LazyFrame, got str"
+            "\n\nHint: `scan_images` lists the images of a folder"
+        ),
+    ),
+    "locators that are objects": (
+        lambda: im.extract(pl.DataFrame({"path": [Path("a")]}), "path"),
+        im.ColumnError,
+        (
+            "the locator column 'path' must be of dtype String or Binary, or a Struct with"
+            " `bytes` (Binary) or `path` (String), got Object"
+            "\n\nHint: make them text, pl.col('path').map_elements(str, return_dtype=pl.String)"
+        ),
+    ),
+    "locators that are lists": (
+        lambda: im.extract(pl.DataFrame({"path": [["a"]]}), "path"),
+        im.ColumnError,
+        (
+            "the locator column 'path' must be of dtype String or Binary, or a Struct with"
+            " `bytes` (Binary) or `path` (String), got List(String)"
+            "\n\nHint: make a row of each image first, frame.explode('path')"
+        ),
+    ),
+    "a source that is no path": (
+        lambda: im.scan_images(["photos", 3]),  # type: ignore[list-item]
+        TypeError,
+        "`source` must be a path or URL, or several, got 3",
     ),
     "eager writer of a lazy frame": (
         lambda: im.write_parquet(FRAME.lazy(), "x.parquet"),  # type: ignore[arg-type]

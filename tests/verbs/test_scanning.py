@@ -46,6 +46,16 @@ def test_a_glob_alone_decides(folder: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert im.scan_images(Path("b")).collect().height == 2
 
 
+def test_several_sources(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are listed one after the other, whichever way they are given."""
+    monkeypatch.chdir(folder)
+    expected = ["z.JPG", "b/noext", "b/é文.webp"]
+    for plan in (im.scan_images(["z.JPG", Path("b/*")]), im.scan_images("z.JPG", "b/*")):
+        assert plan.collect()["path"].to_list() == expected
+        assert plan.head(2).collect()["path"].to_list() == expected[:2]
+    assert im.scan_images([]).collect().is_empty()
+
+
 def test_a_folder_whose_name_is_a_pattern(tmp_path: Path) -> None:
     """A folder that exists is a folder, whatever its name looks like."""
     (tmp_path / "set[1]*").mkdir()

@@ -39,9 +39,18 @@ def require_locator_dtype(dtype: pl.DataType, locator: str) -> None:
     if not suits:
         msg = (
             f"the locator column {locator!r} must be of dtype String or Binary, or a Struct"
-            f" with `bytes` (Binary) or `path` (String), got {dtype}"
+            f" with `bytes` (Binary) or `path` (String), got {dtype}{_advice(dtype, locator)}"
         )
         raise ColumnError(msg)
+
+
+def _advice(dtype: pl.DataType, locator: str) -> str:
+    column = f"pl.col({locator!r})"
+    if isinstance(dtype, pl.Object):
+        return f"\n\nHint: make them text, {column}.map_elements(str, return_dtype=pl.String)"
+    if isinstance(dtype, pl.List | pl.Array):
+        return f"\n\nHint: make a row of each image first, frame.explode({locator!r})"
+    return ""
 
 
 def parts_of(column: pl.Series) -> pl.DataFrame:

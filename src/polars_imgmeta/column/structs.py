@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from os import PathLike
 from typing import Final
 
 import polars as pl
@@ -23,6 +24,12 @@ from polars_imgmeta.typing import Frame
 SUFFIX: Final = "_imgmeta"
 ERROR: Final = "error"
 MARKER: Final = "auto_extracted"
+
+_CONVERSIONS: Final = {
+    "pandas": "pl.from_pandas(frame)",
+    "polars": "series.to_frame()",
+    "pyarrow": "pl.from_arrow(table)",
+}
 
 _FIRST_INEXACT: Final = 1 << 53
 
@@ -99,10 +106,26 @@ def dtype_of(dtypes: Mapping[str, pl.DataType]) -> pl.Struct:
 
 def schema_of(frame: Frame) -> pl.Schema:
     """Return the schema of a frame, or say that it is none."""
-    if not isinstance(frame, pl.DataFrame | pl.LazyFrame):
-        msg = f"`frame` must be a polars DataFrame or LazyFrame, got {type(frame).__name__}"
-        raise TypeError(msg)
+    require_frame("frame", frame)
     return frame.collect_schema()
+
+
+def require_frame(argument: str, given: object) -> None:
+    """Check that an argument is a frame.
+
+    Raises:
+        TypeError: If it is not.
+    """
+    if isinstance(given, pl.DataFrame | pl.LazyFrame):
+        return
+    module = type(given).__module__.partition(".")[0]
+    kind = type(given).__name__ if module == "builtins" else f"{module}.{type(given).__name__}"
+    msg = f"`{argument}` must be a polars DataFrame or LazyFrame, got {kind}"
+    if isinstance(given, str | PathLike):
+        msg += "\n\nHint: `scan_images` lists the images of a folder"
+    elif module in _CONVERSIONS:
+        msg += f"\n\nHint: convert it first, {_CONVERSIONS[module]}"
+    raise TypeError(msg)
 
 
 def find(schema: Mapping[str, pl.DataType]) -> dict[str, StructColumn]:

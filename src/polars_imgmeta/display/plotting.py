@@ -242,9 +242,8 @@ def _require_compatible(
     if not isinstance(x, Iterable | None):
         msg = f"`x` must be the name of a property or column, or several names, got {x!s}"
         raise ColumnError(msg)
-    if not isinstance(against, pl.DataFrame | pl.LazyFrame | None):
-        msg = f"`against` must be a polars DataFrame or LazyFrame, got {type(against).__name__}"
-        raise TypeError(msg)
+    if against is not None:
+        structs.require_frame("against", against)
     if y is not None and not isinstance(x, str):
         msg = f"`x` must be the name of one property or column where `y` is given, got {x!r}"
         raise ValueError(msg)

@@ -24,7 +24,7 @@ def extract(
     frame: FrameT,
     locator: str,
     properties: PropertiesLike = "standard",
-    *,
+    *more: PropertiesLike,
     into: str | None = None,
     where: pl.Expr | None = None,
     **options: Unpack[ExtractOptions],
@@ -46,6 +46,7 @@ def extract(
             count where they are not null, `path`, or both, as in the data sets of Hugging
             Face.
         properties: Names of properties or groups, or properties of one's own, one or several.
+        more: Further ones.
         into: The name of the struct column; `<locator>_imgmeta` unless given.
         where: Rows to read in any case, as an expression on the columns of the frame.
         options: See `ExtractOptions`.
@@ -81,7 +82,7 @@ def extract(
     """
     schema = structs.schema_of(frame)
     reading = Reading.of(ExtractOptions, options)
-    wanted = reading.catalogue.resolve(properties)
+    wanted = reading.catalogue.resolve((properties, *more))
     require_expression(where)
     structs.require_locator(schema, locator)
     name = name_of(into, locator)
@@ -108,7 +109,7 @@ def extract(
 def extract_expr(
     locators: pl.Expr,
     properties: PropertiesLike = "standard",
-    *,
+    *more: PropertiesLike,
     into: str | None = None,
     **options: Unpack[ExtractOptions],
 ) -> pl.Expr:
@@ -117,6 +118,7 @@ def extract_expr(
     Args:
         locators: An expression of one column.
         properties: Names of properties or groups, or properties of one's own, one or several.
+        more: Further ones.
         into: The name of the result; the name of the locators and `_imgmeta` unless given.
         options: See `ExtractOptions`.
 
@@ -144,14 +146,14 @@ def extract_expr(
         raise ColumnError(msg)
     reading = Reading.of(ExtractOptions, options)
     _require_no_progress(reading)
-    return _extraction(name, properties, into, reading).expression(locators)
+    return _extraction(name, (properties, *more), into, reading).expression(locators)
 
 
 @takes(ExtractOptions)
 def extract_series(
     locators: pl.Series,
     properties: PropertiesLike = "standard",
-    *,
+    *more: PropertiesLike,
     into: str | None = None,
     **options: Unpack[ExtractOptions],
 ) -> pl.Series:
@@ -160,6 +162,7 @@ def extract_series(
     Args:
         locators: Paths and URLs, encoded images, or structs of both.
         properties: Names of properties or groups, or properties of one's own, one or several.
+        more: Further ones.
         into: The name of the result; the name of the locators and `_imgmeta` unless given.
         options: See `ExtractOptions`.
 
@@ -172,17 +175,17 @@ def extract_series(
         ImageError: Under `on_error="raise"`.
 
     Examples:
-        >>> im.extract_series(pl.Series("path", ["photos/dusk.png"]), "width").name
+        >>> im.extract_series(pl.Series("path", ["photos/dusk.png"]), "width", "height").name
         'path_imgmeta'
     """
     require_locator_dtype(locators.dtype, locators.name)
     reading = Reading.of(ExtractOptions, options)
-    extraction = _extraction(locators.name, properties, into, reading)
+    extraction = _extraction(locators.name, (properties, *more), into, reading)
     return replace(extraction, observer=make_observer(reading.progress))([locators])
 
 
 def _extraction(
-    locator: str, properties: PropertiesLike, into: object, reading: Reading
+    locator: str, properties: Iterable[PropertiesLike], into: object, reading: Reading
 ) -> Extraction:
     """Return an extraction without regard to old structs."""
     wanted = reading.catalogue.resolve(properties)

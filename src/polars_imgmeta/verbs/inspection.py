@@ -76,6 +76,26 @@ def properties(frame: Frame, column: str | None = None) -> list[str]:
     return list(structs.choose(structs.schema_of(frame), column).properties)
 
 
+def overview(frame: Frame) -> str:
+    """Return what the auto-extracted columns hold, a line each: what an accessor shows.
+
+    Rows are counted where the frame is not lazy.
+    """
+    found = structs.find(structs.schema_of(frame)).values()
+    if not found:
+        return "no auto-extracted column; make one with `extract`"
+    return "\n".join(_overview_of(frame, one) for one in found)
+
+
+def _overview_of(frame: Frame, existing: StructColumn) -> str:
+    text = f"{existing.name}: {', '.join(existing.properties)}"
+    if isinstance(frame, pl.LazyFrame):
+        return text
+    error, flag = (existing.field(name) for name in (structs.ERROR, structs.MARKER))
+    failed, extracted = frame.select(error.is_not_null().sum(), flag.is_not_null().sum()).row(0)
+    return f"{text}\n  {frame.height} rows, {extracted} extracted, {failed} of them failed"
+
+
 def provenance(frame: Frame, column: str | None = None) -> Provenance:
     """Return where the values of an auto-extracted column come from.
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice
-from typing import Unpack
+from itertools import chain, islice
+from typing import TypeAlias, Unpack
 
 import polars as pl
 from polars.io.plugins import register_io_source
@@ -14,6 +14,8 @@ from polars.io.plugins import register_io_source
 from polars_imgmeta.io import listing
 from polars_imgmeta.io.remote import Storage
 from polars_imgmeta.measuring.options import Reading, StorageOptions, takes
+
+PathLike: TypeAlias = str | os.PathLike[str]
 
 _SCHEMA = {
     "path": pl.String(),
@@ -29,26 +31,31 @@ _LISTED_SLOWLY = 1_000
 
 
 @takes(StorageOptions)
-def scan_images(source: str | os.PathLike[str], **options: Unpack[StorageOptions]) -> pl.LazyFrame:
-    """List the images of a folder, bucket or glob, lazily.
+def scan_images(
+    source: PathLike | Iterable[PathLike], *more: PathLike, **options: Unpack[StorageOptions]
+) -> pl.LazyFrame:
+    """List the images of folders, buckets and globs, lazily.
 
     Args:
-        source: A folder, listed recursively and filtered by the suffixes of images, in
-            either case; or a pattern with `*`, `?`, `[...]` or `**`, which selects files
-            of any suffix; or a file. It may begin with `~` or `file://`, or be a prefix or
-            pattern of cloud storage, such as `s3://bucket/folder`.
+        source: One or several. Each is a folder, listed recursively and filtered by the
+            suffixes of images, in either case; or a pattern with `*`, `?`, `[...]` or `**`,
+            which selects files of any suffix; or a file. It may begin with `~` or `file://`,
+            or be a prefix or pattern of cloud storage, such as `s3://bucket/folder`.
+        more: Further ones.
         options: See `StorageOptions`.
 
     Returns:
         A frame of `path` (relative if `source` is), `file_size` in bytes, `modified` in
-        UTC, and `etag` (null for files), in ascending order of names. The folder is listed
-        when the frame is computed, and only as far as `head` requires.
+        UTC, and `etag` (null for files), one source after the other, each in ascending order
+        of names. They are listed when the frame is computed, and only as far as `head`
+        requires.
 
     Raises:
-        ImageError: If the folder does not exist or may not be listed. For cloud storage
+        ImageError: If a folder does not exist or may not be listed. For cloud storage
             and for folders below, it is raised when the frame is computed.
         ValueError: If a storage option is unknown.
-        ImportError: If `source` is in cloud storage and the extra `remote` is not
+        TypeError: If a source is no path.
+        ImportError: If a source is in cloud storage and the extra `remote` is not
             installed.
 
     Examples:
@@ -63,17 +70,29 @@ def scan_images(source: str | os.PathLike[str], **options: Unpack[StorageOptions
         │ photos/carpet.png │
         └───────────────────┘
     """
-    where = os.fspath(source)
     storage = Reading.of(StorageOptions, options).storage
-    listing.require_listable(where, storage)
-    return register_io_source(_Listing(where, storage), schema=_SCHEMA)
+    sources = tuple(map(_source, (*_listed(source), *more)))
+    for one in sources:
+        listing.require_listable(one, storage)
+    return register_io_source(_Listing(sources, storage), schema=_SCHEMA)
+
+
+def _listed(source: PathLike | Iterable[PathLike]) -> Iterable[PathLike]:
+    return source if isinstance(source, Iterable) and not isinstance(source, str) else (source,)
+
+
+def _source(path: object) -> str:
+    if not isinstance(path, str | os.PathLike):
+        msg = f"`source` must be a path or URL, or several, got {path!r}"
+        raise TypeError(msg)
+    return os.fsdecode(path)
 
 
 @dataclass(frozen=True, slots=True)
 class _Listing:
     """The source of the frame; Polars calls it."""
 
-    source: str
+    sources: tuple[str, ...]
     storage: Storage
 
     def __call__(
@@ -84,7 +103,8 @@ class _Listing:
         batch_size: int | None,
     ) -> Iterator[pl.DataFrame]:
         del batch_size
-        images = islice(listing.list_images(self.source, self.storage), n_rows)
+        listings = (listing.list_images(one, self.storage) for one in self.sources)
+        images = islice(chain.from_iterable(listings), n_rows)
         size, listed = _FIRST_ROWS, 0
         while rows := list(islice(images, size)):
             listed += len(rows)

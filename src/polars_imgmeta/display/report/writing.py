@@ -47,7 +47,8 @@ def report(
         frame: The frame. Of a lazy one, the values are collected once; where the
             locator column holds the images themselves, those of the rows that are
             shown are collected after that.
-        file: The page, which is written atomically and replaces an existing one.
+        file: The page, which is written atomically and replaces an existing one. A new
+            name without a suffix gets `.html`.
         column: The auto-extracted column; may be left out where there is one.
         locator: The locator column, where the one on record was renamed.
         title: The heading of the page.
@@ -108,6 +109,8 @@ def writable_page(file: object) -> Path:
         msg = f"`file` must be a path, got {file!r}"
         raise TypeError(msg)
     page = Path(os.fsdecode(file)).expanduser()
+    if not page.suffix and not page.exists():
+        page = page.with_name(page.name + ".html")
     if not page.parent.is_dir():
         msg = f"`file` must be in a folder that exists, got {str(page)!r}"
         raise FileNotFoundError(msg)
