@@ -111,6 +111,22 @@ class PropertyFailedError(ImageError):
     kind = "property_failed"
 
 
+def combined(errors: Iterable[ImageError]) -> ImageError | None:
+    """Return one error that tells what all of them tell, a line each.
+
+    That of the image comes first, then those of its custom properties by name.
+    """
+    listed = sorted(errors, key=_of_property)
+    if len(listed) < 2:  # noqa: PLR2004 - nothing to combine
+        return listed[0] if listed else None
+    first, *others = listed
+    return type(first)("\n".join((str(first), *(f"{one.kind}: {one}" for one in others))))
+
+
+def _of_property(error: ImageError) -> tuple[bool, str]:
+    return isinstance(error, PropertyFailedError), str(error)
+
+
 FAILURES = (ImageError, OSError, MemoryError)
 """The exceptions that become the error of a row."""
 

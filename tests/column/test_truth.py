@@ -12,6 +12,8 @@ import numpy as np
 import polars as pl
 import pytest
 from engines import ENGINES, run
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from PIL import Image
 from polars.testing import assert_frame_equal
 from reads import count_reads
@@ -58,6 +60,13 @@ def caption(_: Any) -> str | None:  # noqa: ANN401 - a header
 def timid(_: Any) -> str | None:  # noqa: ANN401 - bytes
     """May be null, and fails nevertheless."""
     msg = "no"
+    raise ValueError(msg)
+
+
+@im.custom_property(needs="picture", dtype=pl.Int64)
+def protest(_: Any) -> int:  # noqa: ANN401 - pixels
+    """Fails, always, if there are pixels."""
+    msg = "no; refusal raised no"
     raise ValueError(msg)
 
 
@@ -359,6 +368,33 @@ def test_only_stale_versions_are_computed_again(images: list[Path]) -> None:
     assert im.provenance(result).versions == {"width": (1,), "redness": (2,)}
 
 
+def test_versions_are_recorded_beside_failures(images: list[Path]) -> None:
+    """The record of a property does not depend on whether another one failed."""
+    newer = dataclasses.replace(redness, version=2)
+    failed = im.extract(frame_of(*images[:1]), "path", ["width", newer, refusal])
+    assert im.provenance(failed).versions == {"width": (1,), "redness": (2,), "refusal": (1,)}
+
+
+POOL = ["width", "brightness", redness, caption, timid, refusal, protest]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(sets=st.lists(st.lists(st.sampled_from(POOL), min_size=1), min_size=2, max_size=4))
+def test_the_error_depends_on_the_last_set_alone(
+    engine: str, images: list[Path], sets: list[list[Any]]
+) -> None:
+    """Whichever properties a row had meanwhile, and whatever failed of them."""
+    broken = images[0].with_name("broken.png")
+    broken.write_bytes(images[0].read_bytes()[:300])
+    locators = frame_of(images[0], broken, images[0].with_name("gone.png"), None)
+    frame = run(engine, locators, lambda f: im.extract(f, "path", sets[0]))
+    for one in sets[1:]:
+        frame = run(engine, frame, lambda f, one=one: im.configure(f, one))
+    clean = run(engine, locators, lambda f: im.extract(f, "path", sets[-1]))
+    assert_frame_equal(frame, clean.select(frame.columns), check_exact=True)
+
+
 @pytest.mark.parametrize("names", [[*SET, redness, caption], [refusal, "width", caption]])
 def test_the_error_is_set_exactly_where_a_null_is_not_allowed(
     names: list[Any], images: list[Path]
@@ -403,7 +439,11 @@ def test_a_property_that_may_be_null_can_fail(engine: str, images: list[Path]) -
     again = run(engine, alone, lambda f: im.refresh(f, catalogue=catalogue))
     assert im.errors(again)["kind"].to_list() == errors[1:]
     timid_alone = run(engine, full, lambda f: im.remove(f, "width", caption))
-    assert im.errors(timid_alone)["kind"].to_list() == ["property_failed", *errors]
+    assert im.errors(timid_alone)["kind"].to_list() == [
+        "property_failed",
+        "not_found",
+        "property_failed",  # which needs no header
+    ]
 
 
 def test_remove_then_add_gives_the_identical_row(images: list[Path]) -> None:

@@ -99,6 +99,11 @@ def compose(locator: str, digest: pl.Series, size: pl.Series, entries: pl.Series
     return pl.select(auto_extracted=text).to_series()
 
 
+def entries_in(text: pl.Expr) -> pl.Expr:
+    """Return the entries of whole markers."""
+    return text.str.extract(rf"({_ENTRY}*)$", 1)
+
+
 def version_in(entries: pl.Expr, name: str) -> pl.Expr:
     """Return the version that entries list for a property, or null."""
     return entry_in(entries, name).str.strip_suffix("!").cast(pl.Int32)
@@ -109,9 +114,9 @@ def entry_in(entries: pl.Expr, name: str) -> pl.Expr:
     return entries.str.extract(rf" {re.escape(name)}=(\d{{1,9}}!?)(?: |$)", 1)
 
 
-def has_failed(entries: pl.Expr) -> pl.Expr:
-    """Whether entries, or whole markers, say that a property failed."""
-    return entries.str.contains(rf"!{_ENTRY}*$")
+def count_failed(entries: pl.Expr) -> pl.Expr:
+    """Return how many properties failed, as entries say."""
+    return entries.str.count_matches("!", literal=True)
 
 
 def entries_of(listed: Mapping[str, pl.Expr]) -> pl.Expr:

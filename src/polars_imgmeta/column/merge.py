@@ -9,6 +9,7 @@ import polars as pl
 
 from polars_imgmeta.catalogue.registry import Property, canonical_order
 from polars_imgmeta.column import marker
+from polars_imgmeta.column.failures import explaining, without_lines
 from polars_imgmeta.column.plan import Plan, Rows
 from polars_imgmeta.column.structs import ERROR, MARKER
 
@@ -75,7 +76,13 @@ def merge(
     entries = _entries(rows, plan, values, properties, fresh[FAILED], same=same, healed=healed)
     # An error that explains no failure any more is dropped, and so is the one of another row
     # that has the same locator and was asked for more.
-    explained = pl.when(marker.has_failed(pl.lit(entries))).then(pl.lit(error))
+    for one in properties:
+        if not one.built_in:
+            listed = marker.entry_in(pl.lit(entries), one.name)
+            has_failed = pl.select(listed.str.ends_with("!").fill_null(value=False)).to_series()
+            others = pl.select(without_lines(pl.lit(error), [one.name])).to_series()
+            error = error.zip_with(has_failed, others)
+    explained = explaining(pl.lit(error), pl.lit(entries))
     text = marker.compose(locator, rows.digest, size, entries)
     valid = pl.lit(rows.located & (rows.current | read))
     fields = _fields(values, explained, text)

@@ -42,7 +42,8 @@ class Job:
         number: The number of its request.
         wanted: The properties to compute.
         values: The values so far.
-        error: Why some are missing.
+        error: Why the image could not be measured any further.
+        failures: What custom properties did wrong.
         size: The number of bytes of the encoded image, where it could be opened.
         decoder: What works on its content now, for messages; a header stands for the decoder of
             its pixels. None before it is opened.
@@ -52,6 +53,7 @@ class Job:
     wanted: PropertySet
     values: dict[str, Any] = field(default_factory=dict)
     error: ImageError | None = None
+    failures: Sequence[ImageError] = ()
     size: int | None = None
     decoder: str | Header | None = None
     _header: Header | None = None
@@ -91,8 +93,7 @@ class Job:
             for one in properties:
                 self.values[one.name] = one.kernel(value)
         else:
-            failure = compute(properties, value, self.values)
-            self.error = self.error or failure
+            self.failures = (*self.failures, *compute(properties, value, self.values))
 
     def take(self, header: Header, data: bytes) -> None:
         """Keep a small image until it is measured; decode it now if it is tiny."""

@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 
 from polars_imgmeta.catalogue.registry import Property
-from polars_imgmeta.exceptions import ImageError, PropertyFailedError, reason_of
+from polars_imgmeta.exceptions import PropertyFailedError, reason_of
 
 # The threads that are inside the function of a property.
 _computing: set[int] = set()
@@ -63,13 +63,13 @@ def compute(
     properties: Iterable[Property],
     value: Any,  # noqa: ANN401 - what they need
     values: dict[str, Any],
-) -> ImageError | None:
+) -> list[PropertyFailedError]:
     """Compute properties that need the same, and put them into `values`.
 
     Returns:
-        The first failure of a property of the caller's own. It spares the other properties.
+        The failures of properties of the caller's own. They spare the other properties.
     """
-    failure = None
+    failures = []
     for one in properties:
         if one.built_in:
             values[one.name] = one.kernel(value)
@@ -77,8 +77,8 @@ def compute(
         try:
             values[one.name] = _own(one, value)
         except PropertyFailedError as error:
-            failure = failure or error
-    return failure
+            failures.append(error)
+    return failures
 
 
 def _own(one: Property, value: Any) -> Any:  # noqa: ANN401 - of the dtype of the property

@@ -86,7 +86,10 @@ def _measured(batch: SmallPictures, gate: Pass) -> Iterator[tuple[int, Measureme
 
 
 def _measurement(job: Job) -> Measurement:
-    return Measurement(job.values, job.error, job.size)
+    error = job.error
+    if job.failures:
+        error = exceptions.combined((*filter(None, (error,)), *job.failures))
+    return Measurement(job.values, error, job.size)
 
 
 def measure(image: ImageLike, properties: PropertiesLike, *, max_pixels: int) -> Measurement:
@@ -164,6 +167,7 @@ def _require_unchanged(job: Job, source: Source) -> None:
         source.require_unchanged()
     except exceptions.UnreachableError:
         job.values.clear()
+        job.failures = ()
         job.size = None
         raise
 

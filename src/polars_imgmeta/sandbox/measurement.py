@@ -24,6 +24,7 @@ from polars_imgmeta.exceptions import (
     PropertyFailedError,
     TooLargeError,
     UnreachableError,
+    combined,
     from_failure,
 )
 from polars_imgmeta.execution.gate import Pass
@@ -102,7 +103,7 @@ class _Image:
         source: The image.
         sent: The bytes to send with the request: all, or the start.
         kept_open: Whether the source is closed with the result, and not before.
-        error: The failure of a property of the caller's own, which was left out since.
+        failures: Those of properties of the caller's own, which were left out since.
         result: What came of it.
     """
 
@@ -111,7 +112,7 @@ class _Image:
     source: Source
     sent: bytes = b""
     kept_open: bool = True
-    error: ImageError | None = None
+    failures: list[ImageError] = field(default_factory=list)
     result: Measurement | None = None
 
     @property
@@ -270,7 +271,8 @@ class _Session:
         except UnreachableError as changed:
             image.result = Measurement({}, from_failure(changed))
         else:
-            image.result = Measurement({**facts, **values}, image.error or error, size)
+            failed = combined(filter(None, (error, *image.failures)))
+            image.result = Measurement({**facts, **values}, failed, size)
         finally:
             image.close()
 
@@ -334,7 +336,7 @@ class _Session:
             self._finish(image, values, kind(f"{decoder} {end.cause}"))
             return
         # A property of the caller's own spares the others: they are measured without it.
-        image.error = image.error or PropertyFailedError(f"{name} {end.cause}")
+        image.failures.append(PropertyFailedError(f"{name} {end.cause}"))
         image.wanted = PropertySet(one for one in image.wanted.properties if one.name != name)
 
     # --- The child

@@ -14,6 +14,7 @@ from polars_imgmeta.catalogue.registry import (
     PropertyLike,
 )
 from polars_imgmeta.column import marker, structs
+from polars_imgmeta.column.failures import explaining, without_lines
 from polars_imgmeta.column.states import Check
 from polars_imgmeta.column.structs import StructColumn
 from polars_imgmeta.exceptions import ColumnError, hint
@@ -297,9 +298,11 @@ def _keep(frame: FrameT, existing: StructColumn, kept: Sequence[str]) -> FrameT:
         return frame.drop(structs.exactly(existing.name))
     dropped = [name for name in existing.properties if name not in kept]
     text = marker.without_entries(pl.field(structs.MARKER).cast(pl.String), dropped)
-    error = pl.when(marker.has_failed(text)).then(pl.field(structs.ERROR)).alias(structs.ERROR)
+    own = [name for name in dropped if name not in CATALOGUE]
+    error = explaining(without_lines(pl.field(structs.ERROR).cast(pl.String), own), text)
     column = structs.column(existing.name)
-    return frame.with_columns(column.struct.drop(dropped).struct.with_fields(error, text))
+    fields = (error.alias(structs.ERROR), text)
+    return frame.with_columns(column.struct.drop(dropped).struct.with_fields(*fields))
 
 
 def _needs_no_locator(frame: FrameT, existing: StructColumn) -> bool:

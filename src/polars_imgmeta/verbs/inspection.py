@@ -116,7 +116,7 @@ def provenance(frame: Frame, column: str | None = None) -> Provenance:
     struct = frame.lazy().select(structs.column(existing.name).alias("struct"))
     field = pl.col("struct").struct.field
     text = field(structs.MARKER).cast(pl.String)
-    listed = text.str.extract(r"@[0-9a-f]{8}(?::\d+)?((?: [^ =@]+=\d+)*)$", 1)
+    listed = markers.entries_in(text)
     versions = [
         markers.version_in(listed, name)
         .fill_null(pl.when(field(name).is_not_null()).then(1))
