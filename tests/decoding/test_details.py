@@ -227,6 +227,15 @@ def test_details_of_any_image(encoded: Any) -> None:  # noqa: ANN401 - drawn
     assert found["bit_depth"] in {1, 2, 4, 8, 16, 32}
 
 
+def test_warnings_of_exif_are_not_seen() -> None:
+    """Pillow warns of a text with a type of several numbers, when it is asked for it."""
+    data = write(picture(), "JPEG", exif=exif_with({271: "ABCDEFGHIJKL"}))
+    order = "<" if b"II*\0" in data else ">"
+    old, new = (struct.pack(order + "HHI", 271, *kind) for kind in ((2, 13), (3, 6)))
+    assert old in data
+    assert details_of(data.replace(old, new))["camera_make"] is None
+
+
 @given(data=flipped(write(picture(), "JPEG", exif=EXIF)[:700], max_flips=12))
 def test_damaged_exif(data: bytes) -> None:
     """Damage leads to other values or nulls, never to a failure of a readable header."""

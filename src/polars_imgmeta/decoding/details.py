@@ -138,12 +138,12 @@ class Details:
     @property
     def camera_make(self) -> str | None:
         """The manufacturer of the camera."""
-        return _text(self._exif.get(ExifTags.Base.Make))
+        return self._text_of(ExifTags.Base.Make)
 
     @property
     def camera_model(self) -> str | None:
         """The model of the camera."""
-        return _text(self._exif.get(ExifTags.Base.Model))
+        return self._text_of(ExifTags.Base.Model)
 
     @property
     def captured(self) -> datetime | None:
@@ -225,6 +225,10 @@ class Details:
             if found := _time(_text(tags.get(time)), _text(tags.get(fraction))):
                 return found, _offset(_text(tags.get(offset)))
         return None, None
+
+    def _text_of(self, tag: ExifTags.Base) -> str | None:
+        exif = self._exif
+        return _text(self._read(lambda _: exif.get(tag)))  # read at last here, or warned of
 
     def _directory(self, which: ExifTags.IFD) -> Mapping[int, Any]:
         exif = self._exif

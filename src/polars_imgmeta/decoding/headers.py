@@ -10,7 +10,7 @@ from typing import BinaryIO, Literal, NamedTuple, TypeAlias, cast
 from PIL import Image, ImageFile
 
 from polars_imgmeta import exceptions
-from polars_imgmeta.decoding.formats import gif, ico, jxl, netpbm, png, tiff
+from polars_imgmeta.decoding.formats import gif, heif, ico, jxl, netpbm, png, tiff, webp
 from polars_imgmeta.decoding.formats.bounded import MAX_BYTES, BoundedStream, LongHeaderError
 from polars_imgmeta.decoding.formats.exif import orientation_of
 from polars_imgmeta.decoding.formats.jpeg import ARITHMETIC_FRAMES, read_segments
@@ -126,8 +126,13 @@ def _bounded(source: Source) -> BinaryIO:
 def _read_own(stream: BinaryIO) -> Header | None:
     """Read a format for whose header Pillow is not needed, or return None."""
     # Pillow's JPEG XL plug-in would decode the pixels to determine their size.
-    if found := jxl.read_size(stream):
-        return _make_header("JXL", found[:2], found[2], "pillow")
+    if jpeg_xl := jxl.read_size(stream):
+        return _make_header("JXL", jpeg_xl[:2], jpeg_xl[2], "pillow")
+    if container := heif.read_geometry(stream):
+        return _make_header(container.name, container.size, container.orientation, "pillow")
+    if found := webp.read_geometry(stream):
+        decoder: Decoder = "opencv" if found.suits_opencv else "pillow"
+        return _make_header("WEBP", found.size, found.orientation, decoder)
     if portable := netpbm.read_map(stream):
         return _make_header(portable.name, (portable.width, portable.height), 1, "own")
     for name, read_size in (("GIF", gif.read_size), ("ICO", ico.read_size)):
@@ -195,9 +200,7 @@ def _weight_of(image: ImageFile.ImageFile) -> int:
 
 def _open(source: Source, patches: Mapping[int, bytes] | None = None) -> ImageFile.ImageFile:
     """Open an image with Pillow, which sees as much of it as a header may take."""
-    # AVIF and HEIF are opened as a whole.
-    max_bytes = MAX_BYTES + (source.size if source.start[4:8] == b"ftyp" else 0)
-    stream = BoundedStream(source.stream(), patches, max_bytes)
+    stream = BoundedStream(source.stream(), patches)
     try:
         return open_with_pillow(cast("BinaryIO", stream))
     except exceptions.ImageError:
@@ -233,8 +236,6 @@ def _suits_opencv(image: ImageFile.ImageFile, stream: BinaryIO) -> bool:
     Not BMP, of which it scales 16 bits wrongly. Colours of more than 8 bits in JPEG 2000 Pillow
     reduces wrongly: it rounds, and overflows.
     """
-    if image.format == "WEBP":
-        return not getattr(image, "is_animated", False)
     if image.format != "JPEG2000" or image.mode not in {"RGB", "RGBA"}:
         return False
     stream.seek(0)

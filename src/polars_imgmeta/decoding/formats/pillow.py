@@ -9,15 +9,10 @@ from typing import BinaryIO, TypeAlias
 from PIL import Image, ImageFile
 
 from polars_imgmeta import exceptions
-from polars_imgmeta.decoding.formats import jxl
+from polars_imgmeta.decoding.formats import heif, jxl
 
 _Factory: TypeAlias = Callable[[BinaryIO, str], ImageFile.ImageFile]
 _Accept: TypeAlias = Callable[[bytes], bool | str]
-
-# Major brands in the `ftyp` box of a HEIF file.
-_HEIF_BRANDS = frozenset(
-    {b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"hevm", b"hevs", b"mif1", b"msf1"}
-)
 
 # Plug-ins that run other programs (EPS), decode no pixels (the stubs), or need libraries
 # that are not among the dependencies.
@@ -79,7 +74,7 @@ def _accepts(accept: _Accept, prefix: bytes) -> bool:
 
 def _load_extra_plugin(prefix: bytes) -> str | None:
     """Load the plug-in of an optional format; return an error message if it is not installed."""
-    if prefix[4:8] == b"ftyp" and prefix[8:12] in _HEIF_BRANDS:
+    if prefix[4:8] == b"ftyp" and prefix[8:12] in heif.HEIF_BRANDS:
         name, module = "HEIC", "pillow_heif"
     elif prefix.startswith((jxl.CODESTREAM, jxl.CONTAINER)):
         name, module = "JPEG XL", "pillow_jxl"
@@ -99,5 +94,6 @@ def _plugins() -> list[tuple[str, _Factory, _Accept | None]]:
     Image.preinit()
     Image.init()
     plugins = [(name, *Image.OPEN[name]) for name in Image.ID if name not in _EXCLUDED_FORMATS]
-    # Plug-ins without `accept` may open the content of other formats.
-    return sorted(plugins, key=lambda plugin: plugin[2] is None)
+    # Plug-ins without `accept` may open the content of other formats, and that of HEIF opens AVIF
+    # without being able to decode it.
+    return sorted(plugins, key=lambda plugin: (plugin[2] is None, plugin[0] == "HEIF"))

@@ -16,6 +16,7 @@ import struct
 import zlib
 from typing import NamedTuple
 
+from polars_imgmeta.decoding.formats import webp
 from polars_imgmeta.io.sources import Source
 
 _WINDOW_BYTES = 4096
@@ -53,7 +54,6 @@ _LARGE_PNG_BYTES = 1 << 26
 # Segments or chunks.
 _MAX_PARTS = 1 << 14
 
-_ANIMATION, _XMP, _EXIF = 0x02, 0x04, 0x08
 _SKIPPED_WEBP_CHUNKS = frozenset({b"ICCP", b"ALPH"})
 _XMP_TRANSFORMED = re.compile(rb"tiff:Orientation(?:=\"|>)[^1]")
 
@@ -231,12 +231,9 @@ def _read_webp(source: Source) -> StoredHeader:
     if data[12:16] != b"VP8X":
         return StoredHeader("WEBP", _webp_size(data[12:30], end - 12), 1)
     flags = data[20]
-    animated = bool(flags & _ANIMATION)
+    animated = bool(flags & webp.ANIMATION)
     _require(data[16:20] == b"\x0a\0\0\0")
-    canvas = (
-        int.from_bytes(data[24:27], "little") + 1,
-        int.from_bytes(data[27:30], "little") + 1,
-    )
+    canvas = webp.canvas_size(data)
     size = orientation = None
     position = 30
     for _ in range(_MAX_PARTS):
@@ -249,13 +246,13 @@ def _read_webp(source: Source) -> StoredHeader:
             _require(size is None and not animated)
             size = _webp_size(head, end - position)
         elif name == b"EXIF":
-            _require(orientation is None and flags & _EXIF)
+            _require(orientation is None and flags & webp.EXIF)
             content = source.read(position + 8, min(length, _EXIF_BYTES))
             exif = content.removeprefix(_EXIF_SIGNATURE)  # which some writers add
             orientation = _orientation_of(exif, length - len(content) + len(exif))
         elif name == b"XMP ":
-            _require(flags & _XMP and length <= _MAX_CHUNK_BYTES)
-            flags &= ~_XMP
+            _require(flags & webp.XMP and length <= _MAX_CHUNK_BYTES)
+            flags &= ~webp.XMP
             # An orientation in Exif takes precedence.
             xmp = b"" if orientation else source.read(position + 8, length)
             _require(not _XMP_TRANSFORMED.search(xmp))
@@ -266,24 +263,19 @@ def _read_webp(source: Source) -> StoredHeader:
             _require(name in _SKIPPED_WEBP_CHUNKS or (animated and name == b"ANIM"))
         position += 8 + length + length % 2
     _require(position >= end)
-    _require(size == canvas and not flags & (_XMP if orientation is not None else _XMP | _EXIF))
+    _require(
+        size == canvas
+        and not flags & (webp.XMP if orientation is not None else webp.XMP | webp.EXIF)
+    )
     return StoredHeader("WEBP", canvas, orientation or 1, not animated)
 
 
 def _webp_size(head: bytes, available: int) -> tuple[int, int]:
     """Return width and height from the start of a chunk of pixels."""
-    name, length = struct.unpack_from("<4sI", head)
-    _require(8 + length <= available)
-    if name == b"VP8L":
-        signature, bits = struct.unpack_from("<BI", head, 8)
-        _require(signature == 0x2F and bits >> 29 == 0)  # noqa: PLR2004 - the version
-        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
-    tag, code, width, height = struct.unpack_from("<3s3sHH", head, 8)
-    # A key frame that is to be shown.
-    _require(name == b"VP8 " and code == b"\x9d\x01\x2a" and tag[0] & 0x11 == 0x10)  # noqa: PLR2004
-    width, height = width & 0x3FFF, height & 0x3FFF  # the other bits are a scale
-    _require(width and height)
-    return width, height
+    size = webp.frame_size(head)
+    if size is None or 8 + int.from_bytes(head[4:8], "little") > available:
+        raise _UnusualError
+    return size
 
 
 def _orientation_of(exif: bytes, size: int) -> int:

@@ -1,0 +1,421 @@
+"""The headers of AVIF and HEIF, which their decoders read only from the whole file.
+
+A file is a tree of boxes. The box `meta` lists its items, among them the primary picture, and
+their properties: size, rotation, mirroring, and a clean aperture. An image sequence has tracks
+with those instead.
+
+Sources:
+    ISO/IEC 14496-12, "ISO base media file format"; ISO/IEC 23008-12, "Image File Format";
+    AOMedia, "AV1 Image File Format".
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+from collections.abc import Callable, Iterator
+from functools import cached_property
+from typing import BinaryIO, NamedTuple
+
+from polars_imgmeta.decoding.formats.bounded import LongHeaderError
+from polars_imgmeta.decoding.formats.exif import orientation_of
+
+HEIF_BRANDS = frozenset(
+    {b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"hevm", b"hevs", b"mif1", b"msf1"}
+)
+"""The major brands that the decoder of HEIF accepts."""
+_AVIF_BRANDS = frozenset({b"avif", b"avis", b"mif1", b"msf1"})
+_AVIF_COMPATIBLE = frozenset({b"avif", b"avis"})
+
+MAX_BOXES = 1 << 12
+"""Boxes that are looked at. Ordinary files have some dozens."""
+MAX_ITEMS = 1 << 14
+"""Items, of which the tiles of a grid are some; references among them, or their pieces."""
+_MAX_CONTENT_BYTES = 1 << 20
+
+_AV1, _HEVC, _GRID, _MIME = b"av01", b"hvc1", b"grid", b"mime"
+_XMP_TYPE = b"application/rdf+xml"
+# Those without influence on geometry, of which a decoder must know all that are essential.
+_PROPERTIES = frozenset(
+    b"ispe irot imir clap pixi colr hvcC av1C pasp auxC clli mdcv cclv amve lsel a1op a1lx".split()
+)
+# The rest of the fixed fields of a sample entry, before its boxes.
+_SAMPLE_ENTRY_BYTES = 78
+_TRACK_SIZE = {0: 76, 1: 88}  # its position by version
+
+# By quarter turns anticlockwise: the orientation, and those with a mirroring that swaps top
+# and bottom, or left and right.
+_ORIENTATIONS = ((1, 4, 2), (8, 5, 7), (3, 2, 4), (6, 7, 5))
+
+
+class Geometry(NamedTuple):
+    """What a header tells.
+
+    Attributes:
+        name: Pillow's name of the format.
+        size: Width and height; of a HEIF those of the picture as it is shown.
+        orientation: The orientation to be applied, 1 to 8.
+    """
+
+    name: str
+    size: tuple[int, int]
+    orientation: int
+
+
+class _UnusualError(Exception):
+    """The structure is not the ordinary one; the decoder has to judge it."""
+
+
+def _require(usual: object) -> None:
+    if not usual:
+        raise _UnusualError
+
+
+def read_geometry(stream: BinaryIO) -> Geometry | None:
+    """Read the header of an AVIF or HEIF, or return None for what is another one, or unusual.
+
+    Raises:
+        LongHeaderError: If there are too many boxes or items.
+    """
+    stream.seek(0)
+    length, name = struct.unpack(">I4s", stream.read(8).ljust(8, b"\0"))
+    if name != b"ftyp" or not 16 <= length <= _MAX_CONTENT_BYTES:  # noqa: PLR2004 - with a brand
+        return None
+    content = stream.read(length - 8)
+    major, compatible = content[:4], {content[at : at + 4] for at in range(8, len(content), 4)}
+    is_avif = major in _AVIF_BRANDS and not _AVIF_COMPATIBLE.isdisjoint({major, *compatible})
+    if not is_avif and major not in HEIF_BRANDS:
+        return None
+    try:
+        return _read(_File(stream).box(length), major, is_avif=is_avif)
+    except (
+        _UnusualError,
+        struct.error,
+        LookupError,
+        ValueError,
+    ):  # the latter where parts are missing
+        return None
+
+
+def _read(file: _Box, major: bytes, *, is_avif: bool) -> Geometry:
+    if is_avif and major != b"avif":
+        if moov := file.find(b"moov"):
+            return _read_track(moov)
+        _require(major != b"avis")
+    items = _Items(file.get(b"meta"))
+    if is_avif and items.coding == _AV1:
+        return Geometry("AVIF", items.size, items.orientation)
+    _require(major in HEIF_BRANDS and items.coding == _HEVC)
+    return Geometry("HEIF", items.shown_size, 1)
+
+
+class _File:
+    """A file of which a bounded number of boxes is looked at."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._left = MAX_BOXES
+
+    def read(self, position: int, length: int) -> bytes:
+        """Return a part of the file."""
+        self._stream.seek(position)
+        data = self._stream.read(length)
+        _require(len(data) == length)
+        return data
+
+    def box(self, position: int) -> _Box:
+        """Return all boxes from a position on, as the content of one."""
+        return _Box(b"", self, position, self._stream.seek(0, io.SEEK_END))
+
+    def boxes(self, position: int, end: int) -> Iterator[_Box]:
+        """Yield boxes up to a position.
+
+        Raises:
+            LongHeaderError: If they are too many.
+        """
+        while position + 8 <= end:
+            self._left -= 1
+            if self._left < 0:
+                msg = f"a file of more than {MAX_BOXES} boxes"
+                raise LongHeaderError(msg)
+            length, name = struct.unpack(">I4s", self.read(position, 8))
+            start = position + 8
+            if length == 1:  # 64 bits follow
+                length = int.from_bytes(self.read(start, 8))
+                start += 8
+            stop = position + length if length else end
+            _require(stop >= start)
+            yield _Box(name, self, start, stop)
+            position = stop
+
+
+class _Box(NamedTuple):
+    """A box, whose content is in a file from one position to another."""
+
+    name: bytes
+    file: _File
+    start: int
+    end: int
+
+    def content(self) -> bytes:
+        """Return the content, which is short."""
+        length = self.end - self.start
+        if length > _MAX_CONTENT_BYTES:
+            msg = f"a box of {length} bytes, more than {_MAX_CONTENT_BYTES}"
+            raise LongHeaderError(msg)
+        return self.file.read(self.start, length)
+
+    def boxes(self, skipped: int = 0) -> Iterator[_Box]:
+        """Yield the boxes inside, behind some bytes of fields."""
+        return self.file.boxes(self.start + skipped, self.end)
+
+    def find(self, name: bytes) -> _Box | None:
+        """Return the first box inside of this name."""
+        return next((box for box in self.boxes() if box.name == name), None)
+
+    def get(self, *names: bytes) -> _Box:
+        """Return a box inside boxes."""
+        box = self
+        for name in names:
+            found = box.find(name)
+            if found is None:
+                raise _UnusualError
+            box = found
+        return box
+
+
+def _orientation(properties: dict[bytes, bytes]) -> int:
+    """Return the orientation of a rotation, followed by a mirroring."""
+    turns = properties.get(b"irot", b"\0")[0] & 3
+    axis = properties[b"imir"][0] & 1 if b"imir" in properties else -1
+    return _ORIENTATIONS[turns][axis + 1]
+
+
+def _read_track(moov: _Box) -> Geometry:
+    """Return the geometry of the first track of pictures."""
+    for track in moov.boxes():
+        if track.name != b"trak":
+            continue
+        references = track.find(b"tref")
+        if references and references.find(b"auxl"):  # alpha
+            continue
+        samples = track.get(b"mdia", b"minf", b"stbl", b"stsd")
+        entry = next(samples.boxes(8))
+        if entry.name != _AV1:
+            continue
+        found = {box.name: box.content() for box in entry.boxes(_SAMPLE_ENTRY_BYTES)}
+        header = track.get(b"tkhd").content()
+        width, height = struct.unpack_from(">HxxH", header, _TRACK_SIZE[header[0]])
+        orientation = _orientation(found)
+        meta = track.find(b"meta")
+        if orientation == 1 and meta:
+            orientation = _Items(meta).orientation_of_metadata(None)
+        return Geometry("AVIF", (width, height), orientation)
+    raise _UnusualError
+
+
+class _Items:
+    """The items of a box `meta`, each part of which is read when it is needed."""
+
+    def __init__(self, meta: _Box) -> None:
+        self._boxes: dict[bytes, _Box] = {}
+        for box in meta.boxes(4):
+            _require(self._boxes.setdefault(box.name, box) is box or box.name == b"free")
+
+    def _full(self, name: bytes) -> tuple[int, bytes]:
+        """Return the version of a box, and what follows its flags."""
+        content = self._boxes[name].content()
+        return content[0], content[4:]
+
+    @cached_property
+    def primary(self) -> int:
+        """The number of the picture."""
+        version, content = self._full(b"pitm")
+        (number,) = struct.unpack_from(">I" if version else ">H", content)
+        return int(number)
+
+    @cached_property
+    def _types(self) -> dict[int, bytes]:
+        """The type of each item, for `mime` followed by that of its content."""
+        version, content = self._full(b"iinf")
+        (count,) = struct.unpack_from(">I" if version else ">H", content)
+        _require_few(count)
+        position = 4 if version else 2
+        types: dict[int, bytes] = {}
+        for _ in range(count):
+            length, name, kind = struct.unpack_from(">I4sB", content, position)
+            _require(name == b"infe" and kind in {2, 3} and length >= 20)  # noqa: PLR2004
+            form = ">H2x4s" if kind == 2 else ">I2x4s"  # noqa: PLR2004
+            item, type_ = struct.unpack_from(form, content, position + 12)
+            if type_ == _MIME:
+                rest = content[position + 12 + struct.calcsize(form) : position + length]
+                type_ += rest.split(b"\0")[1]
+            _require(types.setdefault(item, type_) is type_)
+            position += length
+        return types
+
+    def _references(self) -> Iterator[tuple[bytes, int, tuple[int, ...]]]:
+        """Yield type, item and the items that it refers to."""
+        if b"iref" not in self._boxes:
+            return
+        version, content = self._full(b"iref")
+        form = "I" if version else "H"
+        step = struct.calcsize(">" + form)
+        position = 0
+        for _ in range(MAX_ITEMS):
+            if position >= len(content):
+                return
+            length, name = struct.unpack_from(">I4s", content, position)
+            item, count = struct.unpack_from(f">{form}H", content, position + 8)
+            _require(length == 10 + step * (count + 1))
+            yield name, item, struct.unpack_from(f">{count}{form}", content, position + 10 + step)
+            position += length
+        _require_few(MAX_ITEMS + 1)
+
+    @cached_property
+    def coding(self) -> bytes:
+        """The type of the picture, or that of the tiles of a grid."""
+        kind = self._types[self.primary]
+        if kind != _GRID:
+            return kind
+        source = (b"dimg", self.primary)
+        (tiles,) = (to for name, item, to in self._references() if (name, item) == source)
+        (kind,) = {self._types[tile] for tile in tiles}
+        return kind
+
+    @cached_property
+    def _properties(self) -> list[tuple[bytes, bytes]]:
+        """Name and content of the properties of the picture, in their order."""
+        container = self._boxes[b"iprp"]
+        properties = list(container.get(b"ipco").boxes())
+        found = []
+        for number, essential in self._associations(container.get(b"ipma").content()):
+            if not number:
+                continue
+            box = properties[number - 1]
+            _require(box.name in _PROPERTIES or not essential)
+            if box.name in {b"ispe", b"irot", b"imir", b"clap"}:
+                found.append((box.name, box.content()))
+        names = [name for name, _ in found]
+        _require(names.count(b"ispe") == 1 and len(names) == len({*names}))
+        return found
+
+    def _associations(self, content: bytes) -> Iterator[tuple[int, bool]]:
+        """Yield the numbers of the properties of the picture, and whether each is essential."""
+        flags, count = struct.unpack_from(">II", content)
+        _require_few(count)
+        item_form, wide = (">IB" if flags >> 24 else ">HB"), flags & 1
+        position = 8
+        for _ in range(count):
+            item, associated = struct.unpack_from(item_form, content, position)
+            position += struct.calcsize(item_form)
+            if item == self.primary:
+                form, top = (">%dH", 15) if wide else (">%dB", 7)
+                for value in struct.unpack_from(form % associated, content, position):
+                    yield value & (1 << top) - 1, bool(value >> top)
+                return
+            position += associated << wide
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height as stored."""
+        width, height = struct.unpack_from(">4xII", dict(self._properties)[b"ispe"])
+        return width, height
+
+    @property
+    def shown_size(self) -> tuple[int, int]:
+        """Width and height after the transformations, each in its turn."""
+        width, height = self.size
+        for name, content in self._properties:
+            if name == b"clap":
+                width, height = _crop((width, height), content)
+            elif name == b"irot" and content[0] & 1:
+                width, height = height, width
+        return width, height
+
+    @property
+    def orientation(self) -> int:
+        """The orientation of the picture, for AVIF: of its properties, or else of XMP."""
+        stored = _orientation(dict(self._properties))
+        return self.orientation_of_metadata(self.primary) if stored == 1 else stored
+
+    def orientation_of_metadata(self, item: int | None) -> int:
+        """Return the orientation that XMP tells of an item where Exif tells none.
+
+        One that Exif tells is overruled by the properties.
+        """
+        described = {of for name, of, to in self._references() if name == b"cdsc" and item in to}
+        exif, xmp = b"", b""
+        for number, kind in self._types.items():
+            if item is not None and number not in described:
+                continue
+            if kind == b"Exif":
+                exif = self._read_item(number)[4:]
+            elif kind == _MIME + _XMP_TYPE:
+                xmp = self._read_item(number)
+        found = orientation_of(exif, xmp)
+        return 1 if found == orientation_of(exif) else found
+
+    def _read_item(self, item: int) -> bytes:
+        """Return the content of an item, which is short."""
+        file, extents = self._locate(item)
+        _require(sum(length for _, length in extents) <= _MAX_CONTENT_BYTES)
+        return b"".join(file.read(start, length) for start, length in extents)
+
+    def _locate(self, wanted: int) -> tuple[_File, list[tuple[int, int]]]:
+        """Return where the content of an item is: positions and lengths."""
+        version, content = self._full(b"iloc")
+        sizes, bases = content[0], content[1]
+        read = _reader(content, 2)
+        wide = 4 if version == 2 else 2  # noqa: PLR2004
+        pieces = 0
+        for _ in range(read(wide)):
+            item = read(wide)
+            method = read(2) & 0xF if version else 0
+            elsewhere = read(2)
+            base = read(bases >> 4)
+            count = read(2)
+            pieces += 1 + count
+            _require_few(pieces)
+            extents = []
+            for _ in range(count):
+                read(bases & 0xF if version else 0)
+                extents.append((base + read(sizes >> 4), read(sizes & 0xF)))
+            if item == wanted:
+                _require(method in {0, 1} and not elsewhere and all(size for _, size in extents))
+                box = self._boxes[b"idat" if method else b"iloc"]
+                start = box.start if method else 0
+                return box.file, [(start + position, length) for position, length in extents]
+        raise _UnusualError
+
+
+def _reader(content: bytes, position: int) -> Callable[[int], int]:
+    """Return a function that reads the next number, of so many bytes."""
+
+    def read(length: int) -> int:
+        nonlocal position
+        position += length
+        _require(position <= len(content))
+        return int.from_bytes(content[position - length : position])
+
+    return read
+
+
+def _require_few(count: int) -> None:
+    if count > MAX_ITEMS:
+        msg = f"more than {MAX_ITEMS} items"
+        raise LongHeaderError(msg)
+
+
+def _crop(size: tuple[int, int], aperture: bytes) -> tuple[int, int]:
+    """Return width and height of a clean aperture, whose sides are whole numbers inside."""
+    fields = struct.unpack_from(">IIIIiIiI", aperture)
+    sides = []
+    for side, at in zip(size, (0, 2), strict=True):
+        numerator, divisor, offset, offset_divisor = *fields[at : at + 2], *fields[at + 4 : at + 6]
+        _require(divisor and offset_divisor and numerator % divisor == 0)
+        cropped = numerator // divisor
+        first = (2 * offset + (side - cropped) * offset_divisor) // (2 * offset_divisor)
+        _require(cropped and 0 <= first <= side - cropped)
+        sides.append(cropped)
+    return sides[0], sides[1]

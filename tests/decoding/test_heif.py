@@ -1,0 +1,364 @@
+"""Headers of AVIF and HEIF, against their decoders, of files that are built box by box."""
+
+from __future__ import annotations
+
+import io
+import struct
+import sys
+from collections.abc import Sequence
+from functools import cache
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import AvifImagePlugin, Image, ImageOps
+
+import polars_imgmeta as im
+from polars_imgmeta.decoding.formats import heif
+from polars_imgmeta.decoding.headers import read_header
+from polars_imgmeta.decoding.pictures import read_picture
+from polars_imgmeta.io.sources import BytesSource
+from polars_imgmeta.measuring.measurement import measure
+
+pillow_heif = pytest.importorskip("pillow_heif", reason="pip install pillow-heif")
+pillow_heif.register_heif_opener()
+
+_TILE = 64
+_CODINGS = {"AVIF": (b"av01", b"av1C", b"avif"), "HEIF": (b"hvc1", b"hvcC", b"heic")}
+_PLUGINS = {
+    "AVIF": AvifImagePlugin.AvifImageFile,
+    "HEIF": pillow_heif.HeifImageFile,
+}
+_ESSENTIAL = {b"av1C", b"hvcC", b"clap", b"irot", b"imir"}
+
+
+def box(name: bytes, *contents: bytes) -> bytes:
+    """Return a box."""
+    content = b"".join(contents)
+    return struct.pack(">I4s", 8 + len(content), name) + content
+
+
+def full(name: bytes, *contents: bytes, version: int = 0, flags: int = 0) -> bytes:
+    """Return a box with version and flags."""
+    return box(name, struct.pack(">I", version << 24 | flags), *contents)
+
+
+def child(data: bytes, name: bytes) -> bytes:
+    """Return the first box of a name that is anywhere in a file."""
+    start = data.index(name) - 4
+    return data[start : start + int.from_bytes(data[start : start + 4])]
+
+
+def encoded(coding: str, **options: object) -> bytes:
+    """Return a tile of noise as the encoder writes it."""
+    noise = np.random.default_rng(0).integers(0, 256, (_TILE, _TILE, 3), np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(noise).save(file, coding, **options)
+    return file.getvalue()
+
+
+@cache
+def tile(coding: str) -> tuple[bytes, bytes]:
+    """Return the configuration of the decoder, and the coded pixels."""
+    data = encoded(coding)
+    return child(data, _CODINGS[coding][1]), child(data, b"mdat")[8:]
+
+
+class Item(NamedTuple):
+    """An item of a file: type, content, and properties in their order."""
+
+    kind: bytes
+    content: bytes
+    properties: Sequence[bytes] = ()
+
+
+def file_of(
+    brands: bytes,
+    items: Sequence[Item],
+    references: bytes = b"",
+    *,
+    wide: bool = False,
+    inside: bool = False,
+    behind: bool = False,
+) -> bytes:
+    """Return a file whose first item is the picture.
+
+    Args:
+        brands: The major brand, and compatible ones.
+        items: The items, numbered from 1.
+        references: The content of `iref`.
+        wide: Whether numbers of items have 32 bits, and those of properties 15.
+        inside: Whether the contents are within `meta`.
+        behind: Whether `meta` comes last.
+    """
+    number = ">I" if wide else ">H"
+    properties = [*dict.fromkeys(one for item in items for one in item.properties)]
+    infos, associations = [], []
+    for index, item in enumerate(items, 1):
+        kind, _, content_type = item.kind.partition(b" ")
+        name = b"\0" + (content_type + b"\0" if content_type else b"")
+        head = struct.pack(number + "H4s", index, 0, kind)
+        infos.append(full(b"infe", head, name, version=3 if wide else 2))
+        top = 1 << (15 if wide else 7)
+        used = [
+            properties.index(one) + 1 | (top if one[4:8] in _ESSENTIAL else 0)
+            for one in item.properties
+        ]
+        form = f"{number}B{len(used)}{'H' if wide else 'B'}"
+        associations.append(struct.pack(form, index, len(used), *used))
+    ipma = struct.pack(">I", len(items)) + b"".join(associations)
+    iprp = box(
+        b"iprp",
+        box(b"ipco", *properties),
+        full(b"ipma", ipma, version=int(wide), flags=int(wide)),
+    )
+    contents = b"".join(item.content for item in items)
+
+    def meta(start: int) -> bytes:
+        locations = []
+        for index, item in enumerate(items, 1):
+            place = struct.pack(number + "HHHII", index, inside, 0, 1, start, len(item.content))
+            locations.append(place)
+            start += len(item.content)
+        counts = struct.pack(">BB", 0x44, 0), struct.pack(number, len(items))
+        return full(
+            b"meta",
+            full(b"hdlr", bytes(4), b"pict", bytes(13)),
+            full(b"pitm", struct.pack(number, 1), version=int(wide)),
+            full(b"iloc", *counts, *locations, version=2 if wide else 1),
+            full(b"iinf", struct.pack(number, len(items)), *infos, version=int(wide)),
+            full(b"iref", references, version=int(wide)) if references else b"",
+            iprp,
+            box(b"idat", contents) if inside else b"",
+        )
+
+    head = box(b"ftyp", brands[:4], bytes(4), brands) + box(b"free", bytes(5))
+    data = b"" if inside else box(b"mdat", contents)
+    if behind:
+        return head + data + meta(0 if inside else len(head) + 8)
+    start = 0 if inside else len(head) + len(meta(0)) + 8
+    return head + meta(start) + data
+
+
+def reference(kind: bytes, item: int, *to: int, wide: bool) -> bytes:
+    """Return a reference of one item to others."""
+    number = "I" if wide else "H"
+    return box(kind, struct.pack(f">{number}H{len(to)}{number}", item, len(to), *to))
+
+
+@st.composite
+def files(draw: st.DrawFn) -> bytes:
+    """Build a file with a picture or a grid, transformations and metadata."""
+    coding = draw(st.sampled_from(sorted(_CODINGS)))
+    kind, _, brand = _CODINGS[coding]
+    configuration, pixels = tile(coding)
+    wide = draw(st.booleans())
+    ispe = full(b"ispe", struct.pack(">II", _TILE, _TILE))
+    properties = [configuration, ispe]
+    transformations = []
+    size: tuple[int, ...] = (_TILE, _TILE)
+    grid = draw(st.none() | st.tuples(st.integers(1, 3), st.integers(1, 3)))
+    if grid:
+        size = tuple(_TILE * count - draw(st.sampled_from([0, 2, 20])) for count in grid)
+    if coding == "HEIF" and draw(st.booleans()):
+        aperture = [draw(st.integers(size[axis] // 2, size[axis] - 2)) for axis in (0, 1)]
+        fields = (
+            aperture[0],
+            1,
+            aperture[1],
+            1,
+            *draw(st.sampled_from([(0, 1, 0, 1), (1, 2, -1, 2)])),
+        )
+        transformations.append(box(b"clap", struct.pack(">IIIIiIiI", *fields)))
+    if (angle := draw(st.none() | st.integers(0, 3))) is not None:
+        transformations.append(box(b"irot", bytes([angle])))
+    if (axis := draw(st.none() | st.integers(0, 1))) is not None:
+        transformations.append(box(b"imir", bytes([axis])))
+    items, references = [], b""
+    if grid:
+        shape = struct.pack(">BBBBHH", 0, 0, grid[1] - 1, grid[0] - 1, *size)
+        whole = full(b"ispe", struct.pack(">II", *size))
+        items.append(Item(b"grid", shape, [whole, *transformations]))
+        tiles = range(2, 2 + grid[0] * grid[1])
+        items += [Item(kind, pixels, properties)] * len(tiles)
+        references += reference(b"dimg", 1, *tiles, wide=wide)
+    else:
+        items.append(Item(kind, pixels, [*properties, *transformations]))
+    if orientation := draw(st.none() | st.integers(1, 8)):
+        exif = Image.Exif()
+        exif[draw(st.sampled_from([274, 271]))] = orientation
+        items.append(Item(b"Exif", bytes(4) + exif.tobytes().removeprefix(b"Exif\0\0")))
+        references += reference(b"cdsc", len(items), 1, wide=wide)
+    if told := draw(st.none() | st.integers(0, 9)):
+        items.append(Item(b"mime application/rdf+xml", b'<x tiff:Orientation="%d"/>' % told))
+        references += reference(b"cdsc", len(items), 1, wide=wide)
+    brands = draw(st.sampled_from([brand, b"mif1" + brand])) + b"miaf"
+    inside, behind = draw(st.booleans()), draw(st.booleans())
+    return file_of(brands, items, references, wide=wide, inside=inside, behind=behind)
+
+
+@given(data=files())
+def test_geometry_is_that_of_the_decoder(data: bytes) -> None:
+    """The header is read without the decoder, and gives what the decoder and Pillow give."""
+    found = heif.read_geometry(io.BytesIO(data))
+    assert found
+    opened = _PLUGINS[found.name](io.BytesIO(data))
+    shown = ImageOps.exif_transpose(opened)
+    header = read_header(BytesSource(data))
+    assert header.shape == shown.size[::-1]
+    assert read_picture(data, header).shape[:2] == header.shape
+
+
+def animation(*properties: bytes) -> bytes:
+    """Return an AVIF of three frames, with boxes at the end of its sample entries."""
+    frames = [Image.new("RGB", (16, 12), (shade, 0, 0)) for shade in (0, 99, 200)]
+    file = io.BytesIO()
+    frames[0].save(file, "AVIF", save_all=True, append_images=frames[1:])
+    more = b"".join(properties)
+    data = bytearray(file.getvalue())
+    position = data.index(b"moov") - 4
+    for name in (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"stsd", b"av01"):
+        start = data.index(name, position) - 4
+        length = int.from_bytes(data[start : start + 4])
+        data[start : start + 4] = struct.pack(">I", length + len(more))
+        position = start + 8
+    end = start + length
+    data[end:end] = more
+    return bytes(data)
+
+
+@pytest.mark.parametrize("angle", [None, 0, 1, 2, 3])
+@pytest.mark.parametrize("axis", [None, 0, 1])
+def test_first_picture_of_a_sequence(angle: int | None, axis: int | None) -> None:
+    """Geometry is that of the track of colours, with its rotation and mirroring."""
+    properties = [] if angle is None else [box(b"irot", bytes([angle]))]
+    properties += [] if axis is None else [box(b"imir", bytes([axis]))]
+    data = animation(*properties)
+    found = heif.read_geometry(io.BytesIO(data))
+    opened = AvifImagePlugin.AvifImageFile(io.BytesIO(data))
+    assert found == ("AVIF", opened.size, opened.getexif().get(274, 1))
+
+
+@given(data=files(), damage=st.data())
+def test_damaged_files(data: bytes, damage: st.DataObject) -> None:
+    """Whatever is read of a damaged file is what the decoder gives, if it still opens it."""
+    position = st.integers(0, min(len(data), 800) - 1)
+    changed = bytearray(data)
+    for at, value in damage.draw(
+        st.lists(st.tuples(position, st.sampled_from([0, 1, 2, 0x40, 0x80, 0xFF])), max_size=4)
+    ):
+        changed[at] = value
+    file = bytes(changed[: damage.draw(st.sampled_from([len(data), 60, 200, 300]))])
+    found = heif.read_geometry(io.BytesIO(file))
+    if found is None:
+        return
+    try:
+        opened = _PLUGINS[found.name](io.BytesIO(file))
+        shown = ImageOps.exif_transpose(opened)
+    except Exception:  # noqa: BLE001 - of any kind
+        return
+    assert read_header(BytesSource(file)).shape == shown.size[::-1]
+
+
+def one_picture(coding: str, *properties: bytes, size: int = _TILE) -> list[Item]:
+    """Return a picture that declares a size."""
+    configuration, pixels = tile(coding)
+    ispe = full(b"ispe", struct.pack(">II", size, size))
+    return [Item(_CODINGS[coding][0], pixels, [configuration, ispe, *properties])]
+
+
+@pytest.mark.parametrize("coding", sorted(_CODINGS))
+@pytest.mark.parametrize("behind", [False, True])
+def test_little_is_read_of_a_large_file(coding: str, *, behind: bool) -> None:
+    """Of megabytes of pixels nothing is read, wherever the header is."""
+    (item,) = one_picture(coding)
+    item = item._replace(content=item.content + bytes(64 << 20))
+    data = file_of(_CODINGS[coding][2], [item], behind=behind)
+    stream = Counting(data)
+    assert heif.read_geometry(stream) == (coding, (_TILE, _TILE), 1)
+    assert stream.bytes_read < 4096
+    assert stream.reads < 64
+
+
+class Counting(io.BytesIO):
+    """A stream that counts what is read of it."""
+
+    reads = 0
+    bytes_read = 0
+
+    def read(self, size: int | None = -1) -> bytes:
+        """Count and read."""
+        data = super().read(size)
+        self.reads += 1
+        self.bytes_read += len(data)
+        return data
+
+
+def test_geometry_needs_no_plugin(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the extra, a HEIC has its geometry, and the error of its pixels names the extra."""
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    monkeypatch.delitem(Image.OPEN, "HEIF")
+    monkeypatch.setattr(Image, "ID", [name for name in Image.ID if name != "HEIF"])
+    data = file_of(b"heic", one_picture("HEIF"))
+    assert measure(data, "geometry", max_pixels=1 << 20).error is None
+    measurement = measure(data, "standard", max_pixels=1 << 20)
+    assert measurement.values["width"] == _TILE
+    assert isinstance(measurement.error, im.UnsupportedError)
+    assert "extra `formats`" in str(measurement.error)
+
+
+@pytest.mark.parametrize("coding", sorted(_CODINGS))
+def test_truncated_files_keep_their_geometry(coding: str) -> None:
+    """A file that ends within its pixels is corrupt, but the header has told its size."""
+    data = file_of(_CODINGS[coding][2], one_picture(coding))
+    measurement = measure(data[:-500], "standard", max_pixels=1 << 20)
+    assert isinstance(measurement.error, im.CorruptError)
+    assert measurement.values["width"] == _TILE
+    assert "brightness" not in measurement.values
+
+
+def many_boxes() -> bytes:
+    """Return an AVIF whose boxes never end."""
+    return box(b"ftyp", b"avif" + bytes(4)) + box(b"free") * 200_000
+
+
+def many_items(coding: str, count: int) -> bytes:
+    """Return a file with very many items of metadata."""
+    picture = one_picture(coding)
+    return file_of(_CODINGS[coding][2], [*picture, *[Item(b"Exif", b"")] * count], wide=True)
+
+
+def many_pieces() -> bytes:
+    """Return an AVIF of metadata in pieces of no bytes, which need no room in the file."""
+    items = [*one_picture("AVIF"), Item(b"mime application/rdf+xml", b"<x/>")]
+    data = bytearray(file_of(b"avif", items, reference(b"cdsc", 2, 1, wide=False)))
+    places = struct.pack(">BBH", 0, 0, 2000) + struct.pack(">HHHH", 9, 0, 0, 9) * 2000
+    location = full(b"iloc", places, version=1)
+    start, meta = data.index(b"iloc") - 4, data.index(b"meta") - 4
+    old = int.from_bytes(data[start : start + 4])
+    data[start : start + old] = location
+    length = int.from_bytes(data[meta : meta + 4]) + len(location) - old
+    data[meta : meta + 4] = struct.pack(">I", length)
+    return bytes(data)
+
+
+LIMITS = {
+    "boxes": (many_boxes, "a file of more than 4096 boxes"),
+    "items": (lambda: many_items("HEIF", 20_000), "more than 16384 items"),
+    "pieces": (many_pieces, "more than 16384 items"),
+    "a long box": (
+        lambda: file_of(b"heic", [*one_picture("HEIF"), Item(b"mime " + b"a" * 2_000_000, b"")]),
+        "a box of 2000049 bytes, more than 1048576",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LIMITS)
+def test_limits_are_named(name: str) -> None:
+    """A header beyond a limit is `too_large`, and the message tells the limit."""
+    make, message = LIMITS[name]
+    measurement = measure(make(), "geometry", max_pixels=1 << 20)
+    assert isinstance(measurement.error, im.TooLargeError)
+    assert str(measurement.error) == message
