@@ -59,11 +59,38 @@ PropertyName: TypeAlias = Literal[
     "cleanvision_blurry",
     "cleanvision_odd_aspect_ratio",
     "cleanvision_size",
+    "deepchecks_aspect_ratio",
+    "deepchecks_brightness",
+    "deepchecks_rms_contrast",
+    "deepchecks_mean_red_relative_intensity",
+    "deepchecks_mean_green_relative_intensity",
+    "deepchecks_mean_blue_relative_intensity",
+    "encord_brightness",
+    "encord_contrast",
+    "encord_sharpness",
+    "fastdup_mean",
+    "fastdup_stdv",
+    "fastdup_min",
+    "fastdup_max",
+    "fastdup_contrast",
+    "fastdup_unique",
+    "fastdup_blur",
+    "skimage_blur_effect",
 ]
 """A built-in property, which is also the name of its field, in catalogue order."""
 
 GroupName: TypeAlias = Literal[
-    "geometry", "standard", "source", "file", "identity", "quality", "cleanvision"
+    "geometry",
+    "standard",
+    "source",
+    "file",
+    "identity",
+    "quality",
+    "cleanvision",
+    "deepchecks",
+    "encord",
+    "fastdup",
+    "skimage",
 ]
 """A named set of properties."""
 

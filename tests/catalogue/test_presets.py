@@ -1,78 +1,63 @@
 """Definitions of other tools, value by value against these tools.
 
-They are installed into an environment of their own in the cache of pytest, so that what they
-depend on does not mix with what is tested.
+They are installed into environments of their own in the cache of pytest, so that what they
+depend on does not mix with what is tested. Encord Active is not among them: no package of it is
+published for the versions of Python that are supported here. Its metrics are compared with their
+published definition instead, executed by NumPy.
 """
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-import venv
+import re
 from pathlib import Path
 from typing import Any
 
 import conformance
+import environments
 import numpy as np
-import PIL
+import other_tools
 import polars as pl
 import pytest
 from hypothesis import given
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageFilter
 from strategies import pictures
 
 import polars_imgmeta as im
-from polars_imgmeta.catalogue import presets
+from polars_imgmeta.catalogue.presets import cleanvision, deepchecks, encord, fastdup, skimage
 
-# With the same Pillow, whose filters round differently from version to version.
-PEERS = ("cleanvision==0.3.7", "scikit-image==0.26.0", f"pillow=={PIL.__version__}")
-
-# Prints the values of the peers, by path, of the images in a folder.
-PROGRAM = """
-import contextlib, io, json, sys
-from pathlib import Path
-import numpy as np
-from cleanvision import Imagelab
-from cleanvision.issue_managers.image_property import calc_image_area_sqrt
-from PIL import Image
-from skimage.measure import shannon_entropy
-
-folder = Path(sys.argv[1])
-issues = "dark light low_information blurry odd_aspect_ratio".split()
-with contextlib.redirect_stdout(io.StringIO()):
-    lab = Imagelab(data_path=str(folder))
-    lab.find_issues({issue: {} for issue in issues}, n_jobs=1, verbose=False)
-found = {}
-for path, row in lab.issues.iterrows():
-    image = Image.open(path)
-    found[Path(path).name] = {
-        **{issue: [row[f"{issue}_score"], bool(row[f"is_{issue}_issue"])] for issue in issues},
-        "size": calc_image_area_sqrt(image),
-        "entropy": float(shannon_entropy(np.load(Path(path).with_suffix(".npy")))),
-    }
-print(json.dumps(found))
-"""
+BLUE, GREEN, RED = range(3)
+# fastdup refuses pictures of fewer rows or columns.
+FASTDUP_MIN_SIDE = 10
+THRESHOLDS = {
+    "dark": 0.32,
+    "light": 0.05,
+    "low_information": 0.3,
+    "blurry": 0.29,
+    "odd_aspect_ratio": 0.35,
+}
 
 
 @pytest.fixture(scope="module")
-def python(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The interpreter of the environment of the peers, made once."""
-    cache = getattr(pytestconfig, "cache", None)
-    name = "-".join(PEERS).replace("==", "-")
-    root = cache.mkdir(name) if cache else tmp_path_factory.mktemp("peers")
-    python = root / ("Scripts" if sys.platform == "win32" else "bin") / "python"
-    complete = root / "complete"
-    if not complete.exists():
-        venv.create(root, with_pip=True)
-        install = [python, "-m", "pip", "install", "-q", *PEERS]
-        done = subprocess.run(install, capture_output=True, text=True, check=False)
-        if done.returncode:
-            pytest.skip(
-                f"pip cannot install the peers of the presets: pip install {' '.join(PEERS)}"
-            )
-        complete.touch()
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of pictures."""
+    root = tmp_path_factory.mktemp("pictures")
+    for name, picture in drawn().items():
+        Image.fromarray(picture).save(root / f"{name}.png")
+    return root
+
+
+def python_of(
+    peer: other_tools.Peer, config: pytest.Config, factory: pytest.TempPathFactory
+) -> str:
+    """Return the interpreter of the environment of a tool, made once."""
+    name = re.sub("[^a-z0-9]+", "-", "-".join(one for call in peer.installs for one in call))
+    cache = getattr(config, "cache", None)  # None with `-p no:cacheprovider`
+    root = Path(cache.mkdir(name) if cache else factory.mktemp(name))
+    python = environments.find(root) or environments.install(root, *peer.installs)
+    if python is None:
+        calls = " && ".join(f"pip install {' '.join(call)}" for call in peer.installs)
+        pytest.skip(f"pip cannot install {peer.packages[0]}, for the presets: {calls}")
     return python
 
 
@@ -80,7 +65,8 @@ def drawn() -> dict[str, NDArray[np.uint8]]:
     """Return pictures by name: of many shapes, dark, light, plain, noisy and blurred."""
     rng = np.random.default_rng(0)
     shown = {}
-    for number, shape in enumerate([(64, 64), (9, 200), (300, 40), (131, 97), (480, 640), (7, 5)]):
+    shapes = [(64, 64), (9, 200), (300, 40), (131, 97), (480, 640), (7, 5), (3, 50), (224, 225)]
+    for number, shape in enumerate(shapes):
         noise = rng.integers(0, 256, (*shape, 3), dtype=np.uint8)
         shown[f"noise-{number}"] = noise
         shown[f"dark-{number}"] = noise // 8
@@ -92,37 +78,45 @@ def drawn() -> dict[str, NDArray[np.uint8]]:
 
 
 @pytest.mark.slow
-def test_values_of_the_tools(python: Path, tmp_path: Path) -> None:
-    """Every preset has the value, and by its threshold the verdict, of its tool."""
-    thresholds = {"dark": 0.32, "light": 0.05, "low_information": 0.3}
-    thresholds |= {"blurry": 0.29, "odd_aspect_ratio": 0.35}
-    for name, picture in drawn().items():
-        Image.fromarray(picture).save(tmp_path / f"{name}.png")
-        blue, green, red = np.moveaxis(picture[..., ::-1].astype(np.int64), 2, 0)
-        grey = (red * 9798 + green * 19235 + blue * 3735 + (1 << 14)) >> 15
-        np.save(tmp_path / f"{name}.npy", grey.astype(np.uint8))
-    done = subprocess.run(
-        [python, "-W", "ignore", "-c", PROGRAM, tmp_path],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    found: dict[str, dict[str, Any]] = json.loads(done.stdout.splitlines()[-1])
-    frame = im.scan_images(tmp_path).collect()
-    rows = im.unnest(im.extract(frame, "path", ["cleanvision", "grey_entropy"]))
+@pytest.mark.parametrize("peer", other_tools.PRESETS, ids=lambda peer: peer.packages[0])
+def test_values_of_the_tools(
+    peer: other_tools.Peer,
+    folder: Path,
+    pytestconfig: pytest.Config,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    """Every preset has the value of its tool, in every picture that the tool accepts."""
+    python = python_of(peer, pytestconfig, tmp_path_factory)
+    _, found = peer.run(python, folder)
+    refused = {name for name, row in found.items() if other_tools.ERROR in row}
+    small = {
+        f"{name}.png" for name, one in drawn().items() if min(one.shape[:2]) < FASTDUP_MIN_SIDE
+    }
+    assert refused == (small if peer is other_tools.FASTDUP else set())
+    assert peer.group
+    names = {name for row in found.values() for name in row if name in im.CATALOGUE}
+    assert set(im.GROUPS[peer.group]) <= names
+    frame = im.scan_images(folder).collect()
+    rows = im.unnest(im.extract(frame, "path", sorted(names), on_error="raise"))
     assert len(rows) == len(found) == len(drawn())
+    for row in rows.iter_rows(named=True):
+        theirs = found[Path(row["path"]).name]
+        for name in names & theirs.keys():
+            assert other_tools.agrees(row[name], theirs[name], peer.tolerance), (row["path"], name)
+    if peer is other_tools.CLEANVISION:
+        check_verdicts(rows, found)
+
+
+def check_verdicts(rows: pl.DataFrame, found: dict[str, dict[str, Any]]) -> None:
+    """By CleanVision's thresholds its scores lead to its verdicts, of which there are both."""
     verdicts = set()
     for row in rows.iter_rows(named=True):
-        peer = found[Path(row["path"]).name]
-        for issue, threshold in thresholds.items():
-            value, (score, verdict) = row[f"cleanvision_{issue}"], peer[issue]
-            assert value == pytest.approx(score, rel=0, abs=1e-9), (row["path"], issue)
-            assert (value < threshold) == verdict, (row["path"], issue)
+        theirs = found[Path(row["path"]).name]["verdicts"]
+        for issue, threshold in THRESHOLDS.items():
+            verdict = row[f"cleanvision_{issue}"] < threshold
+            assert verdict == theirs[issue], (row["path"], issue)
             verdicts.add((issue, verdict))
-        assert row["cleanvision_size"] == pytest.approx(peer["size"])
-        assert row["grey_entropy"] == pytest.approx(peer["entropy"], abs=1e-9)
-    assert len(verdicts) == 2 * len(thresholds)  # each issue is found, and is not
+    assert len(verdicts) == 2 * len(THRESHOLDS)
 
 
 @given(pictures())
@@ -131,8 +125,8 @@ def test_percentiles(picture: NDArray[np.uint8]) -> None:
     blue, green, red = np.moveaxis(picture.astype(np.float64), 2, 0)
     brightness = np.sqrt(0.241 * red**2 + 0.691 * green**2 + 0.068 * blue**2) / 255
     low, high = np.percentile(brightness, [5, 99])
-    assert presets.cleanvision_dark(picture) == pytest.approx(high, abs=1e-12)
-    assert presets.cleanvision_light(picture) == pytest.approx(1 - low, abs=1e-12)
+    assert cleanvision.cleanvision_dark(picture) == pytest.approx(high, abs=1e-12)
+    assert cleanvision.cleanvision_light(picture) == pytest.approx(1 - low, abs=1e-12)
 
 
 def test_odd_sizes(tmp_path: Path) -> None:
@@ -144,3 +138,105 @@ def test_odd_sizes(tmp_path: Path) -> None:
     odd = (size < low - 3 * (high - low)) | (size > high + 3 * (high - low))
     rows = im.unnest(im.extract(frame, "path", "cleanvision")).filter(odd)
     assert [Path(path).name for path in rows["path"]] == ["noise.png", "large.png"]
+
+
+@given(pictures())
+def test_deepchecks(picture: NDArray[np.uint8]) -> None:
+    """Luminance and relative intensities are those of NumPy in floats."""
+    luminance = picture.astype(np.float64) @ [0.0721, 0.7154, 0.2125]
+    assert deepchecks.deepchecks_brightness(picture) == pytest.approx(luminance.mean(), abs=1e-9)
+    assert deepchecks.deepchecks_rms_contrast(picture) == pytest.approx(luminance.std(), abs=1e-6)
+    sums = picture.sum(axis=2, dtype=np.float64)
+    ratios = picture / np.where(sums, sums, 1)[..., np.newaxis]
+    found = [
+        deepchecks.deepchecks_mean_blue_relative_intensity(picture),
+        deepchecks.deepchecks_mean_green_relative_intensity(picture),
+        deepchecks.deepchecks_mean_red_relative_intensity(picture),
+    ]
+    assert found == pytest.approx(ratios.mean(axis=(0, 1)).tolist(), abs=1e-9)
+
+
+def laplacian(samples: NDArray[Any]) -> NDArray[Any]:
+    """Return four neighbours minus four times each sample, mirrored about the outermost ones."""
+    for axis in (0, 1):
+        if samples.shape[axis] == 1:  # its own neighbour
+            samples = samples.repeat(3, axis)
+        else:
+            padding = [(1, 1) if one == axis else (0, 0) for one in range(samples.ndim)]
+            samples = np.pad(samples, padding, "reflect")
+    middle = samples[1:-1, 1:-1]
+    sides = samples[:-2, 1:-1], samples[2:, 1:-1], samples[1:-1, :-2], samples[1:-1, 2:]
+    return np.asarray(sum(sides) - 4 * middle)
+
+
+@given(pictures())
+def test_encord(picture: NDArray[np.uint8]) -> None:
+    """They are what Encord's documentation says, of all channels together."""
+    samples = picture.astype(np.float64)
+    assert encord.encord_brightness(picture) == pytest.approx(samples.mean() / 255, abs=1e-9)
+    assert encord.encord_contrast(picture) == pytest.approx(samples.std() / 255, abs=1e-9)
+    expected = laplacian(samples).var()
+    assert encord.encord_sharpness(picture) == pytest.approx(expected, rel=1e-9, abs=1e-9)
+
+
+@given(pictures(longest=300))
+def test_fastdup(picture: NDArray[np.uint8]) -> None:
+    """Statistics are those of NumPy, of the pixels at the centres of the cells of a grid."""
+    if max(picture.shape[:2]) > 224:
+        down, across = (
+            [(2 * cell + 1) * side // 448 for cell in range(224)] for side in picture.shape[:2]
+        )
+        picture_seen = picture[np.ix_(down, across)]
+    else:
+        picture_seen = picture
+    samples = picture_seen.astype(np.float64)
+    deviations = samples.reshape(-1, 3).std(axis=0)
+    low, high = samples.min(), samples.max()
+    assert fastdup.fastdup_mean(picture) == pytest.approx(samples.mean(), abs=1e-9)
+    assert fastdup.fastdup_stdv(picture) == pytest.approx(deviations.mean(), abs=1e-6)
+    assert (fastdup.fastdup_min(picture), fastdup.fastdup_max(picture)) == (low, high)
+    contrast = (high - low) / (high + low) if high else 0
+    assert fastdup.fastdup_contrast(picture) == pytest.approx(contrast, abs=1e-9)
+    assert fastdup.fastdup_unique(picture) == len(np.unique(samples))
+    blur = laplacian(samples[..., BLUE]).var()
+    assert fastdup.fastdup_blur(picture) == pytest.approx(blur, rel=1e-9, abs=1e-6)
+
+
+@given(pictures())
+def test_blur_effect(picture: NDArray[np.uint8]) -> None:
+    """It is the definition, with a window of the mean that is mirrored beyond the border."""
+    rows, columns = picture.shape[:2]
+    found = skimage.skimage_blur_effect(picture)
+    if min(rows, columns) < 4:
+        assert found is None
+        return
+    weights = [721, 7154, 2125]
+    luminance = picture.astype(np.int64) @ weights
+    effects = []
+    for values in (luminance, luminance.T):
+        length = values.shape[0]
+        mirrored = [
+            min(at % (2 * length), 2 * length - 1 - at % (2 * length))
+            for at in range(-5, length + 5)
+        ]
+        window = sum(values[mirrored[part : part + length]] for part in range(11))
+
+        def gradient(of: NDArray[Any]) -> NDArray[Any]:
+            steps = of[2:] - of[:-2]
+            smooth = steps[:, :-2] + 2 * steps[:, 1:-1] + steps[:, 2:]
+            return np.asarray(np.abs(smooth)[1:, 1:])  # from the third pixel to the last but one
+
+        sharp, blurred = 11 * gradient(values), gradient(np.asarray(window))
+        left = np.maximum(0, sharp - blurred).sum() / sharp.sum() if sharp.any() else 0
+        effects.append(1 - left)
+    assert found == pytest.approx(max(effects), abs=1e-9)
+
+
+def test_blur_effect_of_blocks() -> None:
+    """Pictures of many rows, which are read in blocks, have the values of small ones."""
+    tile = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    short, long = (np.tile(tile, (count, 40, 1)) for count in (40, 400))
+    blurred = np.asarray(Image.fromarray(short).filter(ImageFilter.GaussianBlur(4)))
+    values = [skimage.skimage_blur_effect(picture) or 0 for picture in (short, long, blurred)]
+    assert values[0] == pytest.approx(values[1], abs=0.01)
+    assert values[2] > values[0] + 0.2

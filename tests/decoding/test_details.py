@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import struct
 from datetime import datetime
 from pathlib import Path
@@ -101,6 +102,130 @@ def test_colours(name: str, mode: str, options: dict[str, Any], expected: tuple[
     assert {found[key] for key in FILE[8:]} == {None}
 
 
+@pytest.mark.parametrize(
+    ("mode", "expected"),
+    [
+        ("L", ("L", 1, 8, False)),
+        ("LA", ("LA", 2, 8, True)),
+        ("RGB", ("RGB", 3, 8, False)),
+        ("RGBA", ("RGBA", 4, 8, True)),
+        ("I;16", ("I;16", 1, 16, False)),
+        ("F", ("F", 1, 32, False)),
+    ],
+)
+@pytest.mark.parametrize("container", [False, True])
+def test_jpeg_xl(mode: str, expected: tuple[object], *, container: bool) -> None:
+    """A JPEG XL is described by its header, and even by the beginning of it."""
+    import pillow_jxl  # noqa: F401, PLC0415 - registers itself in Pillow
+
+    data = write(picture(mode), "JXL", lossless=True, use_container=container, exif=EXIF)
+    found = details_of(data)
+    keys = ("mode", "channels", "bit_depth", "has_alpha")
+    assert tuple(found[key] for key in keys) == expected
+    assert (found["frames"], found["has_icc_profile"]) == (1, False)
+    assert found["camera_make"] == "Maker"
+    # With the offset that the standard has before Exif, and this writer leaves out.
+    at = data.index(b"Exif") - 4
+    start = at + 8
+    length = struct.pack(">I", int.from_bytes(data[at : at + 4]) + 4)
+    standard = data[:at] + length + b"Exif" + bytes(4) + data[start:]
+    assert details_of(standard) == found
+    codestream = data.index(b"\xff\x0a")
+    short = details_of(data[: codestream + 40])
+    assert tuple(short[key] for key in keys) == expected
+
+
+class BitWriter:
+    """Writes a header of JPEG XL, least significant bit first."""
+
+    def __init__(self) -> None:
+        self.bits = ""
+
+    def add(self, *fields: tuple[int, int]) -> None:
+        """Append numbers with their counts of bits."""
+        for value, count in fields:
+            self.bits += f"{value:0{count}b}"[::-1]
+
+    def codestream(self) -> bytes:
+        """Return the header."""
+        number = int(self.bits[::-1], 2)
+        return b"\xff\x0a" + number.to_bytes(len(self.bits) // 8 + 1, "little") + bytes(40)
+
+
+def test_the_rarer_fields_of_jpeg_xl() -> None:
+    """Fields before the depth are skipped: other sizes, a preview, and times of an animation."""
+    writer = BitWriter()
+    writer.add((1, 1), (4, 5), (1, 3))  # 40 x 40
+    writer.add((0, 1), (1, 1), (5, 3))  # not the default; extra fields; orientation 6
+    writer.add((1, 1), (1, 1), (0, 5), (1, 3))  # to be shown in 8 x 8
+    writer.add((1, 1), (0, 1), (0, 2), (7, 6), (0, 3), (0, 2), (7, 6))  # a preview of 8 x 8
+    writer.add((1, 1), (0, 2), (0, 2), (1, 2), (5, 3), (0, 1))  # an animation, 5 times
+    writer.add((0, 1), (2, 2), (1, 1))  # 12 bits
+    writer.add((2, 2), (1, 4))  # three extra channels
+    writer.add((0, 1), (1, 2), (0, 1), (0, 2), (0, 2), (1, 2), (1, 4), (65, 8))  # depth, named A
+    writer.add((0, 1), (2, 2), (0, 4), (1, 1), (0, 2), (0, 4), (0, 2), (0, 2), (7, 64))  # a spot
+    writer.add((1, 1))  # alpha
+    writer.add((0, 1), (0, 1), (1, 1), (1, 2))  # not XYB; an ICC profile of greys
+    found = details_of(writer.codestream())
+    keys = ("mode", "channels", "bit_depth", "has_alpha", "has_icc_profile", "frames")
+    assert [found[key] for key in keys] == ["LA", 2, 12, True, True, None]
+    assert found["orientation"] == 6
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (b"P7\nWIDTH 2\nHEIGHT 1\nDEPTH 1\nMAXVAL 1\nTUPLTYPE BLACKANDWHITE\nENDHDR\n", ("1", 1, 1)),  # noqa: E501
+        (b"P7\nWIDTH 2\nHEIGHT 1\nDEPTH 1\nMAXVAL 255\nTUPLTYPE GRAYSCALE\nENDHDR\n", ("L", 1, 8)),
+        (b"P7\nWIDTH 2\nHEIGHT 1\nDEPTH 1\nMAXVAL 65535\nENDHDR\n", ("I;16", 1, 16)),
+        (b"P7\nWIDTH 2\nHEIGHT 1\nDEPTH 3\nMAXVAL 1023\nTUPLTYPE RGB\nENDHDR\n", ("RGB", 3, 10)),
+        (b"P7\nWIDTH 2\nHEIGHT 1\nDEPTH 2\nMAXVAL 255\nENDHDR\n", (None, 2, 8)),
+        (b"PF\n2 1\n-1.0\n", (None, 3, 32)),
+        (b"#?RADIANCE\nFORMAT=32-bit_rle_rgbe\n\n-Y 1 +X 2\n", (None, 3, 8)),
+        (b"P1\n2 1\n0 1\n", ("1", 1, 1)),
+        (b"P2\n2 1\n15\n0 1\n", ("L", 1, 4)),
+        (b"P5\n2 1\n65535\n", ("I", 1, 16)),
+        (b"P6\n2 1\n255\n" + bytes(6), ("RGB", 3, 8)),
+    ],
+)  # fmt: skip
+def test_formats_with_a_text_header(data: bytes, expected: tuple[object, ...]) -> None:
+    """Portable maps and Radiance HDR tell their samples in text; not all modes have a name."""
+    found = details_of(data)
+    assert (found["mode"], found["channels"], found["bit_depth"]) == expected
+    assert (found["frames"], found["has_alpha"], found["has_icc_profile"]) == (1, False, False)
+
+
+@pytest.mark.parametrize(
+    ("depth", "kind", "mode"),
+    [(2, b"GRAYSCALE_ALPHA", "LA"), (4, b"RGB_ALPHA", "RGBA"), (5, b"OTHER_ALPHA", None)],
+)
+def test_pam_with_alpha(depth: int, kind: bytes, mode: str | None) -> None:
+    """The type of a tuple tells alpha, whatever the number of samples."""
+    header = b"P7\nWIDTH 1\nHEIGHT 1\nDEPTH %d\nMAXVAL 255\nTUPLTYPE %s\nENDHDR\n"
+    found = details_of(header % (depth, kind) + bytes(depth))
+    assert (found["mode"], found["channels"], found["has_alpha"]) == (mode, depth, True)
+
+
+@pytest.mark.parametrize("lossless", [False, True])
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize("metadata", [{}, {"exif": EXIF, "icc_profile": PROFILE}])
+def test_webp(mode: str, count: int, metadata: dict[str, bytes], *, lossless: bool) -> None:
+    """Chunks say of a WebP what Pillow finds by opening all of it."""
+    noise = np.random.default_rng(0).integers(0, 256, (count, 8, 12, len(mode)), dtype=np.uint8)
+    frames = [Image.fromarray(one) for one in noise]
+    more = {"save_all": True, "append_images": frames[1:]} if count > 1 else {}
+    data = write(frames[0], "WEBP", lossless=lossless, **more, **metadata)
+    found = details_of(data)
+    with Image.open(io.BytesIO(data)) as image:
+        assert (found["mode"], found["channels"]) == (image.mode, len(image.getbands()))
+        assert found["frames"] == getattr(image, "n_frames", 1) == count
+        assert found["has_alpha"] == image.has_transparency_data
+        assert found["has_icc_profile"] == ("icc_profile" in image.info) == bool(metadata)
+    assert found["camera_make"] == ("Maker" if metadata else None)
+    assert found["bit_depth"] == 8
+
+
 def test_16_bits_in_colour() -> None:
     """Pillow reads colours of 16 bits as 8; the depth is that of the file."""
     header = struct.pack(">IIBBBBB", 1, 1, 16, 2, 0, 0, 0)
@@ -155,11 +280,16 @@ def test_frames(name: str) -> None:
         ({36868: "2021:03:04 05:06:07", 36882: "+05:45"}, "2021-03-04 05:06:07", 345),
         ({36867: "2021:03:04 05:06:07\0", 37521: "1"}, "2021-03-04 05:06:07.1", None),
         ({36867: "2021:03:04 05:06:07", 37521: "12345678"}, "2021-03-04 05:06:07.123456", None),
-        ({36867: "2021:03:04 05:06:07", 36881: "Z"}, "2021-03-04 05:06:07", None),
+        ({36867: "2021:03:04 05:06:07", 36881: "Z"}, "2021-03-04 05:06:07", 0),
         ({36867: "2021:03:04 05:06:07", 36881: "+99:00"}, "2021-03-04 05:06:07", None),
         ({36867: "0000:00:00 00:00:00", 36881: "+01:00"}, None, None),
         ({36867: "    :  :     :  :  "}, None, None),
         ({36867: "2021:02:30 05:06:07"}, None, None),
+        ({36867: "2021-03-04T05:06:07", 36881: "+01:60"}, "2021-03-04 05:06:07", None),
+        ({36867: "2021:03:04 05:06:07", 37521: "x"}, "2021-03-04 05:06:07", None),
+        ({36867: "2021:03:04 05:06:07", 37521: " 25 "}, "2021-03-04 05:06:07.25", None),
+        ({36867: "2021:03:04 24:00:00"}, None, None),
+        ({36867: "0000:00:00 00:00:00", 36868: "2020:01:02 03:04:05"}, "2020-01-02 03:04:05", None),
         ({36867: "yesterday"}, None, None),
         ({36867: 5}, None, None),
         ({}, None, None),
@@ -177,6 +307,9 @@ def test_times(camera: dict[int, Any], captured: str | None, offset: int | None)
     [
         ({1: "N", 2: (1.0, 30.0, 0.0), 3: "W", 4: (2.0, 15.0, 36.0)}, (1.5, -2.26)),
         ({1: "N", 2: (91.0, 0.0, 0.0), 3: "E", 4: (180.0, 0.0, 0.0)}, (None, 180)),
+        ({1: "s", 2: (1.0, 30.0, 0.0), 3: "w", 4: (2.0, 0.0, 0.0)}, (-1.5, -2)),
+        ({1: "S", 2: (0.0, 0.0, 0.0), 3: "W", 4: (0.0, 0.0, 0.0)}, (0, 0)),
+        ({1: "", 2: (1.0, 0.0, 0.0), 3: "E", 4: (181.0, 0.0, 0.0)}, (None, None)),
         ({2: (1.0, 0.0, 0.0), 4: (1.0, 0.0, 0.0)}, (None, None)),
         ({1: "N", 2: (1.0, 0.0), 3: "X", 4: (1.0, 0.0, 0.0)}, (None, None)),
         ({}, (None, None)),
@@ -186,6 +319,7 @@ def test_places(place: dict[int, Any], expected: tuple[float | None, float | Non
     """An angle that is absent, incomplete or impossible is null."""
     found = details_of(write(picture(), "JPEG", exif=exif_with(place=place)))
     assert (found["latitude"], found["longitude"]) == pytest.approx(expected)
+    assert "-0.0" not in (repr(found["latitude"]), repr(found["longitude"]))
 
 
 def test_a_division_by_zero() -> None:
@@ -305,6 +439,24 @@ def test_details_of_remote_images_read_headers_only() -> None:
         assert found["error"].to_list() == [None]
         assert found["camera_model"].to_list() == ["M-1"]
         assert server.bytes_sent < 1 << 16 < len(data)
+
+
+@pytest.mark.server
+@pytest.mark.parametrize("name", ["WEBP", "PNG", "TIFF"])
+def test_details_of_remote_images_behind_the_pixels(name: str) -> None:
+    """Metadata at the end of a file are fetched without what is between."""
+    noise = np.random.default_rng(0).integers(0, 256, (900, 1200, 3), dtype=np.uint8)
+    options = {"lossless": True} if name == "WEBP" else {}
+    data = write(Image.fromarray(noise), name, exif=EXIF, icc_profile=PROFILE, **options)
+    with serving({"/a": data}) as server:
+        frame = pl.DataFrame({"url": [server.url("/a")]})
+        found = im.unnest(im.extract(frame, "url", "file"))
+        assert found.select("error", "camera_model", "has_icc_profile").row(0) == (
+            None,
+            "M-1",
+            True,
+        )
+        assert server.bytes_sent < 1 << 17 < len(data)
 
 
 @pytest.mark.server

@@ -52,9 +52,17 @@ def blur(intensity: Intensity) -> float:
         >>> blur(np.indices((8, 8)).sum(0, dtype=np.uint8) % 2 * 255)
         1040400.0
     """
-    laplacian = cv2.Laplacian(intensity, cv2.CV_16S)
-    total, squares = round(cv2.sumElems(laplacian)[0]), round(cv2.norm(laplacian, cv2.NORM_L2SQR))
-    count = intensity.size
+    return laplacian_variance(intensity)
+
+
+def laplacian_variance(samples: NDArray[np.uint8]) -> float:
+    """Return the variance of the Laplacian of one channel, or of all channels together."""
+    laplacian = cv2.Laplacian(samples, cv2.CV_16S)
+    total, squares = (
+        round(sum(cv2.sumElems(laplacian))),
+        round(cv2.norm(laplacian, cv2.NORM_L2SQR)),
+    )
+    count = samples.size
     return float((count * squares - total**2) / count**2)
 
 

@@ -20,7 +20,8 @@ from typing import Any, Final, Literal, TypeAlias, cast, get_args
 
 import polars as pl
 
-from polars_imgmeta.catalogue import batched_kernels, identity, kernels, presets, quality
+from polars_imgmeta.catalogue import batched_kernels, identity, kernels, quality
+from polars_imgmeta.catalogue.presets import cleanvision, deepchecks, encord, fastdup, skimage
 from polars_imgmeta.exceptions import PropertyError, hint, require_positive
 from polars_imgmeta.typing import GroupName, PropertyName
 
@@ -316,12 +317,29 @@ _ROWS = (
     Property("colourfulness", pl.Float64(), "picture", "", 0, 298, "Colourfulness of Hasler and Suesstrunk", quality.colourfulness),
     Property("is_greyscale", pl.Boolean(), "picture", "", None, None, "Whether every pixel is grey", quality.is_greyscale),
     Property("dominant_colour", pl.String(), "picture", "", None, None, "Mean of the most frequent of 512 colours, as #rrggbb", quality.dominant_colour),
-    Property("cleanvision_dark", pl.Float64(), "picture", "fraction", 0, 1, "CleanVision's score, dark below 0.32", presets.cleanvision_dark),
-    Property("cleanvision_light", pl.Float64(), "picture", "fraction", 0, 1, "CleanVision's score, light below 0.05", presets.cleanvision_light),
-    Property("cleanvision_low_information", pl.Float64(), "picture", "fraction", 0, 1, "CleanVision's score, of low information below 0.3", presets.cleanvision_low_information),
-    Property("cleanvision_blurry", pl.Float64(), "picture", "fraction", 0, 1, "CleanVision's score, blurry below 0.29", presets.cleanvision_blurry),
-    Property("cleanvision_odd_aspect_ratio", pl.Float64(), "header", "fraction", 0, 1, "CleanVision's score, of odd proportions below 0.35", _of_shape(presets.cleanvision_odd_aspect_ratio)),
-    Property("cleanvision_size", pl.Float64(), "header", "pixels", 1, None, "Root of the number of pixels, as in CleanVision", _of_shape(presets.cleanvision_size)),
+    Property("cleanvision_dark", pl.Float64(), "picture", "fraction", 0, 1, "CleanVision's score, dark below 0.32", cleanvision.cleanvision_dark),
+    Property("cleanvision_light", pl.Float64(), "picture", "fraction", 0, 1, "CleanVision's score, light below 0.05", cleanvision.cleanvision_light),
+    Property("cleanvision_low_information", pl.Float64(), "picture", "fraction", 0, 1, "CleanVision's score, of low information below 0.3", cleanvision.cleanvision_low_information),
+    Property("cleanvision_blurry", pl.Float64(), "picture", "fraction", 0, 1, "CleanVision's score, blurry below 0.29", cleanvision.cleanvision_blurry),
+    Property("cleanvision_odd_aspect_ratio", pl.Float64(), "header", "fraction", 0, 1, "CleanVision's score, of odd proportions below 0.35", _of_shape(cleanvision.cleanvision_odd_aspect_ratio)),
+    Property("cleanvision_size", pl.Float64(), "header", "pixels", 1, None, "Root of the number of pixels, as in CleanVision", _of_shape(cleanvision.cleanvision_size)),
+    Property("deepchecks_aspect_ratio", pl.Float64(), "header", "ratio", 0, None, "Height divided by width, as in Deepchecks", _of_shape(deepchecks.deepchecks_aspect_ratio)),
+    Property("deepchecks_brightness", pl.Float64(), "picture", "grey levels", 0, 255, "Brightness of Deepchecks, the mean luminance", deepchecks.deepchecks_brightness),
+    Property("deepchecks_rms_contrast", pl.Float64(), "picture", "grey levels", 0, 127.5, "RMS contrast of Deepchecks, the standard deviation of the luminance", deepchecks.deepchecks_rms_contrast),
+    Property("deepchecks_mean_red_relative_intensity", pl.Float64(), "picture", "fraction", 0, 1, "Mean of red over the sum of the channels, as in Deepchecks", deepchecks.deepchecks_mean_red_relative_intensity),
+    Property("deepchecks_mean_green_relative_intensity", pl.Float64(), "picture", "fraction", 0, 1, "Mean of green over the sum of the channels, as in Deepchecks", deepchecks.deepchecks_mean_green_relative_intensity),
+    Property("deepchecks_mean_blue_relative_intensity", pl.Float64(), "picture", "fraction", 0, 1, "Mean of blue over the sum of the channels, as in Deepchecks", deepchecks.deepchecks_mean_blue_relative_intensity),
+    Property("encord_brightness", pl.Float64(), "picture", "fraction", 0, 1, "Brightness of Encord, the mean of all samples, over 255", encord.encord_brightness),
+    Property("encord_contrast", pl.Float64(), "picture", "fraction", 0, 0.5, "Contrast of Encord, the standard deviation of all samples, over 255", encord.encord_contrast),
+    Property("encord_sharpness", pl.Float64(), "picture", "grey levels squared", 0, 1040400, "Sharpness of Encord, the variance of the Laplacian of all channels", encord.encord_sharpness),
+    Property("fastdup_mean", pl.Float64(), "picture", "grey levels", 0, 255, "Mean of fastdup, of all samples", fastdup.fastdup_mean),
+    Property("fastdup_stdv", pl.Float64(), "picture", "grey levels", 0, 127.5, "Deviation of fastdup, the mean of those of the channels", fastdup.fastdup_stdv),
+    Property("fastdup_min", pl.Int32(), "picture", "grey levels", 0, 255, "Minimum of fastdup, the smallest sample", fastdup.fastdup_min),
+    Property("fastdup_max", pl.Int32(), "picture", "grey levels", 0, 255, "Maximum of fastdup, the largest sample", fastdup.fastdup_max),
+    Property("fastdup_contrast", pl.Float64(), "picture", "fraction", 0, 1, "Contrast of fastdup, by the smallest and the largest sample", fastdup.fastdup_contrast),
+    Property("fastdup_unique", pl.Int32(), "picture", "", 1, 256, "Unique values of fastdup, the number of different samples", fastdup.fastdup_unique),
+    Property("fastdup_blur", pl.Float64(), "picture", "grey levels squared", 0, 1040400, "Blur of fastdup, the variance of the Laplacian of blue", fastdup.fastdup_blur),
+    Property("skimage_blur_effect", pl.Float64(), "picture", "fraction", 0, 1, "Blur effect of scikit-image, high where blurred", skimage.skimage_blur_effect, nullable=True),
 )  # fmt: skip
 _BUILT_IN: Final = {row.name: row for row in _ROWS}
 
@@ -333,6 +351,10 @@ GROUPS: Final[dict[GroupName, tuple[PropertyName, ...]]] = {
     "identity": get_args(PropertyName)[26:29],
     "quality": get_args(PropertyName)[29:42],
     "cleanvision": get_args(PropertyName)[42:48],
+    "deepchecks": get_args(PropertyName)[48:54],
+    "encord": get_args(PropertyName)[54:57],
+    "fastdup": get_args(PropertyName)[57:64],
+    "skimage": get_args(PropertyName)[64:65],
 }
 """Named sets. `standard` stays these nine, whatever the catalogue grows to."""
 

@@ -1,8 +1,8 @@
 """Details of an image file beyond its header: colour mode, depth, frames, and Exif.
 
-They are read only if a property asks for them, through Pillow, without decoding pixels and
-with bounded work. Whatever is absent, broken or takes too much is None: metadata never fail a
-readable picture.
+They are read only if a property asks for them, without decoding pixels and with bounded work:
+through Pillow, except of formats that it cannot open without their pixels. Whatever is absent,
+broken or takes too much is None: metadata never fail a readable picture.
 
 Sources:
     CIPA DC-008, "Exif"; the Exif and GPS directories of which Pillow reads.
@@ -22,8 +22,9 @@ from typing import Any, BinaryIO, TypeVar, cast
 from PIL import ExifTags, Image, ImageFile
 
 from polars_imgmeta import exceptions
-from polars_imgmeta.decoding.formats import png, tiff
-from polars_imgmeta.decoding.formats.bounded import MAX_BYTES, BoundedStream
+from polars_imgmeta.decoding.formats import jxl, netpbm, png, tiff, webp
+from polars_imgmeta.decoding.formats.bounded import MAX_BYTES, BoundedStream, LongHeaderError
+from polars_imgmeta.decoding.formats.declared import Declared
 from polars_imgmeta.decoding.formats.pillow import open_with_pillow
 from polars_imgmeta.decoding.headers import Header
 from polars_imgmeta.decoding.isolation import isolated
@@ -31,13 +32,22 @@ from polars_imgmeta.io.sources import Source
 
 _Value = TypeVar("_Value")
 
-# Pillow reads their headers only by decoding the pixels, or not at all.
-_WITHOUT_DETAILS = frozenset({"JXL", "PAM", "HDR", "PFM"})
+# Parsers of formats of which Pillow reads the whole file, or the pixels, or nothing.
+_PARSERS: dict[str, Callable[[BinaryIO], Declared | None]] = {
+    "WEBP": webp.read_declared,
+    "JXL": jxl.read_declared,
+    "PPM": netpbm.read_declared,
+    "PAM": netpbm.read_declared,
+    "PFM": netpbm.read_declared,
+    "HDR": lambda _: Declared(None, channels=3, bit_depth=8),  # and an exponent for each pixel
+}
+_EXIF_PARSERS = {"WEBP": webp.read_exif, "JXL": jxl.read_exif}
+_WITHOUT_PILLOW = _PARSERS.keys() - {"PPM"}
 # Pillow decodes icons while opening them.
 _ICONS, _MAX_ICON_PIXELS = frozenset({"ICO", "CUR", "ICNS"}), 1 << 21
 _MIN_PIXEL_LIMIT = 1 << 24
 # Pillow reads these as a whole to open them.
-_READ_WHOLE = frozenset({"AVIF", "HEIF", "WEBP"})
+_READ_WHOLE = frozenset({"AVIF", "HEIF"})
 # Pillow calls the layers of a picture its frames.
 _WITH_LAYERS = frozenset({"PSD"})
 
@@ -52,8 +62,10 @@ _START_BYTES = 1 << 16
 # The box of AVIF in which two bits tell 8, 10 or 12 bits.
 _AV1_BOX = b"av1C"
 
-_TIME = re.compile(r"(\d{4}):(\d\d):(\d\d) (\d\d):(\d\d):(\d\d)")
-_OFFSET = re.compile(r"([+-])(\d\d):(\d\d)")
+# Some writers separate a date by hyphens, and the time by a T, as ISO 8601 does.
+_TIME = re.compile(r"(\d{4})[:-](\d\d)[:-](\d\d)[ T](\d\d):(\d\d):(\d\d)", re.ASCII)
+_OFFSET = re.compile(r"([+-])(\d\d):([0-5]\d)", re.ASCII)
+_UTC = "Z"
 _MAX_OFFSET = 14 * 60
 # Time, offset from UTC and fraction of a second: of taking a picture, and of digitizing it.
 _TAGS = ExifTags.Base
@@ -104,33 +116,43 @@ class Details:
     @property
     def mode(self) -> str | None:
         """Pillow's name of the colour mode."""
+        if self._declared:
+            return self._declared.mode
         return self._read(lambda image: image.mode)
 
     @property
     def channels(self) -> int | None:
         """The number of samples of a pixel; an index into a palette is one."""
+        if self._declared:
+            return self._declared.channels
         return self._read(lambda image: len(image.getbands()))
 
     @cached_property
     def bit_depth(self) -> int | None:
         """The number of bits of a sample."""
-        return self._read(self._bits_of)
+        return self._declared.bit_depth if self._declared else self._read(self._bits_of)
 
     @cached_property
     def frames(self) -> int | None:
         """The number of frames or pages."""
         if self.format in _WITH_LAYERS:
             return 1
+        if self._declared:
+            return self._declared.frames
         return self._read(lambda image: int(getattr(image, "n_frames", 1)))
 
     @property
     def has_alpha(self) -> bool | None:
         """Whether pixels can be transparent."""
+        if self._declared:
+            return self._declared.has_alpha
         return self._read(lambda image: image.has_transparency_data)
 
     @property
     def has_icc_profile(self) -> bool | None:
         """Whether the file has a colour profile."""
+        if self._declared:
+            return self._declared.has_icc_profile
         if self.format == "PNG":
             return self._read(lambda _: any(chunk.name == b"iCCP" for chunk in self._chunks))
         return self._read(lambda image: bool(image.info.get("icc_profile")))
@@ -168,8 +190,14 @@ class Details:
         return _degrees(self._gps.get(ref), self._gps.get(angle), "EW", 180)
 
     @cached_property
+    def _declared(self) -> Declared | None:
+        """What the header says, of formats with a parser."""
+        parser = _PARSERS.get(self.format)
+        return self._parse(parser) if parser else None
+
+    @cached_property
     def _image(self) -> ImageFile.ImageFile | None:
-        if self.format in _WITHOUT_DETAILS:
+        if self.format in _WITHOUT_PILLOW:
             return None
         try:
             with isolated(max_pixels=self._max_pixels):
@@ -211,6 +239,10 @@ class Details:
     @cached_property
     def _exif(self) -> Image.Exif:
         """The first directory."""
+        if parser := _EXIF_PARSERS.get(self.format):
+            data, exif = self._parse(parser) or b"", Image.Exif()
+            self._shield(lambda: exif.load(data))
+            return exif
         # The override of the PNG plug-in would decode the pixels.
         return self._read(Image.Image.getexif) or Image.Exif()
 
@@ -228,20 +260,30 @@ class Details:
 
     def _text_of(self, tag: ExifTags.Base) -> str | None:
         exif = self._exif
-        return _text(self._read(lambda _: exif.get(tag)))  # read at last here, or warned of
+        return _text(self._shield(lambda: exif.get(tag)))  # read at last here, or warned of
 
     def _directory(self, which: ExifTags.IFD) -> Mapping[int, Any]:
         exif = self._exif
-        return self._read(lambda _: exif.get_ifd(which)) or {} if exif else {}
+        return self._shield(lambda: exif.get_ifd(which)) or {} if exif else {}
+
+    def _parse(self, parser: Callable[[BinaryIO], _Value]) -> _Value | None:
+        """Return what a parser finds; None if that takes too much."""
+        try:
+            found = parser(cast("BinaryIO", self._stream))
+        except LongHeaderError:
+            return None
+        return None if getattr(self._stream, "exhausted", False) else found
 
     def _read(self, detail: Callable[[Any], _Value]) -> _Value | None:
         """Return a detail of Pillow's image; None if it is broken, or if there is no image."""
         image = self._image
-        if image is None:
-            return None
+        return None if image is None else self._shield(lambda: detail(image))
+
+    def _shield(self, detail: Callable[[], _Value]) -> _Value | None:
+        """Return a detail that Pillow reads; None if it fails, or if that takes too much."""
         with isolated(max_pixels=self._max_pixels):
             try:
-                value = detail(image)
+                value = detail()
             except BaseException as error:
                 if not exceptions.is_of_decoder(error):
                     raise
@@ -296,6 +338,8 @@ def _time(text: str | None, fraction: str | None) -> datetime | None:
 
 
 def _offset(text: str | None) -> int | None:
+    if text == _UTC:
+        return 0
     found = _OFFSET.fullmatch(text or "")
     if not found:
         return None
@@ -313,4 +357,4 @@ def _degrees(reference: object, angle: object, signs: str, limit: int) -> float 
     value: float = degrees + minutes / 60 + seconds / 3600
     if side not in signs or not 0 <= value <= limit:  # NaN is not
         return None
-    return -value if side == signs[1] else value
+    return (-value if side == signs[1] else value) or 0.0  # not minus zero

@@ -16,11 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polars_imgmeta import exceptions
+from polars_imgmeta.decoding.formats.declared import Declared
 
 _PAM = b"P7\n"
 _HEADER_BYTES = 4096
 _FIELD = re.compile(rb"^(WIDTH|HEIGHT|DEPTH|MAXVAL)[ \t]+(\d{1,10})[ \t]*$", re.MULTILINE)
+_TUPLE = re.compile(rb"^TUPLTYPE[ \t]+(\w+)", re.MULTILINE)
 _END = b"\nENDHDR\n"
+_MODES = {(1, False): "L", (2, True): "LA", (3, False): "RGB", (4, True): "RGBA"}
+_FLOAT_BITS = 32
 _COLOURS = 3
 _BYTE, _MAX_MAXVAL = 255, (1 << 16) - 1
 
@@ -46,6 +50,7 @@ class Map(NamedTuple):
         maxval: The maximum of a sample.
         start: The position of the first sample.
         scale: The scale of floats; negative for little-endian ones.
+        kind_of_tuple: What the samples of a pixel are, as PAM names it.
     """
 
     kind: str
@@ -55,6 +60,7 @@ class Map(NamedTuple):
     maxval: int
     start: int
     scale: float = 1.0
+    kind_of_tuple: bytes = b""
 
     @property
     def name(self) -> str:
@@ -66,6 +72,22 @@ def read_map(stream: BinaryIO) -> Map | None:
     """Return the header of a portable map that is read here, or None."""
     stream.seek(0)
     return _parse(stream.read(_HEADER_BYTES))
+
+
+def read_declared(stream: BinaryIO) -> Declared | None:
+    """Return what a portable map that is read here says of its pixels, or None."""
+    header = read_map(stream)
+    if header is None:
+        return None
+    if header.kind == "F":
+        return Declared(None, header.depth, _FLOAT_BITS)
+    alpha = header.kind_of_tuple.endswith(b"_ALPHA")
+    mode = _MODES.get((header.depth, alpha))
+    if header.kind == "1" or header.kind_of_tuple == b"BLACKANDWHITE":
+        mode = "1"
+    elif mode == "L" and header.maxval > _BYTE:
+        mode = "I" if header.name == "PPM" else "I;16"
+    return Declared(mode, header.depth, header.maxval.bit_length(), has_alpha=alpha)
 
 
 def decode(data: bytes) -> NDArray[np.uint8]:
@@ -138,7 +160,9 @@ def _parse_pam(start: bytes) -> Map | None:
     width, height, depth, maxval = (
         fields[name] for name in (b"WIDTH", b"HEIGHT", b"DEPTH", b"MAXVAL")
     )
-    return Map("7", width, height, depth, maxval, end + len(_END))
+    kind = _TUPLE.search(start[:end])
+    name = kind[1] if kind else b""
+    return Map("7", width, height, depth, maxval, end + len(_END), kind_of_tuple=name)
 
 
 def _table(header: Map) -> NDArray[np.uint8] | None:

@@ -1,4 +1,4 @@
-"""The header of any WebP, which Pillow reads only from the whole file.
+"""What the chunks of a WebP say; Pillow reads the whole file to open it.
 
 Source: RFC 9649, "WebP Image Format".
 """
@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import io
 import struct
+from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
 
 from polars_imgmeta import exceptions
 from polars_imgmeta.decoding.formats.bounded import LongHeaderError
+from polars_imgmeta.decoding.formats.declared import Declared
 from polars_imgmeta.decoding.formats.exif import orientation_of
 
 MAX_CHUNKS = 1 << 15
@@ -19,8 +21,21 @@ _FIRST_CHUNK, _CHUNK_HEAD = 12, 8
 _EXTENDED = b"VP8X"
 ANIMATION, XMP, EXIF = 0x02, 0x04, 0x08
 """The flags of an extended header."""
+_ALPHA, _ICC = 0x10, 0x20
+_LOSSLESS_ALPHA = 1 << 28  # after 14 bits each for width and height
 _METADATA = {b"EXIF": EXIF, b"XMP ": XMP}
 _MAX_METADATA_BYTES = 1 << 22
+
+
+class _Chunk(NamedTuple):
+    name: bytes
+    start: int
+    length: int
+
+    @property
+    def end(self) -> int:
+        """Where the next chunk begins."""
+        return self.start + self.length + self.length % 2
 
 
 class Geometry(NamedTuple):
@@ -94,22 +109,83 @@ def frame_size(head: bytes) -> tuple[int, int] | None:
 
 
 def _read_metadata(stream: BinaryIO, flags: int) -> dict[bytes, bytes]:
-    """Return the first Exif and the first XMP, if the flags tell of them."""
+    """Return the first Exif and the first XMP, if the flags tell of them.
+
+    Raises:
+        LongHeaderError: If there are too many chunks, or their metadata are too long.
+    """
     wanted = {name for name, flag in _METADATA.items() if flags & flag}
     found: dict[bytes, bytes] = {}
+    if not wanted:
+        return found
     size = stream.seek(0, io.SEEK_END)
+    for chunk in _chunks(stream):
+        if chunk.name in wanted and chunk.name not in found and chunk.end <= size:
+            if chunk.length > _MAX_METADATA_BYTES:
+                msg = f"metadata of {chunk.length} bytes, more than {_MAX_METADATA_BYTES}"
+                raise LongHeaderError(msg)
+            stream.seek(chunk.start)
+            found[chunk.name] = stream.read(chunk.length)
+            if found.keys() == wanted:
+                break
+    return found
+
+
+def read_declared(stream: BinaryIO) -> Declared | None:
+    """Return what a WebP says of its pixels, or None if it is broken.
+
+    Raises:
+        LongHeaderError: If there are too many chunks.
+    """
+    flags = _flags_of(stream)
+    alpha = bool(flags & _ALPHA)
+    frames, profile = 0, False
+    for chunk in _chunks(stream):
+        profile |= chunk.name == b"ICCP" and bool(flags & _ICC) and chunk.length > 0
+        if chunk.name == b"ANMF" and flags & ANIMATION:
+            frames += 1
+        elif chunk.name in {b"VP8 ", b"VP8L"} and not flags & ANIMATION:
+            frames = 1
+            if chunk.name == b"VP8L":
+                stream.seek(chunk.start)
+                (bits,) = struct.unpack("<xI", stream.read(5).ljust(5, b"\0"))
+                alpha = bool(bits & _LOSSLESS_ALPHA)
+            break
+        alpha |= chunk.name == b"ALPH" and not flags & ANIMATION
+    mode = "RGBA" if alpha else "RGB"
+    return Declared(mode, len(mode), 8, frames, alpha, profile) if frames else None
+
+
+def read_exif(stream: BinaryIO) -> bytes:
+    """Return the Exif data of a WebP.
+
+    Raises:
+        LongHeaderError: If there are too many chunks, or the data are too long.
+    """
+    return _read_metadata(stream, _flags_of(stream) & EXIF).get(b"EXIF", b"")
+
+
+def _flags_of(stream: BinaryIO) -> int:
+    stream.seek(_FIRST_CHUNK)
+    start = stream.read(9)
+    return start[8] if start.startswith(_EXTENDED) and len(start) == 9 else 0  # noqa: PLR2004
+
+
+def _chunks(stream: BinaryIO) -> Iterator[_Chunk]:
+    """Yield the chunks as far as they are there, without reading them.
+
+    Raises:
+        LongHeaderError: If there are too many.
+    """
     position = _FIRST_CHUNK
     for _ in range(MAX_CHUNKS):
-        if found.keys() == wanted or position + _CHUNK_HEAD > size:
-            return found
         stream.seek(position)
-        name, length = struct.unpack("<4sI", stream.read(_CHUNK_HEAD))
-        position += _CHUNK_HEAD + length + length % 2
-        if name not in wanted or name in found or position > size:
-            continue
-        if length > _MAX_METADATA_BYTES:
-            msg = f"metadata of {length} bytes, more than {_MAX_METADATA_BYTES}"
-            raise LongHeaderError(msg)
-        found[name] = stream.read(length)
+        head = stream.read(_CHUNK_HEAD)
+        if len(head) < _CHUNK_HEAD:
+            return
+        name, length = struct.unpack("<4sI", head)
+        chunk = _Chunk(name, position + _CHUNK_HEAD, length)
+        yield chunk
+        position = chunk.end
     msg = f"a WebP of more than {MAX_CHUNKS} chunks"
     raise LongHeaderError(msg)

@@ -1,6 +1,4 @@
-"""Definitions of other tools, under names of their own, so that their thresholds stay valid.
-
-Those of CleanVision are the scores of version 0.3.7, 0 to 1, with its default parameters.
+"""The scores of CleanVision 0.3.7, 0 to 1.
 
 Source:
     https://github.com/cleanlab/cleanvision
