@@ -11,6 +11,12 @@ Examples:
 """
 
 from polars_imgmeta import namespaces as _namespaces  # noqa: F401 - registers them with Polars
+from polars_imgmeta.analysis.checks import GroupBounds
+from polars_imgmeta.analysis.issues import flag_issues, issues
+from polars_imgmeta.analysis.outliers import outliers
+from polars_imgmeta.analysis.published_rules import RULE_SETS
+from polars_imgmeta.analysis.rule_sets import RuleSet
+from polars_imgmeta.analysis.rules import OutlierRule, Rule
 from polars_imgmeta.catalogue.registry import (
     CATALOGUE,
     GROUPS,
@@ -72,6 +78,7 @@ __version__ = "0.1.0"
 __all__ = [
     "CATALOGUE",
     "GROUPS",
+    "RULE_SETS",
     "Access",
     "AccessDeniedError",
     "ArrowExtractor",
@@ -79,6 +86,7 @@ __all__ = [
     "ColumnError",
     "CorruptError",
     "Digest",
+    "GroupBounds",
     "ImageError",
     "ImgmetaError",
     "InvalidLocatorError",
@@ -86,12 +94,15 @@ __all__ = [
     "JobProgress",
     "JobSummary",
     "NotFoundError",
+    "OutlierRule",
     "Preview",
     "Property",
     "PropertyError",
     "PropertyFailedError",
     "Provenance",
     "Quantiles",
+    "Rule",
+    "RuleSet",
     "Sandbox",
     "TooLargeError",
     "UnreachableError",
@@ -105,7 +116,10 @@ __all__ = [
     "extract",
     "extract_expr",
     "extract_series",
+    "flag_issues",
+    "issues",
     "nest",
+    "outliers",
     "plot",
     "properties",
     "provenance",
