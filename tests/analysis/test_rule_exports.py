@@ -139,7 +139,9 @@ def test_pointblank(drawn: list[Row]) -> None:
     plan = RULES.to_pointblank(frame).interrogate()
     extracts = plan.get_data_extracts()
     found = {
-        name: {row - 1 for row in extracts[step]["_row_num_"]} if extracts[step] is not None else set()
+        name: {row - 1 for row in extracts[step]["_row_num_"]}
+        if extracts[step] is not None
+        else set()
         for step, name in enumerate(RULES, start=1)
     }
     assert found == failing(drawn)

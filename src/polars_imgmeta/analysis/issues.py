@@ -10,10 +10,9 @@ from polars_imgmeta.analysis.checks import SEVERITIES, Check
 from polars_imgmeta.analysis.published_rules import RULE_SETS, RulesLike, as_rule_set
 from polars_imgmeta.column import structs
 from polars_imgmeta.column.structs import StructColumn
-from polars_imgmeta.exceptions import ColumnError
+from polars_imgmeta.exceptions import ColumnError, PropertyError
 from polars_imgmeta.typing import Frame, FrameT
 
-_SUFFIX = "_issues"
 _FOUND = "found"
 
 
@@ -89,7 +88,8 @@ def flag_issues(
         rules: The rules, or the name of a rule set. Unless given, those of
             `RULE_SETS["default"]` whose properties the frame has.
         into: The name of the struct; by default that of the auto-extracted column, with
-            `_issues` for `_imgmeta`. Issues of an earlier call under that name are replaced.
+            `_issues` for `_imgmeta`, or `issues` where there is none. Issues of an earlier
+            call under that name are replaced.
         column: The auto-extracted column; may be left out where there is one.
 
     Returns:
@@ -111,7 +111,7 @@ def flag_issues(
     schema = structs.schema_of(frame)
     existing = _existing(schema, column)
     if into is None:
-        into = (existing.name.removesuffix(structs.SUFFIX) if existing else "") + _SUFFIX
+        into = existing.name.removesuffix(structs.SUFFIX) + "_issues" if existing else "issues"
     _require_new_name(schema, into)
     flags = pl.struct(check.verdict.alias(check.name) for check in checks)
     return frame.with_columns(flags.alias(into))
@@ -125,7 +125,7 @@ def _checks_of(frame: Frame, rules: RulesLike | None, column: str | None) -> lis
     checks = as_rule_set(rules).checks(frame, column)
     if not checks:
         msg = "`rules` must be at least one, got none"
-        raise ColumnError(msg)
+        raise PropertyError(msg)
     return checks
 
 

@@ -263,13 +263,13 @@ class RuleSet(Mapping[str, AnyRule]):
         return self.checks(frame, column)
 
     def _require_properties(self, schema: Mapping[str, pl.DataType], column: str | None) -> None:
-        lacking = {name: one for one in self.values() for name in _lacking(schema, one)}
+        lacking = {name: one.name for one in self.values() for name in _lacking(schema, one)}
         if not lacking:
             return
         found = structs.find(schema)
         holder = column or next(iter(found), None)
         names = ", ".join(map(repr, lacking))
-        rules = ", ".join(repr(one.name) for one in dict.fromkeys(lacking.values()))
+        rules = ", ".join(map(repr, dict.fromkeys(lacking.values())))
         where = f"{holder!r} lacks" if holder else "the frame lacks"
         msg = (
             f"`rules` need properties that {where}: {names}"
