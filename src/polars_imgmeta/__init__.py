@@ -12,11 +12,13 @@ Examples:
 
 from polars_imgmeta import namespaces as _namespaces  # noqa: F401 - registers them with Polars
 from polars_imgmeta.analysis.checks import GroupBounds
+from polars_imgmeta.analysis.drift import compare
 from polars_imgmeta.analysis.issues import flag_issues, issues
 from polars_imgmeta.analysis.outliers import outliers
 from polars_imgmeta.analysis.published_rules import RULE_SETS
 from polars_imgmeta.analysis.rule_sets import RuleSet
 from polars_imgmeta.analysis.rules import OutlierRule, Rule
+from polars_imgmeta.analysis.summaries import Summary, summarise
 from polars_imgmeta.catalogue.registry import (
     CATALOGUE,
     GROUPS,
@@ -104,11 +106,13 @@ __all__ = [
     "Rule",
     "RuleSet",
     "Sandbox",
+    "Summary",
     "TooLargeError",
     "UnreachableError",
     "UnsupportedError",
     "add",
     "columns",
+    "compare",
     "configure",
     "custom_property",
     "digest",
@@ -135,6 +139,7 @@ __all__ = [
     "sink_iceberg",
     "sink_parquet",
     "status",
+    "summarise",
     "test_cases",
     "thread_count",
     "to_arrow",

@@ -13,8 +13,10 @@ from typing import Any, TypeVar
 
 import polars as pl
 
+from polars_imgmeta.analysis.drift import compare
 from polars_imgmeta.analysis.issues import flag_issues, issues
 from polars_imgmeta.analysis.outliers import outliers
+from polars_imgmeta.analysis.summaries import summarise
 from polars_imgmeta.display import plotting, showing
 from polars_imgmeta.display.report import writing
 from polars_imgmeta.engines.digest import digest
@@ -66,6 +68,8 @@ class _FrameNamespace(_Namespace):
     issues = _method(issues)
     flag_issues = _method(flag_issues)
     outliers = _method(outliers)
+    compare = _method(compare)
+    summarise = _method(summarise)
     plot = _method(plotting.plot)
     to_arrow = _method(export.to_arrow)
     report = _method(writing.report)

@@ -94,6 +94,9 @@ OutlierMethod: TypeAlias = Literal["mad", "quartiles", "ratio"]
 Side: TypeAlias = Literal["both", "below", "above"]
 """On which side of its thresholds a value is an issue."""
 
+Drift: TypeAlias = Literal["too few", "alike", "shifted"]
+"""Whether the values of a property differ between two data sets."""
+
 OnError: TypeAlias = Literal["null", "raise"]
 """What a failing row does: become nulls with an `error`, or raise."""
 

@@ -122,7 +122,7 @@ class RuleSet(Mapping[str, AnyRule]):
             PropertyError: If a rule has too few values.
 
         Examples:
-            >>> df = im.scan_images("photos").imgmeta.extract("path", "width").collect()
+            >>> df = pl.DataFrame({"width": [320] * 9})
             >>> odd = im.OutlierRule(name="odd", property="width", reason="of another width")
             >>> im.RuleSet([odd]).fit(df)["odd"].below
             320.0
@@ -167,9 +167,8 @@ class RuleSet(Mapping[str, AnyRule]):
 
         Examples:
             >>> df = im.extract(pl.DataFrame({"path": ["photos/dusk.png"]}), "path")
-            >>> rules = im.RULE_SETS["default"].updated()
-            >>> dark = im.RuleSet([rules["dark"]]).to_expressions(df)["dark"]
-            >>> df.select(dark).item()
+            >>> dark = im.RuleSet([im.RULE_SETS["default"]["dark"]])
+            >>> df.select(dark.to_expressions(df)["dark"]).item()
             False
         """
         checks = self.checks(frame, column)
@@ -187,6 +186,7 @@ class RuleSet(Mapping[str, AnyRule]):
             PropertyError: If a rule takes its thresholds from data: `fit` it first.
 
         Examples:
+            >>> import duckdb
             >>> df = im.extract(pl.DataFrame({"path": ["photos/dusk.png"]}), "path")
             >>> dark = im.RuleSet([im.RULE_SETS["default"]["dark"]])
             >>> duckdb.sql(f"SELECT {dark.to_sql(df)['dark']} FROM df").fetchall()

@@ -148,7 +148,7 @@ class OutlierRule:
         >>> odd = im.OutlierRule(name="odd_width", property="width", reason="few are as wide")
         >>> df = pl.DataFrame({"width": [320] * 9 + [4000]})
         >>> im.RuleSet([odd]).fit(df)["odd_width"].above
-        2255.3...
+        1934.2...
     """
 
     name: str
