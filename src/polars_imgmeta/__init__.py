@@ -11,6 +11,7 @@ Examples:
 """
 
 from polars_imgmeta import namespaces as _namespaces  # noqa: F401 - registers them with Polars
+from polars_imgmeta.analysis.calibration import Calibration, calibrate
 from polars_imgmeta.analysis.checks import GroupBounds
 from polars_imgmeta.analysis.drift import compare
 from polars_imgmeta.analysis.issues import flag_issues, issues
@@ -84,6 +85,7 @@ __all__ = [
     "Access",
     "AccessDeniedError",
     "ArrowExtractor",
+    "Calibration",
     "Catalogue",
     "ColumnError",
     "CorruptError",
@@ -111,6 +113,7 @@ __all__ = [
     "UnreachableError",
     "UnsupportedError",
     "add",
+    "calibrate",
     "columns",
     "compare",
     "configure",

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import polars as pl
 
+from polars_imgmeta.analysis.calibration import calibrate
 from polars_imgmeta.analysis.drift import compare
 from polars_imgmeta.analysis.issues import flag_issues, issues
 from polars_imgmeta.analysis.outliers import outliers
@@ -68,6 +69,7 @@ class _FrameNamespace(_Namespace):
     issues = _method(issues)
     flag_issues = _method(flag_issues)
     outliers = _method(outliers)
+    calibrate = _method(calibrate)
     compare = _method(compare)
     summarise = _method(summarise)
     plot = _method(plotting.plot)
