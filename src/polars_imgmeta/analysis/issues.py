@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import polars as pl
 
 from polars_imgmeta.analysis.checks import SEVERITIES, Check
 from polars_imgmeta.analysis.published_rules import RULE_SETS, RulesLike, as_rule_set
+from polars_imgmeta.analysis.rule_sets import Resolved
 from polars_imgmeta.column import structs
+from polars_imgmeta.column.fields import Quantity
 from polars_imgmeta.column.structs import StructColumn
 from polars_imgmeta.exceptions import ColumnError, PropertyError
 from polars_imgmeta.typing import Frame, FrameT
-
-_FOUND = "found"
 
 
 def issues(
@@ -57,19 +58,17 @@ def issues(
         │ photos/dusk.png ┆ dim  ┆ 0.2   ┆ 0.3       ┆ 0.333333 │
         └─────────────────┴──────┴───────┴───────────┴──────────┘
     """
-    checks = _checks_of(frame, rules, column)
+    resolved = _resolve(frame, rules, column)
     source = _locator_of(frame, column, locator)
     located = pl.lit(None, pl.String) if source is None else structs.column(source)
-    found = (
-        frame.select(
-            located.alias("locator"),
-            pl.concat_list(_issue(check) for check in checks).alias(_FOUND),
-        )
-        .explode(_FOUND)
-        .filter(pl.col(_FOUND).struct.field("rule").is_not_null())
-        .unnest(_FOUND)
-    )
-    return found.sort(
+    # First the values and then the conditions: Polars 2.0 panics on conditions that evaluate
+    # fields of a struct which is in several chunks.
+    values, checks = _flattened(resolved)
+    rows = [_issue(check) for check in checks]
+    lists = {name: pl.concat_list(row[name] for row in rows) for name in rows[0]}
+    table = frame.select(located.alias("locator"), *values)
+    found = table.select("locator", **lists).explode(*lists)
+    return found.filter(pl.col("rule").is_not_null()).sort(
         ["severity", "excess", "rule", "locator"], descending=[True, True, False, False]
     )
 
@@ -107,7 +106,8 @@ def flag_issues(
         >>> df.filter(pl.col("path_issues").struct.field("dim"))["path"].to_list()
         ['photos/dusk.png']
     """
-    checks = _checks_of(frame, rules, column)
+    resolved = _resolve(frame, rules, column)
+    checks = [rule.check(quantity, groups) for rule, quantity, groups in resolved]
     schema = structs.schema_of(frame)
     existing = _existing(schema, column)
     if into is None:
@@ -117,30 +117,44 @@ def flag_issues(
     return frame.with_columns(flags.alias(into))
 
 
-def _checks_of(frame: Frame, rules: RulesLike | None, column: str | None) -> list[Check]:
+def _resolve(frame: Frame, rules: RulesLike | None, column: str | None) -> list[Resolved]:
     schema = structs.schema_of(frame)
     _existing(schema, column)
     if rules is None:
-        return RULE_SETS["default"].checks(frame, column, only_present=True)
-    checks = as_rule_set(rules).checks(frame, column)
-    if not checks:
+        return RULE_SETS["default"].resolve(frame, column, only_present=True)
+    resolved = as_rule_set(rules).resolve(frame, column)
+    if not resolved:
         msg = "`rules` must be at least one, got none"
         raise PropertyError(msg)
-    return checks
+    return resolved
 
 
-def _issue(check: Check) -> pl.Expr:
-    """Return a struct where the rule is broken, and null elsewhere."""
-    row = pl.struct(
-        rule=pl.lit(check.name),
-        property=pl.lit(check.quantity.name),
-        value=check.value,
-        threshold=check.threshold,
-        severity=pl.lit(check.severity, SEVERITIES),
-        excess=check.excess,
-        reason=pl.lit(check.reason),
-    )
-    return pl.when(check.verdict).then(row)
+def _flattened(resolved: list[Resolved]) -> tuple[list[pl.Expr], list[Check]]:
+    """Return what the rules judge as columns of a table, and the rules on that table."""
+    values: list[pl.Expr] = []
+
+    def flat(quantity: Quantity) -> Quantity:
+        name = f"value {len(values)}"
+        values.append(quantity.values.alias(name))
+        return replace(quantity, values=pl.col(name))
+
+    checks = [
+        rule.check(flat(quantity), groups and flat(groups)) for rule, quantity, groups in resolved
+    ]
+    return values, checks
+
+
+def _issue(check: Check) -> dict[str, pl.Expr]:
+    """Return the columns of a row of the list, of which the rule is null where it is not broken."""
+    return {
+        "rule": pl.when(check.verdict).then(pl.lit(check.name)),
+        "property": pl.lit(check.quantity.name),
+        "value": check.value,
+        "threshold": check.threshold,
+        "severity": pl.lit(check.severity, SEVERITIES),
+        "excess": check.excess,
+        "reason": pl.lit(check.reason),
+    }
 
 
 def _existing(schema: Mapping[str, pl.DataType], column: str | None) -> StructColumn | None:

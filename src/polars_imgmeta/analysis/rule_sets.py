@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import polars as pl
 
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     import dataframely
     import pandera.polars
     import pointblank
+
+
+Resolved: TypeAlias = tuple[AnyRule, Quantity, Quantity | None]
+"""A rule, the values that it judges, and what groups them."""
 
 
 class RuleSet(Mapping[str, AnyRule]):
@@ -134,26 +138,38 @@ class RuleSet(Mapping[str, AnyRule]):
             for one in self.values()
         )
 
-    def checks(
+    def resolve(
         self, frame: Frame, column: str | None, *, only_present: bool = False
-    ) -> list[Check]:
-        """Return the rules on the values of a frame.
+    ) -> list[Resolved]:
+        """Return each rule with the values of a frame that it judges, and what groups them.
 
         Args:
             frame: The frame.
             column: The auto-extracted column, or None for the only one.
-            only_present: Whether rules on properties that the frame lacks are left out.
+            only_present: Whether rules on properties that the frame lacks are left out, unless
+                none would be left.
 
         Raises:
             ColumnError: If the frame lacks a property that is needed.
         """
         schema = structs.schema_of(frame)
         rules = [one for one in self.values() if not (only_present and _lacking(schema, one))]
-        if only_present and not rules:
+        if not rules or not only_present:
             self._require_properties(schema, column)
-        if not only_present:
-            self._require_properties(schema, column)
-        return [one.check(*_resolve(schema, one, column)) for one in rules]
+        return [(one, *_resolve(schema, one, column)) for one in rules]
+
+    def checks(self, frame: Frame, column: str | None) -> list[Check]:
+        """Return the rules on the values of a frame.
+
+        Args:
+            frame: The frame.
+            column: The auto-extracted column, or None for the only one.
+
+        Raises:
+            ColumnError: If the frame lacks a property that is needed.
+        """
+        resolved = self.resolve(frame, column)
+        return [rule.check(quantity, groups) for rule, quantity, groups in resolved]
 
     def to_expressions(self, frame: Frame, *, column: str | None = None) -> dict[str, pl.Expr]:
         """Return the verdict of each rule as an expression of Polars.
