@@ -11,6 +11,15 @@ Examples:
 """
 
 from polars_imgmeta import namespaces as _namespaces  # noqa: F401 - registers them with Polars
+from polars_imgmeta.analysis.calibration import Calibration, calibrate
+from polars_imgmeta.analysis.checks import GroupBounds
+from polars_imgmeta.analysis.drift import compare
+from polars_imgmeta.analysis.issues import flag_issues, issues
+from polars_imgmeta.analysis.outliers import outliers
+from polars_imgmeta.analysis.published_rules import RULE_SETS
+from polars_imgmeta.analysis.rule_sets import RuleSet
+from polars_imgmeta.analysis.rules import OutlierRule, Rule
+from polars_imgmeta.analysis.summaries import Summary, summarise
 from polars_imgmeta.catalogue.registry import (
     CATALOGUE,
     GROUPS,
@@ -72,13 +81,16 @@ __version__ = "0.1.0"
 __all__ = [
     "CATALOGUE",
     "GROUPS",
+    "RULE_SETS",
     "Access",
     "AccessDeniedError",
     "ArrowExtractor",
+    "Calibration",
     "Catalogue",
     "ColumnError",
     "CorruptError",
     "Digest",
+    "GroupBounds",
     "ImageError",
     "ImgmetaError",
     "InvalidLocatorError",
@@ -86,18 +98,24 @@ __all__ = [
     "JobProgress",
     "JobSummary",
     "NotFoundError",
+    "OutlierRule",
     "Preview",
     "Property",
     "PropertyError",
     "PropertyFailedError",
     "Provenance",
     "Quantiles",
+    "Rule",
+    "RuleSet",
     "Sandbox",
+    "Summary",
     "TooLargeError",
     "UnreachableError",
     "UnsupportedError",
     "add",
+    "calibrate",
     "columns",
+    "compare",
     "configure",
     "custom_property",
     "digest",
@@ -105,7 +123,10 @@ __all__ = [
     "extract",
     "extract_expr",
     "extract_series",
+    "flag_issues",
+    "issues",
     "nest",
+    "outliers",
     "plot",
     "properties",
     "provenance",
@@ -121,6 +142,7 @@ __all__ = [
     "sink_iceberg",
     "sink_parquet",
     "status",
+    "summarise",
     "test_cases",
     "thread_count",
     "to_arrow",

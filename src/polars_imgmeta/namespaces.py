@@ -13,6 +13,11 @@ from typing import Any, TypeVar
 
 import polars as pl
 
+from polars_imgmeta.analysis.calibration import calibrate
+from polars_imgmeta.analysis.drift import compare
+from polars_imgmeta.analysis.issues import flag_issues, issues
+from polars_imgmeta.analysis.outliers import outliers
+from polars_imgmeta.analysis.summaries import summarise
 from polars_imgmeta.display import plotting, showing
 from polars_imgmeta.display.report import writing
 from polars_imgmeta.engines.digest import digest
@@ -61,6 +66,12 @@ class _FrameNamespace(_Namespace):
     nest = _method(inspection.nest)
     unnest = _method(inspection.unnest)
     test_cases = _method(cases.test_cases)
+    issues = _method(issues)
+    flag_issues = _method(flag_issues)
+    outliers = _method(outliers)
+    calibrate = _method(calibrate)
+    compare = _method(compare)
+    summarise = _method(summarise)
     plot = _method(plotting.plot)
     to_arrow = _method(export.to_arrow)
     report = _method(writing.report)

@@ -112,6 +112,18 @@ SourceField: TypeAlias = Literal["file_size", "modified", "etag"]
 State: TypeAlias = Literal["missing", "stale", "gone", "changed", "failed", "ok"]
 """The state of a row; of several that apply, the first one."""
 
+Severity: TypeAlias = Literal["low", "medium", "high"]
+"""How bad an issue is, least severe first."""
+
+OutlierMethod: TypeAlias = Literal["mad", "quartiles", "ratio"]
+"""How thresholds follow from data; see [`OutlierRule`][polars_imgmeta.OutlierRule]."""
+
+Side: TypeAlias = Literal["both", "below", "above"]
+"""On which side of its thresholds a value is an issue."""
+
+Drift: TypeAlias = Literal["too few", "alike", "shifted"]
+"""Whether the values of a property differ between two data sets."""
+
 OnError: TypeAlias = Literal["null", "raise"]
 """What a failing row does: become nulls with an `error`, or raise."""
 
