@@ -11,6 +11,7 @@ Examples:
 """
 
 from polars_imgmeta import namespaces as _namespaces  # noqa: F401 - registers them with Polars
+from polars_imgmeta.analysis.duplicates import duplicates
 from polars_imgmeta.catalogue.registry import (
     CATALOGUE,
     GROUPS,
@@ -101,6 +102,7 @@ __all__ = [
     "configure",
     "custom_property",
     "digest",
+    "duplicates",
     "errors",
     "extract",
     "extract_expr",

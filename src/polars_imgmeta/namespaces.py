@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import polars as pl
 
+from polars_imgmeta.analysis import duplicates
 from polars_imgmeta.display import plotting, showing
 from polars_imgmeta.display.report import writing
 from polars_imgmeta.engines.digest import digest
@@ -61,6 +62,7 @@ class _FrameNamespace(_Namespace):
     nest = _method(inspection.nest)
     unnest = _method(inspection.unnest)
     test_cases = _method(cases.test_cases)
+    duplicates = _method(duplicates.duplicates)
     plot = _method(plotting.plot)
     to_arrow = _method(export.to_arrow)
     report = _method(writing.report)
