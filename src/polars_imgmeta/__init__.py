@@ -14,6 +14,7 @@ from polars_imgmeta import namespaces as _namespaces  # noqa: F401 - registers t
 from polars_imgmeta.analysis.calibration import Calibration, calibrate
 from polars_imgmeta.analysis.checks import GroupBounds
 from polars_imgmeta.analysis.drift import compare
+from polars_imgmeta.analysis.duplicates import duplicates
 from polars_imgmeta.analysis.issues import flag_issues, issues
 from polars_imgmeta.analysis.outliers import outliers
 from polars_imgmeta.analysis.published_rules import RULE_SETS
@@ -119,6 +120,7 @@ __all__ = [
     "configure",
     "custom_property",
     "digest",
+    "duplicates",
     "errors",
     "extract",
     "extract_expr",

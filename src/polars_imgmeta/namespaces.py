@@ -15,6 +15,7 @@ import polars as pl
 
 from polars_imgmeta.analysis.calibration import calibrate
 from polars_imgmeta.analysis.drift import compare
+from polars_imgmeta.analysis.duplicates import duplicates
 from polars_imgmeta.analysis.issues import flag_issues, issues
 from polars_imgmeta.analysis.outliers import outliers
 from polars_imgmeta.analysis.summaries import summarise
@@ -72,6 +73,7 @@ class _FrameNamespace(_Namespace):
     calibrate = _method(calibrate)
     compare = _method(compare)
     summarise = _method(summarise)
+    duplicates = _method(duplicates)
     plot = _method(plotting.plot)
     to_arrow = _method(export.to_arrow)
     report = _method(writing.report)

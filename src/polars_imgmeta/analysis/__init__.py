@@ -1,1 +1,1 @@
-"""What the properties of a data set say: issues, thresholds, drift. No image is read here."""
+"""What the properties of a data set say: issues, duplicates, drift. No image is read here."""
