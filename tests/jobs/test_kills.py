@@ -197,10 +197,10 @@ FULL = """
     import os, resource, signal, sys
     import polars as pl
     import polars_imgmeta as im
-    from polars_imgmeta.jobs import pacing
+    from polars_imgmeta.jobs import parts
 
-    pacing._PART_ROWS, pacing._FIRST_BATCH = 4, 2
-    pacing._SMALLEST_BATCH = pacing._LARGEST_BATCH = 2
+    parts._PART_ROWS, parts._FIRST_BATCH = 4, 2
+    parts._SMALLEST_BATCH = parts._LARGEST_BATCH = 2
     paths = im.scan_images("photos").select("path").collect()
     large = pl.Series("large", [None] * 9 + [os.urandom(300_000) for _ in range(15)])
     frame = paths.with_columns(large)
