@@ -86,7 +86,7 @@ def test_an_early_head_reads_few_images(source: str, many: list[str], tmp_path: 
     rows = scanned(pl.DataFrame({"path": many}), source, tmp_path)
     with count_reads(tmp_path) as opened:
         assert len(im.extract(rows, "path", "width").filter(WIDTH > 0).head(5).collect()) == 5
-    assert sum(opened[Path(path).name] for path in many) < 200
+    assert sum(opened[Path(path).name] for path in many) < 1_000
 
 
 @pytest.mark.parametrize("source", SOURCES)
@@ -102,7 +102,7 @@ def test_output_is_steady(source: str, many: list[str], tmp_path: Path) -> None:
     seen = WIDTH.map_batches(see, return_dtype=pl.Int32, is_elementwise=True)
     with count_reads(Path(many[0]).parent) as opened:
         plan.select(seen.alias("width")).sink_parquet(tmp_path / "out.parquet")
-    assert min(read_before) < 200
+    assert min(read_before) < 1_000
     assert sum(opened.values()) == len(many)
 
 
@@ -292,11 +292,11 @@ def test_the_pace_follows_the_cost() -> None:
     """Batches grow until they take the time that they should, and shrink with what they hold."""
     pace, rows = Pace(1.0, 4, 2, 10_000), pl.DataFrame({"path": ["a"] * 20_000})
     sizes = []
-    for _ in range(8):
+    for _ in range(12):
         sizes.append(pace.rows(rows))
         pace.learn(sizes[-1], sizes[-1] / 1_000)
-    assert sizes[:4] == [4, 32, 256, 1_000]
-    assert set(sizes[3:]) == {1_000}
+    assert sizes[:4] == [4, 8, 16, 32]
+    assert set(sizes[8:]) == {1_000}
     pace.learn(1_000, 1_000.0)
     assert pace.rows(rows) == 2
     assert pace.rows(pl.DataFrame({"image": [bytes(1 << 27)] * 2})) == 1

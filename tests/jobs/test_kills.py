@@ -194,42 +194,77 @@ def test_a_signal_is_heard_within_a_second(home: Path) -> None:
 
 
 FULL = """
-    import os, resource, signal, sys
+    import os, resource, signal, subprocess, sys
+    from pathlib import Path
     import polars as pl
     import polars_imgmeta as im
     from polars_imgmeta.jobs import parts
 
+    def limit(kind, size):
+        if kind == "tmpfs":
+            options = f"remount,size={size}"
+            subprocess.run(["mount", "-o", options, "tmpfs", "disk"], check=True)
+        else:  # of a file, which acts as a disk that is full and needs no rights
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+
+    kind, small = sys.argv[1], int(sys.argv[2])
     parts._PART_ROWS, parts._FIRST_BATCH = 4, 2
     parts._SMALLEST_BATCH = parts._LARGEST_BATCH = 2
     paths = im.scan_images("photos").select("path").collect()
     large = pl.Series("large", [None] * 9 + [os.urandom(300_000) for _ in range(15)])
     frame = paths.with_columns(large)
-    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, resource.RLIM_INFINITY))
-    try:
-        im.run(frame, sys.argv[1], "path", "width")
-    except Exception as error:
-        print(type(error).__name__, error)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-    print(len(pl.read_parquet(sys.argv[1])) if sys.argv[1] == "full" else "")
-    print(im.run(frame, sys.argv[1], "path", "width").new)
+    expected = im.extract(frame, "path", "width")
+
+    def attempt(function, *arguments):
+        try:
+            function(*arguments)
+        except Exception as error:
+            print(type(error).__name__, error, sep="\\n")
+
+    limit(kind, small)
+    attempt(im.run, frame, "disk/job", "path", "width")
+    assert pl.read_parquet("disk/job").equals(expected.head(8))
+    expected.head(1).write_parquet("disk/old.parquet")
+    attempt(im.write_parquet, expected, "disk/old.parquet")
+    attempt(im.sink_parquet, expected.lazy(), "disk/old.parquet")
+    assert pl.read_parquet("disk/old.parquet").equals(expected.head(1))
+    attempt(im.run, frame, "disk/job.parquet", "path", "width")
+    assert not Path("disk/job.parquet").exists()
+    limit(kind, 1 << 28)
+    for output in ("disk/job", "disk/job.parquet"):
+        assert im.run(frame, output, "path", "width").new == 16
+        assert pl.read_parquet(output).equals(expected)
+    im.write_parquet(expected, "disk/old.parquet")
+    assert not [one for one in Path("disk").rglob("*") if one.name.endswith(".tmp")]
 """
 
+# A disk of its own, for this process alone; it needs no rights where the system allows that.
+_OWN_DISK = ["unshare", "--map-root-user", "--mount", "sh", "-c"]
+_MOUNT = "mount -t tmpfs tmpfs disk"
 
-def test_a_full_disk_leaves_what_was_written(home: Path) -> None:
-    """The limit on the size of a file acts as a disk that is full, and needs no rights."""
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(FULL), "full"],
-        cwd=home,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
+
+@pytest.mark.parametrize(
+    ("kind", "small", "message"),
+    [("limit", 200_000, "File too large"), ("tmpfs", 400_000, "No space left on device")],
+)
+def test_a_full_disk_leaves_what_was_written(
+    kind: str, small: int, message: str, home: Path
+) -> None:
+    """Each writer says so, final names have whole files, and the same calls go on from there."""
+    (home / "disk").mkdir(exist_ok=True)
+    command = [sys.executable, "-c", textwrap.dedent(FULL), kind, str(small)]
+    if kind == "tmpfs":
+        if shutil.which("unshare") is None or _run([*_OWN_DISK, _MOUNT], home).returncode:
+            pytest.skip("`unshare --map-root-user --mount` is not allowed: no disk of its own")
+        command = [*_OWN_DISK, f'{_MOUNT} && exec "$0" "$@"', *command]
+    done = _run(command, home)
+    shutil.rmtree(home / "disk")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count(message) == 4, done.stdout
+
+
+def _run(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, check=False, timeout=120
     )
-    assert done.returncode == 0, done.stderr
-    error, *_, kept, new = done.stdout.splitlines()
-    assert "File too large" in error
-    assert int(kept) == 8
-    assert int(new) == 16
-    assert not [one for one in (home / "full").iterdir() if one.name.endswith(".tmp")]
-    assert len(pl.read_parquet(home / "full")) == 24

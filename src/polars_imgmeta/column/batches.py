@@ -88,7 +88,6 @@ class _Batches:
         n_rows: int | None,
         batch_size: int | None,
     ) -> Iterator[pl.DataFrame]:
-        del batch_size
         self.division.forget()
         frame = self.frame
         if predicate is not None:
@@ -97,7 +96,10 @@ class _Batches:
             frame = frame.select(structs.column(name) for name in with_columns)
         if n_rows is not None:
             frame = frame.head(n_rows)
-        return self._divide(frame, runs.begin(self.division.plan, self))
+        run = runs.begin(self.division.plan, self)
+        if batch_size is None:  # the in-memory engine, which goes on when it has all rows
+            return iter([frame.collect().rechunk()])
+        return self._divide(frame, run)
 
     def _divide(self, frame: pl.LazyFrame, run: Run) -> Iterator[pl.DataFrame]:
         for read in frame.collect_batches():

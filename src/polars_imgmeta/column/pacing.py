@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 _BATCH_BYTES = 1 << 26
-_MAX_GROWTH = 8
+_MAX_GROWTH = 2
 
 
 class Pace:

@@ -16,7 +16,7 @@ import weakref
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Collection, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from itertools import count
@@ -173,12 +173,12 @@ class Run:
             return shelf.claim(paths), known
 
     @contextmanager
-    def calling(self) -> Iterator[Run]:
+    def calling(self) -> Iterator[None]:
         """Do not be over for the duration of the context."""
         with _LOCK:
             self._calls += 1
         try:
-            yield self
+            yield
         finally:
             with _LOCK:
                 self._calls -= 1
@@ -192,6 +192,7 @@ class Run:
 
 
 _LOCK = threading.Lock()
+_THREAD = threading.local()
 # Runs by what lives as long as they do, or by the name of the plan where that is not known.
 _RUNS: Final[dict[weakref.ref[object] | str, Run]] = {}
 _LATEST: Final[dict[str, weakref.ref[object]]] = {}
@@ -237,12 +238,25 @@ def running_job() -> Iterator[None]:
         _JOB.reset(token)
 
 
-def calling(plan: str) -> AbstractContextManager[Run]:
-    """Return the run of a plan that a batch belongs to, during the context."""
+@contextmanager
+def calling(plan: str) -> Iterator[Run | None]:
+    """Return the run of a plan that a batch belongs to, during the context.
+
+    While a call waits, Polars may begin another one in the same thread. That one must not wait
+    for images that the first one reads, and has no run.
+    """
+    if getattr(_THREAD, "is_calling", False):
+        yield None
+        return
     with _LOCK:
         _drop_what_is_over()
         run = _RUNS.get(_LATEST.get(plan, plan)) or _RUNS.setdefault(plan, Run(marked=False))
-    return run.calling()
+    _THREAD.is_calling = True
+    try:
+        with run.calling():
+            yield run
+    finally:
+        _THREAD.is_calling = False
 
 
 def _drop_what_is_over() -> None:

@@ -125,7 +125,8 @@ class Extraction:
         started = time.monotonic()
         with runs.calling(self.plan) as run:
             structs = self._fill(parts, others, run)
-            run.pace.learn(len(locators), time.monotonic() - started)
+            if run is not None:
+                run.pace.learn(len(locators), time.monotonic() - started)
             return structs
 
     def _fill(self, parts: pl.DataFrame, others: Sequence[pl.Series], run: Run | None) -> pl.Series:
