@@ -21,7 +21,7 @@ _count = pl.thread_pool_size
 pl.thread_pool_size = lambda: 2  # the real one would start Polars' threads
 
 import polars_imgmeta as im  # noqa: E402 - see above
-from polars_imgmeta.jobs import pacing  # noqa: E402 - see above
+from polars_imgmeta.jobs import parts  # noqa: E402 - see above
 
 
 def main() -> None:
@@ -37,7 +37,7 @@ def main() -> None:
 
 
 def _run(order: dict[str, Any]) -> None:
-    small: Any = pacing  # its constants are made smaller
+    small: Any = parts  # its constants are made smaller
     small._PART_ROWS, small._FIRST_BATCH = order["part_rows"], order["batch_rows"]  # noqa: SLF001
     small._SMALLEST_BATCH = small._LARGEST_BATCH = order["batch_rows"]  # noqa: SLF001
     pl.thread_pool_size = _count

@@ -149,87 +149,159 @@ STOPPED = """
     import polars as pl
     import polars_imgmeta as im
 
-    started = threading.Event()
+    # Time as this process has it, which other processes may keep from running.
+    ticks = 0
+
+    def tick():
+        global ticks
+        while True:
+            time.sleep(0.01)
+            ticks += 1
+
+    def stop():
+        started.wait()
+        time.sleep(0.3)
+        sent.append(ticks)
+        os.kill(os.getpid(), getattr(signal, sys.argv[1]))
+
+    def handle(*_):
+        raise SystemExit
 
     @im.custom_property(needs="header", dtype=pl.Int64, version=1)
     def slow(header):
+        begun.append(ticks)
         started.set()
         time.sleep(0.05)
         return 1
 
-    def stop():
-        started.wait()
-        time.sleep(0.5)
-        sent.append(time.monotonic())
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    sent = []
-    signal.signal(signal.SIGTERM, lambda *_: None)
-    threading.Thread(target=stop, daemon=True).start()
-    frame = pl.DataFrame({"path": ["photos/" + "./" * n + "dusk.png" for n in range(400)]})
+    started, begun, sent = threading.Event(), [], []
+    signal.signal(getattr(signal, sys.argv[1]), handle)
+    for function in (tick, stop):
+        threading.Thread(target=function, daemon=True).start()
+    frame = pl.DataFrame({"path": ["photos/" + "./" * n + "dusk.png" for n in range(800)]})
+    lazy = "lazy" in sys.argv[2]
     try:
-        im.run(frame, "stopped", "path", ["width", slow])
-    except im.JobError as error:
-        print("after", time.monotonic() - sent[0])
-        print(error)
-        busy = [one.name for one in threading.enumerate() if one.name.startswith("imgmeta")]
-        print("threads", busy)
+        if "run" in sys.argv[2]:
+            im.run(frame.lazy() if lazy else frame, sys.argv[3], "path", ["width", slow])
+        else:
+            im.extract(frame, "path", ["width", slow])
+    except SystemExit:
+        print(ticks - sent[0], sum(one > sent[0] for one in begun))
+        print([one.name for one in threading.enumerate() if one.name.startswith("imgmeta")])
 """
 
 
-def test_a_signal_is_heard_within_a_second(home: Path) -> None:
-    """Between two images, whatever else there is to do; and no thread goes on."""
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(STOPPED)],
-        cwd=home,
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=120,
-    )
-    after, message, *_, threads = done.stdout.splitlines()
-    assert float(after.split()[1]) < 5  # one second on a machine that has nothing else to do
-    assert "stopped by SIGTERM" in message
-    assert threads == "threads []"
+@pytest.mark.parametrize("signal", ["SIGTERM", "SIGHUP", "SIGINT"])
+@pytest.mark.parametrize("how", ["run", "run lazy", "extract"])
+def test_a_signal_is_heard_within_a_second(signal: str, how: str, home: Path) -> None:
+    """Whatever else there is to do, its handler is called; no thread of a job goes on."""
+    output = home / f"{how} {signal}"
+    done = _run([sys.executable, "-c", textwrap.dedent(STOPPED), signal, how, str(output)], home)
+    assert done.returncode == 0, done.stderr
+    figures, threads = done.stdout.splitlines()
+    ticks, images = map(int, figures.split())
+    assert ticks < 100
+    assert images <= 20 * pl.thread_pool_size()  # as many as take a second
+    if "run" in how:
+        assert threads == "[]"
+        assert len(pl.read_parquet(output)) < 800
+
+
+@pytest.mark.parametrize("execute", ["collect()", "imgmeta.sink_parquet(sys.argv[1])"])
+def test_sigterm_ends_a_lazy_plan_at_once(execute: str, home: Path) -> None:
+    """As Polars leaves it to the system; a file that exists stays whole."""
+    output = home / "old.parquet"
+    pl.DataFrame({"old": [1]}).write_parquet(output)
+    code = f"""
+        import os, signal, sys, time
+        import polars as pl
+        import polars_imgmeta as im
+
+        @im.custom_property(needs="header", dtype=pl.Int64, version=1)
+        def last(header):
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(60)
+
+        paths = ["photos/" + "./" * n + "dusk.png" for n in range(100)]
+        pl.LazyFrame({{"path": paths}}).imgmeta.extract("path", last).{execute}
+    """
+    done = _run([sys.executable, "-c", textwrap.dedent(code), str(output)], home)
+    assert done.returncode == -15, done.stderr
+    assert pl.read_parquet(output).columns == ["old"]
 
 
 FULL = """
-    import os, resource, signal, sys
+    import os, resource, signal, subprocess, sys
+    from pathlib import Path
     import polars as pl
     import polars_imgmeta as im
-    from polars_imgmeta.jobs import pacing
+    from polars_imgmeta.jobs import parts
 
-    pacing._PART_ROWS, pacing._FIRST_BATCH = 4, 2
-    pacing._SMALLEST_BATCH = pacing._LARGEST_BATCH = 2
+    def limit(kind, size):
+        if kind == "tmpfs":
+            options = f"remount,size={size}"
+            subprocess.run(["mount", "-o", options, "tmpfs", "disk"], check=True)
+        else:  # of a file, which acts as a disk that is full and needs no rights
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+
+    kind, small = sys.argv[1], int(sys.argv[2])
+    parts._PART_ROWS, parts._FIRST_BATCH = 4, 2
+    parts._SMALLEST_BATCH = parts._LARGEST_BATCH = 2
     paths = im.scan_images("photos").select("path").collect()
     large = pl.Series("large", [None] * 9 + [os.urandom(300_000) for _ in range(15)])
     frame = paths.with_columns(large)
-    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, resource.RLIM_INFINITY))
-    try:
-        im.run(frame, sys.argv[1], "path", "width")
-    except Exception as error:
-        print(type(error).__name__, error)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-    print(len(pl.read_parquet(sys.argv[1])) if sys.argv[1] == "full" else "")
-    print(im.run(frame, sys.argv[1], "path", "width").new)
+    expected = im.extract(frame, "path", "width")
+
+    def attempt(function, *arguments):
+        try:
+            function(*arguments)
+        except Exception as error:
+            print(type(error).__name__, error, sep="\\n")
+
+    limit(kind, small)
+    attempt(im.run, frame, "disk/job", "path", "width")
+    assert pl.read_parquet("disk/job").equals(expected.head(8))
+    expected.head(1).write_parquet("disk/old.parquet")
+    attempt(im.write_parquet, expected, "disk/old.parquet")
+    attempt(im.sink_parquet, expected.lazy(), "disk/old.parquet")
+    assert pl.read_parquet("disk/old.parquet").equals(expected.head(1))
+    attempt(im.run, frame, "disk/job.parquet", "path", "width")
+    assert not Path("disk/job.parquet").exists()
+    limit(kind, 1 << 28)
+    for output in ("disk/job", "disk/job.parquet"):
+        assert im.run(frame, output, "path", "width").new == 16
+        assert pl.read_parquet(output).equals(expected)
+    im.write_parquet(expected, "disk/old.parquet")
+    assert not [one for one in Path("disk").rglob("*") if one.name.endswith(".tmp")]
 """
 
+# A disk of its own, for this process alone; it needs no rights where the system allows that.
+_OWN_DISK = ["unshare", "--map-root-user", "--mount", "sh", "-c"]
+_MOUNT = "mount -t tmpfs tmpfs disk"
 
-def test_a_full_disk_leaves_what_was_written(home: Path) -> None:
-    """The limit on the size of a file acts as a disk that is full, and needs no rights."""
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(FULL), "full"],
-        cwd=home,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
+
+@pytest.mark.parametrize(
+    ("kind", "small", "message"),
+    [("limit", 200_000, "File too large"), ("tmpfs", 400_000, "No space left on device")],
+)
+def test_a_full_disk_leaves_what_was_written(
+    kind: str, small: int, message: str, home: Path
+) -> None:
+    """Each writer says so, final names have whole files, and the same calls go on from there."""
+    (home / "disk").mkdir(exist_ok=True)
+    command = [sys.executable, "-c", textwrap.dedent(FULL), kind, str(small)]
+    if kind == "tmpfs":
+        if shutil.which("unshare") is None or _run([*_OWN_DISK, _MOUNT], home).returncode:
+            pytest.skip("`unshare --map-root-user --mount` is not allowed: no disk of its own")
+        command = [*_OWN_DISK, f'{_MOUNT} && exec "$0" "$@"', *command]
+    done = _run(command, home)
+    shutil.rmtree(home / "disk")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count(message) == 4, done.stdout
+
+
+def _run(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, check=False, timeout=120
     )
-    assert done.returncode == 0, done.stderr
-    error, *_, kept, new = done.stdout.splitlines()
-    assert "File too large" in error
-    assert int(kept) == 8
-    assert int(new) == 16
-    assert not [one for one in (home / "full").iterdir() if one.name.endswith(".tmp")]
-    assert len(pl.read_parquet(home / "full")) == 24

@@ -21,8 +21,8 @@ from reads import count_reads
 
 import polars_imgmeta as im
 from polars_imgmeta.cli.samples import make_samples
-from polars_imgmeta.column import recall
-from polars_imgmeta.jobs import monitor, pacing
+from polars_imgmeta.column import runs
+from polars_imgmeta.jobs import monitor, parts
 from polars_imgmeta.jobs.known import KnownRows, hashes
 
 
@@ -31,10 +31,10 @@ def _small_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Work in a folder with images, in parts of few rows."""
     monkeypatch.chdir(tmp_path)
     make_samples(tmp_path / "photos")
-    monkeypatch.setattr(pacing, "_PART_ROWS", 5)
-    monkeypatch.setattr(pacing, "_FIRST_BATCH", 2)
-    monkeypatch.setattr(pacing, "_SMALLEST_BATCH", 2)
-    monkeypatch.setattr(pacing, "_LARGEST_BATCH", 3)
+    monkeypatch.setattr(parts, "_PART_ROWS", 5)
+    monkeypatch.setattr(parts, "_FIRST_BATCH", 2)
+    monkeypatch.setattr(parts, "_SMALLEST_BATCH", 2)
+    monkeypatch.setattr(parts, "_LARGEST_BATCH", 3)
 
 
 @pytest.fixture
@@ -278,7 +278,7 @@ def test_an_image_that_many_rows_name_is_read_once() -> None:
     paths = ["photos/dusk.png", "photos/fog.png"] * 20
     for path in set(paths):
         os.utime(path, (1, 1))
-    time.sleep(2 * recall._TICK_SECONDS)  # noqa: SLF001 - files are older than their reading
+    time.sleep(2 * runs._TICK_SECONDS)  # noqa: SLF001 - files are older than their reading
     with count_reads(Path("photos")) as opened:
         im.run(pl.DataFrame({"path": paths}), "out", "path", "brightness")
     assert opened == {"dusk.png": 1, "fog.png": 1}

@@ -7,7 +7,8 @@ bytes, are one image.
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Iterable
+from typing import Final, Self
 
 import polars as pl
 
@@ -126,6 +127,11 @@ class Images:
         self.remote = [
             number for number, path in enumerate(self._paths) if path and is_remote(path)
         ]
+
+    @classmethod
+    def of(cls, paths: Iterable[str]) -> Self:
+        """Return the images at some paths or URLs."""
+        return cls(pl.DataFrame({_PATH: list(paths)}, schema={_PATH: pl.String()}))
 
     @property
     def paths(self) -> list[str] | None:

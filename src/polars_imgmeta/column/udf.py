@@ -6,16 +6,16 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import compress
+from itertools import chain, compress
 
 import polars as pl
 
 from polars_imgmeta.catalogue.registry import Property, PropertySet
-from polars_imgmeta.column import deduplication, marker, recall
+from polars_imgmeta.column import deduplication, marker, runs
 from polars_imgmeta.column.deduplication import Images
 from polars_imgmeta.column.merge import FAILED, SIZE, assemble, contradicted, merge
 from polars_imgmeta.column.plan import Plan, Rows, look, make_forced_plan, make_plan
-from polars_imgmeta.column.recall import Recall
+from polars_imgmeta.column.runs import Run
 from polars_imgmeta.column.structs import ERROR, MARKER, column, dtype_of, restored
 from polars_imgmeta.exceptions import ColumnError
 from polars_imgmeta.execution import scheduler
@@ -50,8 +50,8 @@ class Extraction:
         other_columns: The other columns of the frame.
         forced: Whether there is a condition, of rows to read in any case.
         only_forced: Whether to read no other rows than these.
-        plan: What tells its plan from others, to recall what was read in another batch; empty
-            where there is no other one.
+        plan: What tells its plan from others, to have what other batches read; empty where
+            there are no others.
         observer: What is told of the progress.
     """
 
@@ -120,14 +120,24 @@ class Extraction:
         locators, *others = (one.alias("values") for one in batch)
         deduplication.require_locator_dtype(locators.dtype, self.locator)
         parts = deduplication.parts_of(locators)
+        if not self.plan or self.reading.on_error == "raise":
+            return self._fill(parts, others, None)
+        started = time.monotonic()
+        with runs.calling(self.plan) as run:
+            structs = self._fill(parts, others, run)
+            if run is not None:
+                run.pace.learn(len(locators), time.monotonic() - started)
+            return structs
+
+    def _fill(self, parts: pl.DataFrame, others: Sequence[pl.Series], run: Run | None) -> pl.Series:
         if not self.existing:
-            return self._read_all(parts)
+            return self._read_all(parts, run)
         old = others[0]
         condition = _condition(others[1], len(old)) if self.forced else None
-        return self._complete(parts, old, condition)
+        return self._complete(parts, old, condition, run)
 
     def _complete(
-        self, parts: pl.DataFrame, old: pl.Series, condition: pl.Series | None
+        self, parts: pl.DataFrame, old: pl.Series, condition: pl.Series | None, run: Run | None
     ) -> pl.Series:
         """Read what old structs lack."""
         digest = marker.digests(parts)
@@ -141,7 +151,7 @@ class Extraction:
             plan = make_plan(rows, self.properties, condition)
         same, fresh = rows.current, self._nothing(len(old))
         if plan.read.any():
-            fresh = self._read(parts, plan)
+            fresh = self._read(parts, plan, run)
             facts = [one.name for one in self._facts]
             differs = contradicted(rows, plan, fresh, facts)
             same &= ~differs
@@ -149,7 +159,7 @@ class Extraction:
             if again.any():
                 plan = plan.replacing(again)
                 whole = Plan(plan.needs.select(pl.all() & again), plan.anew & again)
-                fresh = _replace(fresh, self._read(parts, whole), again)
+                fresh = _replace(fresh, self._read(parts, whole, run), again)
         before = old.struct.unnest()
         unknown = before.select(name for name, _ in self.unknown)
         merged = self._merge(rows, plan, fresh, unknown, same)
@@ -187,31 +197,12 @@ class Extraction:
         """The properties that are read with any other one, to be compared."""
         return tuple(one for one in self.properties if one.needs in {"header", "source"})
 
-    def _read_all(self, parts: pl.DataFrame) -> pl.Series:
+    def _read_all(self, parts: pl.DataFrame, run: Run | None) -> pl.Series:
         """Measure every row; an image that several rows name is read once."""
         images = Images(parts)
-        if not self.plan or images.paths is None or self.reading.on_error == "raise":
-            return self._read_distinct(images).gather(images.numbers)
-        with recall.calling():
-            recalled = Recall(self.plan, self.reading.storage.access)
-            known, numbers = recalled.find(images.paths)
-            if known is None:
-                structs = self._read_distinct(images)
-                recalled.keep(images.paths, structs)
-                return structs.gather(images.numbers)
-            others = sorted(set(range(len(images))).difference(numbers))
-            new = Images(images.distinct[others])
-            structs = self._read_distinct(new)
-            recalled.keep(new.paths or [], structs)
-        order = pl.Series([*others, *numbers], dtype=pl.UInt32).arg_sort()
-        return pl.concat([structs, known]).gather(order).gather(images.numbers)
-
-    def _read_distinct(self, images: Images) -> pl.Series:
-        """Measure each image."""
-        wanted = PropertySet(self.properties)
-        table = self._measure(images, [wanted] * len(images))
+        table = self._measure(images, [PropertySet(self.properties)] * len(images), run)
         digest = marker.digests(images.distinct)
-        return assemble(table, digest, self.properties, self.locator)
+        return assemble(table, digest, self.properties, self.locator).gather(images.numbers)
 
     def _merge(
         self, rows: Rows, plan: Plan, fresh: pl.DataFrame, unknown: pl.DataFrame, same: pl.Series
@@ -226,7 +217,7 @@ class Extraction:
             same=same,
         )
 
-    def _read(self, parts: pl.DataFrame, plan: Plan) -> pl.DataFrame:
+    def _read(self, parts: pl.DataFrame, plan: Plan, run: Run | None) -> pl.DataFrame:
         """Measure what rows need; an image that several rows name is read once."""
         read = plan.read
         images = Images(parts.filter(read))
@@ -236,11 +227,51 @@ class Extraction:
             need: PropertySet(dict.fromkeys((*compress(self.properties, need), *self._facts)))
             for need in set(combinations)
         }
-        table = self._measure(images, [wanted[need] for need in combinations])
+        table = self._measure(images, [wanted[need] for need in combinations], run)
         places = pl.Series(dtype=pl.UInt32).extend_constant(None, len(read))
         return table.select(pl.all().gather(places.scatter(read.arg_true(), images.numbers)))
 
-    def _measure(self, images: Images, wanted: Sequence[PropertySet]) -> pl.DataFrame:
+    def _measure(
+        self, images: Images, wanted: Sequence[PropertySet], run: Run | None
+    ) -> pl.DataFrame:
+        """Return what was found for each image, now or in another batch of the run."""
+        if run is None or images.paths is None or not wanted:
+            return self._measure_now(images, wanted)
+        needs = list(dict.fromkeys(wanted))
+        if len(needs) == 1:
+            return self._measure_once(images, images.paths, needs[0], run)
+        groups = [[n for n, one in enumerate(wanted) if one is need] for need in needs]
+        tables = []
+        for numbers, need in zip(groups, needs, strict=True):
+            paths = [images.paths[number] for number in numbers]
+            tables.append(self._measure_once(Images.of(paths), paths, need, run))
+        order = pl.Series([*chain(*groups)], dtype=pl.UInt32).arg_sort()
+        return pl.concat(tables).select(pl.all().gather(order))
+
+    def _measure_once(
+        self, images: Images, paths: Sequence[str], need: PropertySet, run: Run
+    ) -> pl.DataFrame:
+        """Return what was found for each image, which no other batch of the run reads again."""
+        share, known = run.claim(need.names, paths, self.reading.storage.access)
+        mine = share.paths
+        try:
+            if known:
+                images = Images.of(mine)
+            share.table = table = self._measure_now(images, [need] * len(mine))
+        finally:
+            share.finish()
+        if not known:
+            return table
+        tables = [table]
+        for other, numbers in known.items():
+            found = other.rows([*numbers.values()])
+            if found is None:
+                found = self._measure_now(Images.of(numbers), [need] * len(numbers))
+            tables.append(found)
+        place = {path: row for row, path in enumerate(chain(mine, *known.values()))}
+        return pl.concat(tables).select(pl.all().gather([place[path] for path in paths]))
+
+    def _measure_now(self, images: Images, wanted: Sequence[PropertySet]) -> pl.DataFrame:
         """Return what was found for each image, as far as it is wanted."""
         reading = self.reading
         measurements: list[Measurement] = [Measurement({}, None)] * len(images)

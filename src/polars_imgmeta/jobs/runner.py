@@ -15,7 +15,7 @@ import polars as pl
 
 from polars_imgmeta.catalogue.registry import PropertiesLike, Property
 from polars_imgmeta.column import marker, structs
-from polars_imgmeta.column.recall import recalling
+from polars_imgmeta.column.runs import running_job
 from polars_imgmeta.exceptions import JobError
 from polars_imgmeta.execution.progress import observed_by
 from polars_imgmeta.execution.runtime import DEFAULT
@@ -25,7 +25,7 @@ from polars_imgmeta.jobs.known import KnownRows, hashes
 from polars_imgmeta.jobs.manifest import FIRST_PART, Manifest, Part, count_failures
 from polars_imgmeta.jobs.monitor import LOGGER, JobProgress, Monitor
 from polars_imgmeta.jobs.ownership import owner_now
-from polars_imgmeta.jobs.pacing import Pace, UnfinishedPart
+from polars_imgmeta.jobs.parts import UnfinishedPart, make_pace
 from polars_imgmeta.jobs.sources import JobSource
 from polars_imgmeta.jobs.stopping import Stopping
 from polars_imgmeta.jobs.summary import JobEstimate, JobSummary
@@ -218,7 +218,7 @@ class _Job:
         self.known = KnownRows(pl.Series(dtype=pl.UInt64), self.columns)
         self.new = self.changed = 0
         self.published = False
-        self.pace = Pace()
+        self.pace = make_pace()
         self.saved = time.monotonic()
 
     def run(
@@ -242,7 +242,7 @@ class _Job:
                 self._find_known()
                 monitor.start(self._count(outdated))
                 self._revise(outdated, retry=retry, refresh=refresh)
-                with recalling():
+                with running_job():
                     self._extract_new()
                 monitor.finish()
             summary = self._summary(time.monotonic() - started)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -36,8 +35,6 @@ if TYPE_CHECKING:
     import pyiceberg.table
 
 FILE_KEY = "imgmeta"
-_MORSEL_SIZE = "POLARS_IDEAL_MORSEL_SIZE"  # what `set_streaming_chunk_size` sets
-_BATCH = 1_000
 # As large as Polars' own, a group of rows would hold back output for hours.
 _ROW_GROUP = 20_000
 _FLAG = {"imgmeta.auto_extracted": "true"}
@@ -124,9 +121,7 @@ def sink_parquet(
     """Stream a lazy frame to Parquet with field metadata.
 
     A local file is written beside its final name and then moved there, so that an existing
-    file stays whole until the new one is, except under `lazy=True`. Until it returns, the
-    streaming engine hands out batches of few rows, so that output is steady; but rows of CSV
-    and NDJSON come in batches of these readers. `run` has none of these limits.
+    file stays whole until the new one is, except under `lazy=True`.
 
     Args:
         frame: The lazy frame.
@@ -151,7 +146,7 @@ def sink_parquet(
     _require_lazy(frame, "write_parquet")
     schema = _file_schema(frame, path)
     options = {"row_group_size": _ROW_GROUP, **_with_metadata(frame, schema, catalogue, options)}
-    with _whole(path, options) as target, _small_batches():
+    with _whole(path, options) as target:
         plan: pl.LazyFrame | None = frame.sink_parquet(target, **options)
     return plan
 
@@ -262,22 +257,6 @@ def write_frames(
         writer.write_table(table.cast(writer.schema))
     if writer is not None:
         writer.close()
-
-
-@contextlib.contextmanager
-def _small_batches() -> Iterator[None]:
-    """Let the streaming engine hand out few rows at once, unless the user has a say in it.
-
-    It is a setting of the process, as Polars has none for a plan.
-    """
-    if _MORSEL_SIZE in os.environ:
-        yield
-        return
-    pl.Config.set_streaming_chunk_size(_BATCH)
-    try:
-        yield
-    finally:
-        pl.Config.set_streaming_chunk_size(None)
 
 
 @contextlib.contextmanager

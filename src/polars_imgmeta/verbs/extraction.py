@@ -9,7 +9,7 @@ from typing import Unpack
 import polars as pl
 
 from polars_imgmeta.catalogue.registry import PropertiesLike, Property, canonical_order
-from polars_imgmeta.column import recall, structs
+from polars_imgmeta.column import batches, runs, structs
 from polars_imgmeta.column.deduplication import require_locator_dtype
 from polars_imgmeta.column.structs import StructColumn
 from polars_imgmeta.column.udf import Extraction
@@ -189,7 +189,7 @@ def _extraction(
 ) -> Extraction:
     """Return an extraction without regard to old structs."""
     wanted = reading.catalogue.resolve(properties)
-    plan = recall.name_plan(lazy=True)
+    plan = runs.name_plan(lazy=True)
     return Extraction(name_of(into, locator), locator, wanted, reading.portable, plan=plan)
 
 
@@ -241,13 +241,16 @@ def fill(
         other_columns=tuple(key for key in structs.schema_of(frame) if key not in {locator, name}),
         forced=existing is not None and condition is not None,
         only_forced=only_condition,
-        plan=recall.name_plan(lazy=not eager),
+        plan=runs.name_plan(lazy=not eager),
         observer=make_observer(reading.progress) if eager else None,
     )
     if not extraction.forced:
         condition = None
     # An eager frame has nothing to push down, and may come in many small chunks, of each of
     # which Polars would make a batch.
+    if reading.on_error != "raise" and isinstance(frame, pl.LazyFrame):
+        concurrency = reading.storage.access.concurrency
+        frame = batches.divided(frame, extraction.plan, locator, concurrency)
     return frame.with_columns(
         extraction.expression(structs.column(locator), condition, in_one_batch=eager)
     )

@@ -1,0 +1,36 @@
+"""How many rows are computed at once: by their cost."""
+
+from __future__ import annotations
+
+import polars as pl
+
+_BATCH_BYTES = 1 << 26
+_MAX_GROWTH = 2
+
+
+class Pace:
+    """How many rows make a batch, learned from what the last one cost.
+
+    Args:
+        seconds: A batch is as large as what is done in so much time.
+        first: How many rows make the first batch.
+        smallest: How many make a batch at least, if they are not large.
+        largest: How many make one at most.
+    """
+
+    def __init__(self, seconds: float, first: int, smallest: int, largest: int) -> None:
+        self._seconds = seconds
+        self._rows = first
+        self._smallest = smallest
+        self._largest = largest
+
+    def rows(self, waiting: pl.DataFrame) -> int:
+        """Return the number of rows of the next batch, which is smaller if they are large."""
+        size = waiting.estimated_size() / max(1, len(waiting))
+        return max(1, min(self._rows, int(_BATCH_BYTES / max(size, 1))))
+
+    def learn(self, rows: int, seconds: float) -> None:
+        """Adapt to the time that a batch took."""
+        affordable = int(rows * self._seconds / max(seconds, 1e-3))
+        most = min(self._largest, self._rows * _MAX_GROWTH)
+        self._rows = max(self._smallest, min(affordable, most))
