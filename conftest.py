@@ -6,8 +6,9 @@ import functools
 import os
 import re
 import shutil
+import subprocess
+import sys
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,6 @@ import polars as pl
 import pytest
 import servers
 from browser import MISSING, find_chromium
-from faults import serving
 from hypothesis import HealthCheck, settings
 
 import polars_imgmeta as im
@@ -150,28 +150,34 @@ def azurite(pytestconfig: pytest.Config) -> str:
 
 @pytest.fixture(scope="session")
 def sample_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A working directory with the sample images, in both folders that the pages name."""
+    """A working directory with the sample images in `photos/`."""
     folder = tmp_path_factory.mktemp("samples")
     make_samples(folder / "photos")
-    make_samples(folder / "imgmeta-samples")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def demo_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A working directory in which only `imgmeta demo` ran."""
+    folder = tmp_path_factory.mktemp("demo")
+    subprocess.run(
+        [sys.executable, "-m", "polars_imgmeta", "demo"],
+        cwd=folder,
+        check=True,
+        capture_output=True,
+    )
     return folder
 
 
 @pytest.fixture(autouse=True)
-def _doctest_names(
-    request: pytest.FixtureRequest, doctest_namespace: dict[str, Any], sample_folder: Path
-) -> None:
-    """Provide the names and the working directory that doctests expect."""
-    if isinstance(request.node, pytest.DoctestItem):
-        request.getfixturevalue("monkeypatch").chdir(sample_folder)
+def _doctest_place(request: pytest.FixtureRequest, doctest_namespace: dict[str, Any]) -> None:
+    """Run docstrings with their usual names, and each page alone, as a reader would paste it."""
+    if not isinstance(request.node, pytest.DoctestItem):
+        return
+    if request.node.path.suffix == ".md":
+        place = request.getfixturevalue("tmp_path") / "page"
+        shutil.copytree(request.getfixturevalue("demo_folder"), place)
+    else:
+        place = request.getfixturevalue("sample_folder")
         doctest_namespace.update(pl=pl, im=im, np=np)
-        if request.node.name == _PAGE_WITH_SERVER:
-            doctest_namespace.update(site=request.getfixturevalue("site"))
-
-
-@pytest.fixture
-def site(sample_folder: Path) -> Iterator[str]:
-    """The URL of a web server of the sample images."""
-    files = {f"/{file.name}": file.read_bytes() for file in (sample_folder / "photos").iterdir()}
-    with serving(files) as server:
-        yield server.url("")
+    request.getfixturevalue("monkeypatch").chdir(place)

@@ -1,3 +1,3 @@
-"""Leave the extension of the site's generator out of the tests, which run without mkdocs."""
+"""Leave the scripts of the site out of the tests, which run without its generator."""
 
-collect_ignore = ["signatures.py"]
+collect_ignore = ["build.py", "notebooks.py", "signatures.py"]

@@ -56,12 +56,27 @@ def test_the_demo(capsys: pytest.CaptureFixture[str]) -> None:
     """Sample images are drawn and described, with the errors of corrupt ones."""
     assert run("demo") == 0
     output = capsys.readouterr().out
-    assert "Drew images into imgmeta-samples/." in output
-    assert "12 images in imgmeta-samples.parquet, 3 failed." in output
-    assert "imgmeta-samples/notes.jpg: unsupported: not an image of a known format" in output
-    assert "Wrote imgmeta-samples.html" in output
-    assert im.properties(pl.scan_parquet("imgmeta-samples.parquet"))
+    assert "Drew images into photos/." in output
+    assert "12 images in photos.parquet, 3 failed." in output
+    assert "photos/notes.jpg: unsupported: not an image of a known format" in output
+    assert "Wrote photos.html" in output
+    assert im.properties(pl.scan_parquet("photos.parquet"))
     assert run("demo") == 0  # again
+    assert run("demo", "other") == 0
+    assert im.properties(pl.scan_parquet("other.parquet"))
+
+
+@pytest.mark.parametrize(
+    "mine", ["photos/mine.png", "photos/dusk.png", "photos/below/a.png", "photos.html", "photos"]
+)
+def test_the_demo_overwrites_nothing(mine: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A folder, table or page that the demo did not make stays as it is."""
+    Path(mine).parent.mkdir(parents=True, exist_ok=True)
+    Path(mine).write_text("mine")
+    assert run("demo") == 2
+    assert "exists, and was not made by the demo" in capsys.readouterr().err
+    assert [file for file in Path().rglob("*") if file.is_file()] == [Path(mine)]
+    assert Path(mine).read_text() == "mine"
 
 
 @pytest.mark.parametrize("output", ["table", "table.parquet"])

@@ -10,14 +10,12 @@ from typing import Any
 import polars as pl
 
 from polars_imgmeta.cli import printing
-from polars_imgmeta.cli.samples import make_samples
+from polars_imgmeta.cli.samples import draw_samples, make_samples
 from polars_imgmeta.display.report import writing
 from polars_imgmeta.jobs import runner
 from polars_imgmeta.verbs import inspection
 
-SAMPLES = Path("imgmeta-samples")
-_TABLE = "imgmeta-samples.parquet"
-_PAGE = Path("imgmeta-samples.html")
+_NAMED = ["width", "brightness", "contrast", "sharpness", "pixel_entropy", "symmetry"]
 
 
 def register(commands: Any) -> None:  # noqa: ANN401 - argparse names no public type
@@ -25,23 +23,40 @@ def register(commands: Any) -> None:  # noqa: ANN401 - argparse names no public 
     parser = commands.add_parser(
         "demo",
         help="draw a dozen images, some of them broken, and show what can be seen of them",
-        description=f"Draws a dozen images into {SAMPLES}/, some of them broken, extracts their"
-        f" properties into {_TABLE}, and writes a report to {_PAGE}.",
+        description="Draws a dozen images into FOLDER, some of them broken, extracts their"
+        " properties into FOLDER.parquet, and writes a report to FOLDER.html.",
+    )
+    parser.add_argument(
+        "folder", metavar="FOLDER", nargs="?", default="photos", help="default: %(default)s"
     )
     parser.set_defaults(run=_run, progress=False)
 
 
-def _run(_: argparse.Namespace) -> int:
-    make_samples(SAMPLES)
-    print(f"Drew images into {SAMPLES}/.")
-    summary = runner.run(str(SAMPLES), _TABLE, overwrite=True, progress=False)
-    table = pl.scan_parquet(_TABLE)
-    print(f"{printing.count_images(summary.rows)} in {_TABLE}, {summary.failed:,} failed.")
-    named = ["width", "brightness", "contrast", "sharpness", "pixel_entropy", "symmetry"]
-    rows = inspection.unnest(table).select("path", *named).sort("brightness", nulls_last=True)
+def _run(arguments: argparse.Namespace) -> int:
+    folder = Path(arguments.folder)
+    table, page = (folder.with_name(folder.name + suffix) for suffix in (".parquet", ".html"))
+    _check_own(folder, table, page)
+    make_samples(folder)
+    print(f"Drew images into {folder}/.")
+    summary = runner.run(str(folder), str(table), overwrite=True, progress=False)
+    images = pl.scan_parquet(table)
+    print(f"{printing.count_images(summary.rows)} in {table}, {summary.failed:,} failed.")
+    rows = inspection.unnest(images).select("path", *_NAMED).sort("brightness", nulls_last=True)
     printing.print_frame(rows.with_columns(pl.col(pl.Float64).round(3)).collect(), sys.stdout)
-    printing.print_summary(table, None, sys.stdout)
-    printing.print_errors(table, None, sys.stdout)
-    written = writing.report(table.collect(), _PAGE, title=f"Images of {SAMPLES}")
+    printing.print_summary(images, None, sys.stdout)
+    printing.print_errors(images, None, sys.stdout)
+    written = writing.report(images.collect(), page, title=f"Images of {folder}")
     print(f"Wrote {written}: open it in a browser.")
     return 0
+
+
+def _check_own(folder: Path, table: Path, page: Path) -> None:
+    """Refuse to overwrite what the demo has not made."""
+    drawn = draw_samples()
+    found = sorted(folder.iterdir()) if folder.is_dir() else []
+    other = [file for file in found if file.is_dir() or drawn.get(file.name) != file.read_bytes()]
+    if not found:  # no former demo, which would have made these
+        other = [path for path in (folder, table, page) if path.is_file()]
+    if other:
+        message = f"{other[0]} exists, and was not made by the demo"
+        raise FileExistsError(f"{message}\n\nHint: name another folder: imgmeta demo FOLDER")

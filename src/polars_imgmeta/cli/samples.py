@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,12 @@ def make_samples(folder: Path) -> None:
         folder: The folder, which is created; files of the same names are overwritten.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    for name, data in draw_samples().items():
+        (folder / name).write_bytes(data)
+
+
+def draw_samples() -> dict[str, bytes]:
+    """Return a dozen encoded images by file name, some of them corrupt."""
     noise = np.random.default_rng(0).integers(0, 256, (_HEIGHT, _WIDTH, 3), dtype=np.uint8)
     rows, columns = np.indices((_HEIGHT, _WIDTH))
     pictures: dict[str, NDArray[np.integer[Any]]] = {
@@ -34,15 +41,23 @@ def make_samples(folder: Path) -> None:
         "noise": noise,
         "window": _grey(np.where((rows % 80 < 8) | (columns % 80 < 8), 20, 230)),  # noqa: PLR2004
     }
-    for name, pixels in pictures.items():
-        Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{name}.png")
+    drawn = {f"{name}.png": _encode(pixels, "png") for name, pixels in pictures.items()}
     rotated = Image.Exif()
     rotated[ExifTags.Base.Orientation] = _ROTATED_CLOCKWISE
-    Image.fromarray(pictures["dawn"].astype(np.uint8)).save(folder / "portrait.jpg", exif=rotated)
-    whole = (folder / "noise.png").read_bytes()
-    (folder / "truncated.png").write_bytes(whole[: len(whole) // 2])
-    (folder / "notes.jpg").write_text("Not an image, whatever the name says.\n")
-    (folder / "empty.jpg").write_bytes(b"")
+    return drawn | {
+        "portrait.jpg": _encode(pictures["dawn"], "jpeg", exif=rotated),
+        "truncated.png": drawn["noise.png"][: len(drawn["noise.png"]) // 2],
+        "notes.jpg": b"Not an image, whatever the name says.\n",
+        "empty.jpg": b"",
+    }
+
+
+def _encode(
+    pixels: NDArray[np.integer[Any]], form: str, exif: Image.Exif | None = None
+) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(pixels.astype(np.uint8)).save(file, form, exif=exif or Image.Exif())
+    return file.getvalue()
 
 
 def _grey(values: NDArray[np.integer[Any]]) -> NDArray[np.integer[Any]]:
