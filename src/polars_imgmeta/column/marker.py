@@ -85,7 +85,7 @@ def parse(markers: pl.Series) -> pl.DataFrame:
     )
 
 
-def compose(locator: str, digest: pl.Series, size: pl.Series, entries: pl.Series) -> pl.Series:
+def compose(locator: str, digest: pl.Expr, size: pl.Expr, entries: pl.Expr) -> pl.Expr:
     """Put markers together.
 
     Args:
@@ -94,9 +94,8 @@ def compose(locator: str, digest: pl.Series, size: pl.Series, entries: pl.Series
         size: The number of bytes of the image of each row, or null.
         entries: As `in_order` returns them.
     """
-    size_text = pl.when(size.is_null()).then(pl.lit("")).otherwise(":" + size.cast(pl.String))
-    text = pl.concat_str(pl.lit(f"{locator}@"), digest, size_text, entries)
-    return pl.select(auto_extracted=text).to_series()
+    size_text = pl.when(size.is_not_null()).then(pl.format(":{}", size)).otherwise(pl.lit(""))
+    return pl.concat_str(pl.lit(f"{locator}@"), digest, size_text, entries)
 
 
 def entries_in(text: pl.Expr) -> pl.Expr:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import polars as pl
@@ -83,10 +83,10 @@ def merge(
             others = pl.select(without_lines(pl.lit(error), [one.name])).to_series()
             error = error.zip_with(has_failed, others)
     explained = explaining(pl.lit(error), pl.lit(entries))
-    text = marker.compose(locator, rows.digest, size, entries)
+    text = marker.compose(locator, pl.lit(rows.digest), pl.lit(size), pl.lit(entries))
     valid = pl.lit(rows.located & (rows.current | read))
-    fields = _fields(values, explained, text)
-    return fields.select(pl.when(valid).then(pl.struct(pl.all()))).to_series()
+    fields = _fields(values.columns, explained, text)
+    return values.select(pl.when(valid).then(pl.struct(fields))).to_series()
 
 
 def assemble(
@@ -100,19 +100,21 @@ def assemble(
         properties: The properties.
         locator: The name of the locator column.
     """
-    values = fresh.select(one.name for one in properties)
+    names = [one.name for one in properties]
     entries = pl.lit("")
-    if any(one.version != 1 for one in properties) or any(one.has_nulls() for one in values):
+    if any(one.version != 1 for one in properties) or any(
+        fresh[name].has_nulls() for name in names
+    ):
         listed = {one.name: _listed(one.name, _entry(one, fresh[FAILED])) for one in properties}
         entries = marker.in_order(marker.entries_of(listed))
-    text = marker.compose(locator, digest, fresh[SIZE], values.select(entries).to_series())
-    return _fields(values, pl.lit(fresh[ERROR]), text).to_struct()
+    text = marker.compose(locator, pl.lit(digest), pl.col(SIZE), entries)
+    return fresh.select(_fields(names, pl.col(ERROR), text)).to_struct()
 
 
-def _fields(values: pl.DataFrame, error: pl.Expr, text: pl.Series) -> pl.DataFrame:
+def _fields(names: Iterable[str], error: pl.Expr, text: pl.Expr) -> list[pl.Expr]:
     """Return the fields of the structs, in their order."""
-    ordered = values.select(canonical_order(values.columns))
-    return ordered.with_columns(error.alias(ERROR), text.alias(MARKER))
+    values = map(pl.col, canonical_order(names))
+    return [*values, error.alias(ERROR), text.alias(MARKER)]
 
 
 def _entries(
