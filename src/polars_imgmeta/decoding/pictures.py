@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
 from polars_imgmeta import exceptions
-from polars_imgmeta.decoding.formats import netpbm
+from polars_imgmeta.decoding.formats import jpeg2000, netpbm
 from polars_imgmeta.decoding.formats.opencv_only import read_opencv_header
 from polars_imgmeta.decoding.formats.pillow import open_with_pillow
 from polars_imgmeta.decoding.formats.rebuilding import rebuild
@@ -74,9 +74,12 @@ def read_picture(data: bytes, header: Header) -> Picture:
     Raises:
         CorruptError: If the pixels are damaged.
         UnsupportedError: If they cannot be converted to 8-bit RGB.
-        TooLargeError: If they do not fit into memory, or a JPEG has too many scans.
+        TooLargeError: If they do not fit into memory, a JPEG has too many scans, or a tile of a
+            JPEG 2000 costs more than its header tells.
     """
     _require_few_scans(data, header)
+    if header.format == "JPEG2000":
+        jpeg2000.require_declared_blocks(data)
     with isolated(max_pixels=max(header.width * header.height, _MIN_PIXEL_LIMIT)):
         picture = _decode(data, header)
     if picture.shape[:2] != header.shape:
