@@ -119,8 +119,8 @@ def _decode(data: bytes, header: Header) -> Picture:
         if stored is not None:
             return _apply_orientation(_to_8_bits(stored), header.orientation)
     try:
-        # Pillow reads all Exif of a JPEG, whatever it costs.
-        seen = rebuild(data, header.format) if header.format == "JPEG" else None
+        # Pillow reads all Exif of a JPEG and all texts of a PNG, whatever they cost.
+        seen = rebuild(data, header.format) if header.format in {"JPEG", "PNG"} else None
         return _apply_orientation(_decode_with_pillow(seen or data), header.orientation)
     except exceptions.ImageError:
         # OpenCV reads some images that Pillow refuses, but fills up truncated ones.
