@@ -166,6 +166,7 @@ def from_os_error(error: OSError) -> ImageError:
 _UNSUPPORTED = re.compile(
     r"unsupported|not supported|unknown pixel mode|cannot handle|not implemented", re.IGNORECASE
 )
+_TEXT_LIMIT = "MAX_TEXT_MEMORY"  # of Pillow
 
 
 def from_decoder_error(error: BaseException, *, what: str) -> ImageError:
@@ -194,6 +195,8 @@ def from_decoder_error(error: BaseException, *, what: str) -> ImageError:
     if type(error).__name__ == "DecompressionBombError":
         return TooLargeError("an icon, or an image within, of more pixels than it lets expect")
     reason = reason_of(error)
+    if _TEXT_LIMIT in reason:
+        return TooLargeError("a PNG of more than 64 MiB of texts")
     kind = UnsupportedError if _UNSUPPORTED.search(reason) else CorruptError
     return kind(f"{what} cannot be decoded: {reason}")
 

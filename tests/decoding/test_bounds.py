@@ -242,6 +242,23 @@ def test_much_metadata_costs_no_geometry() -> None:
     assert size.values["width"] == 65_535
 
 
+def test_texts_cost_no_pixels_that_pillow_decodes() -> None:
+    """Of an animation Pillow sees no texts; of a PNG without an end they are `too_large`."""
+    many = png_chunk(b"tEXt", b"a\0" + bytes(MEBI)) * 70
+    control = png_chunk(b"acTL", struct.pack(">II", 1, 0))
+    animated = png(
+        control, png_chunk(b"fcTL", struct.pack(">IIIIIHHBB", 0, 2, 2, 0, 0, 1, 1, 0, 0))
+    )
+    whole = measure(animated, "standard", max_pixels=1 << 22)
+    measurement = measure(animated[:33] + many + animated[33:], "standard", max_pixels=1 << 22)
+    assert whole.error is None
+    assert measurement.error is None
+    assert measurement.values == whole.values
+    error = measure(png(many)[:-12], "standard", max_pixels=1 << 22).error
+    assert isinstance(error, im.TooLargeError)
+    assert str(error) == "a PNG of more than 64 MiB of texts"
+
+
 def test_layers_of_a_tiff_are_not_read() -> None:
     """A tag of many megabytes, as Photoshop's layers are, is skipped; the rest is read."""
     layers = bytes(20 * MEBI)
@@ -283,7 +300,8 @@ WEIGHTS: dict[str, tuple[Callable[[], bytes], int]] = {
     "FITS compressed by gzip": (lambda: fits(9, 9), 8),
     "ICO": (lambda: by_pillow("ICO", sizes=[(8, 6)]), 8),
     "JPEG": (lambda: by_pillow("JPEG"), 1),
-    "JPEG 2000 in colour": (lambda: by_pillow("JPEG2000"), 2),
+    "JPEG 2000": (lambda: by_pillow("JPEG2000"), 1),
+    "JPEG 2000 in colour": (lambda: by_pillow("JPEG2000", size=(1000, 1000)), 2),
     "JPEG coded arithmetically": (lambda: arithmetic_jpeg(9, 9), 4),
     "PNG": (png, 1),
     "PNG of one long column": (lambda: png(size=(1, (1 << 20) + 1)), 2),

@@ -52,7 +52,7 @@ class Cost(NamedTuple):
         geometry_kib: Memory of the header alone.
         seconds: Processor time of all properties.
         kib: Memory of all properties.
-        pixels: The number of pixels, 0 if it is not known.
+        pixels: The number of pixels, as often as they count; 0 if it is not known.
     """
 
     geometry_seconds: float
@@ -83,6 +83,8 @@ def serve() -> None:
     from fuzz_measure import check  # noqa: PLC0415
 
     import polars_imgmeta as im  # noqa: PLC0415 - the parent needs none of this
+    from polars_imgmeta.decoding.headers import read_header  # noqa: PLC0415
+    from polars_imgmeta.io.sources import BytesSource  # noqa: PLC0415
     from polars_imgmeta.measuring.measurement import measure  # noqa: PLC0415
 
     resource.setrlimit(resource.RLIMIT_AS, (8 << 30, 8 << 30))
@@ -94,7 +96,8 @@ def serve() -> None:
             lambda: measure(data, im.GROUPS["geometry"], max_pixels=_MAX_PIXELS)  # noqa: B023
         )
         _, seconds, kib = _cost_of(lambda: check(data))  # noqa: B023
-        pixels = geometry.values.get("size", 0)
+        pixels = geometry.values.get("size", 0) and read_header(BytesSource(data)).weight
+        pixels *= geometry.values.get("size", 0)
         replies.write(_COST.pack(geometry_seconds, geometry_kib, seconds, kib, pixels))
         replies.flush()
 

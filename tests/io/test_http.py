@@ -43,6 +43,7 @@ from faults import (
 from hypothesis import given
 from hypothesis import strategies as st
 from interpreters import run_python
+from urllib3 import HTTPResponse
 
 from polars_imgmeta.exceptions import (
     AccessDeniedError,
@@ -1491,3 +1492,31 @@ def test_nothing_secret_is_logged(
     assert "Failed to parse headers" in logged
     for secret in ("c0ffee", "pa55word", "Basic", base64.b64encode(b"me:pa55word").decode()):
         assert secret not in logged
+
+
+@pytest.mark.parametrize("kind", [ValueError, TypeError])
+def test_a_defect_of_this_package_is_no_failure_of_an_image(
+    kind: type[Exception], objects: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the library has not raised ends the extraction, also an error in a value."""
+
+    def interpret(*_: object) -> None:
+        message = "a defect"
+        raise kind(message)
+
+    monkeypatch.setattr(web, "interpret", interpret)
+    with pytest.raises(kind, match="a defect"):
+        read(objects.url("/9"))
+
+
+def test_what_the_library_does_not_understand(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A value that it does not expect in an answer is a failure of the image."""
+
+    def read(*_: object, **__: object) -> bytes:
+        message = "invalid literal for int()"
+        raise ValueError(message)
+
+    monkeypatch.setattr(HTTPResponse, "read", read)
+    error = fails(DATA)
+    assert isinstance(error, UnreachableError)
+    assert str(error).startswith("the answer is not valid HTTP")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import BinaryIO, Literal, NamedTuple, TypeAlias, cast
 
 from PIL import Image, ImageFile
 
 from polars_imgmeta import exceptions
-from polars_imgmeta.decoding.formats import gif, heif, ico, jxl, netpbm, png, tiff, webp
+from polars_imgmeta.decoding.formats import gif, heif, ico, jpeg2000, jxl, netpbm, png, tiff, webp
 from polars_imgmeta.decoding.formats.bounded import MAX_BYTES, BoundedStream, LongHeaderError
 from polars_imgmeta.decoding.formats.exif import orientation_of
 from polars_imgmeta.decoding.formats.jpeg import ARITHMETIC_FRAMES, read_segments
@@ -31,8 +31,9 @@ _LIBRARIES: dict[Decoder, str] = {
 _PYTHON_WEIGHT = 8
 # Arithmetic coding, which hardly any writer uses, takes four times as long to decode.
 _ARITHMETIC_WEIGHT = 4
-# A sample of JPEG 2000 takes four bytes while it is decoded.
+# Where its header does not tell what JPEG 2000 takes.
 _JPEG2000_WEIGHT = 2
+_BYTES_PER_PIXEL = 16
 # OpenCV reads no side as long; Pillow keeps a pointer for each row, twice where it converts.
 _FEW_COLUMNS, _MANY_ROWS, _COLUMN_WEIGHT = 2, 1 << 20, 2
 # Pillow decodes odd icons while opening them, before their size can be checked; it refuses
@@ -41,9 +42,6 @@ _ICON_SIGNATURES = frozenset({b"\0\0\1\0", b"\0\0\2\0", b"icns"})
 _MAX_ICON_PIXELS = 1 << 21
 # `width` and `height` are Int32.
 _MAX_SIDE = (1 << 31) - 1
-# Start of codestream, followed by the SIZ marker segment, which holds the bit depth.
-_JPEG2000_SIZ = b"\xff\x4f\xff\x51"
-_JPEG2000_HEADER_BYTES = 1 << 16
 _JPEG, _PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
 _SCAN = b"\xff\xda\0\x08\1\1\0\0\x3f\0"
 _RAW_EXIF = "Raw profile type exif"
@@ -146,12 +144,7 @@ def _read_own(stream: BinaryIO) -> Header | None:
 def _read_jpeg(source: Source) -> Header:
     """Read an unusual JPEG: Pillow judges the segments of the pixels, and sees no others."""
     stream = BoundedStream(source.stream())
-
-    def read(position: int, length: int) -> bytes:
-        stream.seek(position)
-        return stream.read(length)
-
-    found = read_segments(read)
+    found = read_segments(_reader(cast("BinaryIO", stream)))
     if stream.exhausted:
         raise _too_long()
     scan = b"" if found.scan is None else _SCAN
@@ -183,19 +176,33 @@ def _read_png(source: Source) -> Header:
 def _read_other(source: Source) -> Header:
     """Read what only Pillow knows."""
     image = _open(source, tiff.patches(_bounded(source)))
-    decoder: Decoder = "opencv" if _suits_opencv(image, source.stream()) else "pillow"
-    return _make_header(
-        str(image.format), image.size, _orientation(image), decoder, _weight_of(image)
-    )
+    name = str(image.format)
+    if name == "JPEG2000":
+        return _read_jpeg2000(source, image)
+    # Decoders in Python are slow.
+    weight = _PYTHON_WEIGHT if any(tile[0] in Image.DECODERS for tile in image.tile[:1]) else 1
+    return _make_header(name, image.size, _orientation(image), "pillow", weight)
 
 
-def _weight_of(image: ImageFile.ImageFile) -> int:
-    """Return the cost of a pixel for Pillow, as a multiple of an ordinary one's."""
-    if any(tile[0] in Image.DECODERS for tile in image.tile[:1]):  # those in Python
-        return _PYTHON_WEIGHT
-    if image.format == "JPEG2000" and len(image.getbands()) > 1:
-        return _JPEG2000_WEIGHT
-    return 1
+def _read_jpeg2000(source: Source, image: ImageFile.ImageFile) -> Header:
+    """Add to what Pillow knows what the pixels cost.
+
+    Colours of more than 8 bits OpenCV decodes: Pillow rounds, and overflows.
+    """
+    stream = jpeg2000.read_codestream(_reader(_bounded(source)))
+    if stream is None:  # its pixels will not be decoded
+        return _make_header("JPEG2000", image.size, 1, "pillow", _JPEG2000_WEIGHT)
+    deep = stream.bits > 8 and image.mode in {"RGB", "RGBA"}  # noqa: PLR2004
+    weight = stream.weight(image.width * image.height, _BYTES_PER_PIXEL)
+    return _make_header("JPEG2000", image.size, 1, "opencv" if deep else "pillow", weight)
+
+
+def _reader(stream: BinaryIO) -> Callable[[int, int], bytes]:
+    def read(position: int, length: int) -> bytes:
+        stream.seek(position)
+        return stream.read(length)
+
+    return read
 
 
 def _open(source: Source, patches: Mapping[int, bytes] | None = None) -> ImageFile.ImageFile:
@@ -228,21 +235,6 @@ def _make_header(
     if stored_size[0] <= _FEW_COLUMNS and stored_size[1] > _MANY_ROWS and decoder != "own":
         weight = max(weight, _COLUMN_WEIGHT)
     return Header(name, width, height, orientation, decoder, weight)
-
-
-def _suits_opencv(image: ImageFile.ImageFile, stream: BinaryIO) -> bool:
-    """Return whether OpenCV decodes an image correctly and faster than Pillow.
-
-    Not BMP, of which it scales 16 bits wrongly. Colours of more than 8 bits in JPEG 2000 Pillow
-    reduces wrongly: it rounds, and overflows.
-    """
-    if image.format != "JPEG2000" or image.mode not in {"RGB", "RGBA"}:
-        return False
-    stream.seek(0)
-    start = stream.read(_JPEG2000_HEADER_BYTES)
-    position = start.find(_JPEG2000_SIZ)
-    depth = start[position + 42 : position + 43] if position >= 0 else b""
-    return bool(depth) and (depth[0] & 0x7F) + 1 > 8  # noqa: PLR2004
 
 
 def _orientation(image: ImageFile.ImageFile) -> int:

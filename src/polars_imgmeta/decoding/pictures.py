@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
 from polars_imgmeta import exceptions
-from polars_imgmeta.decoding.formats import netpbm
+from polars_imgmeta.decoding.formats import jpeg2000, netpbm
 from polars_imgmeta.decoding.formats.opencv_only import read_opencv_header
 from polars_imgmeta.decoding.formats.pillow import open_with_pillow
 from polars_imgmeta.decoding.formats.rebuilding import rebuild
@@ -74,9 +74,12 @@ def read_picture(data: bytes, header: Header) -> Picture:
     Raises:
         CorruptError: If the pixels are damaged.
         UnsupportedError: If they cannot be converted to 8-bit RGB.
-        TooLargeError: If they do not fit into memory, or a JPEG has too many scans.
+        TooLargeError: If they do not fit into memory, a JPEG has too many scans, or a tile of a
+            JPEG 2000 costs more than its header tells.
     """
     _require_few_scans(data, header)
+    if header.format == "JPEG2000":
+        jpeg2000.require_declared_blocks(data)
     with isolated(max_pixels=max(header.width * header.height, _MIN_PIXEL_LIMIT)):
         picture = _decode(data, header)
     if picture.shape[:2] != header.shape:
@@ -116,8 +119,8 @@ def _decode(data: bytes, header: Header) -> Picture:
         if stored is not None:
             return _apply_orientation(_to_8_bits(stored), header.orientation)
     try:
-        # Pillow reads all Exif of a JPEG, whatever it costs.
-        seen = rebuild(data, header.format) if header.format == "JPEG" else None
+        # Pillow reads all Exif of a JPEG and all texts of a PNG, whatever they cost.
+        seen = rebuild(data, header.format) if header.format in {"JPEG", "PNG"} else None
         return _apply_orientation(_decode_with_pillow(seen or data), header.orientation)
     except exceptions.ImageError:
         # OpenCV reads some images that Pillow refuses, but fills up truncated ones.

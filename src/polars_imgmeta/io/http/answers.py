@@ -24,7 +24,7 @@ from polars_imgmeta.exceptions import (
 from polars_imgmeta.io.http.addresses import Address
 from polars_imgmeta.io.http.connections import Connection
 from polars_imgmeta.io.http.deadlines import Deadline
-from polars_imgmeta.io.http.failures import name_status
+from polars_imgmeta.io.http.failures import name_status, reading
 from polars_imgmeta.io.retries import TransientError
 from polars_imgmeta.io.transfers import FIRST_BYTES, Part, parse_etag
 
@@ -136,7 +136,7 @@ def _body(response: HTTPResponse, deadline: Deadline) -> bytes:
     start = min(length, transfer.share)
     transfer.hold(start)
     try:
-        data = response.read(start) if start else b""
+        data = _read(response, start) if start else b""
         if len(data) == start < length:
             transfer.hold(length)
             data = _read_rest(data, response, length)
@@ -149,11 +149,16 @@ def _body(response: HTTPResponse, deadline: Deadline) -> bytes:
     return data
 
 
+def _read(response: HTTPResponse, length: int) -> bytes:
+    with reading():
+        return response.read(length)
+
+
 def _read_rest(start: bytes, response: HTTPResponse, length: int) -> bytes:
     """Read the rest of a body without holding a second copy of it."""
     data = BytesIO(start)
     data.seek(len(start))
-    while block := response.read(min(_READ_BYTES, length - data.tell())):
+    while block := _read(response, min(_READ_BYTES, length - data.tell())):
         data.write(block)
     return data.getvalue()
 
@@ -166,7 +171,7 @@ def _body_of_unknown_length(response: HTTPResponse, deadline: Deadline) -> bytes
     blocks = []
     size = 0
     # One byte more than reserved shows that the body is larger.
-    while block := response.read(min(_READ_BYTES, reserved + 1 - size)):
+    while block := _read(response, min(_READ_BYTES, reserved + 1 - size)):
         size += len(block)
         if size > reserved:
             reserved = max(size, min(2 * reserved, transfer.access.max_bytes))
@@ -190,8 +195,8 @@ def drain(response: HTTPResponse, connection: Connection, deadline: Deadline) ->
         unread = not (response.isclosed() or connection.is_closed)
         if unread and (response.length_remaining or 0) <= _MAX_DRAIN_BYTES:
             deadline.allow(_MAX_DRAIN_BYTES)
-            response.read(_MAX_DRAIN_BYTES)
-            response.read(1)
+            _read(response, _MAX_DRAIN_BYTES)
+            _read(response, 1)
         if response.isclosed():
             return
     response.close()

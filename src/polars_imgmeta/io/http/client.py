@@ -19,7 +19,7 @@ from polars_imgmeta.io.http.addresses import Address, parse
 from polars_imgmeta.io.http.answers import drain, interpret
 from polars_imgmeta.io.http.connections import Connection, Connections
 from polars_imgmeta.io.http.deadlines import Deadline, enforcing_deadline
-from polars_imgmeta.io.http.failures import failure_of, is_disconnect
+from polars_imgmeta.io.http.failures import failure_of, is_disconnect, reading
 from polars_imgmeta.io.retries import RetryPolicy, TransientError
 from polars_imgmeta.io.transfers import Part, Transfer
 
@@ -87,7 +87,7 @@ class WebClient:
                 response.close()
                 connection.close()
                 raise
-        except (OSError, HTTPException, HTTPError, ValueError) as error:
+        except (OSError, HTTPException, HTTPError) as error:
             raise failure_of(error) from None
         if not connection.is_closed:
             self._connections.keep(address.origin, connection)
@@ -128,8 +128,9 @@ class WebClient:
         connection.target = address.url if connection.forwards else address.target
         deadline.allow(0)
         try:
-            connection.request(method, "/", headers=headers, preload_content=False)
-            return connection.getresponse()
+            with reading():
+                connection.request(method, "/", headers=headers, preload_content=False)
+                return connection.getresponse()
         except BaseException:
             connection.close()
             raise

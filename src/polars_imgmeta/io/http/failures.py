@@ -6,10 +6,12 @@ import errno
 import re
 import socket
 import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http import HTTPStatus
-from http.client import IncompleteRead
+from http.client import HTTPException, IncompleteRead
 
-from urllib3.exceptions import DecodeError
+from urllib3.exceptions import DecodeError, HTTPError
 
 from polars_imgmeta.exceptions import AccessDeniedError, UnreachableError
 from polars_imgmeta.io.retries import TransientError
@@ -24,6 +26,20 @@ def is_disconnect(error: Exception) -> bool:
     """Return whether the peer closed or reset the connection."""
     error = _cause(error)
     return isinstance(error, ConnectionError | ssl.SSLEOFError | ssl.SSLZeroReturnError)
+
+
+@contextmanager
+def reading() -> Iterator[None]:
+    """Report as invalid HTTP what the library, given an answer, does not understand.
+
+    Other exceptions of type `ValueError` are defects of this package, and no failure of a row.
+    """
+    try:
+        yield
+    except (OSError, HTTPException, HTTPError):  # some of these are a `ValueError` too
+        raise
+    except ValueError as error:
+        raise HTTPException(str(error)) from None
 
 
 def failure_of(error: Exception) -> Exception:
