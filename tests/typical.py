@@ -15,6 +15,23 @@ def noise(side: int) -> Image.Image:
     return Image.fromarray(samples)
 
 
+def captured_photo() -> bytes:
+    """Return a JPEG whose Exif tells time, camera and place."""
+    exif = Image.Exif()
+    exif.update({ExifTags.Base.Make: "Märk", ExifTags.Base.Model: "M-1"})
+    tags = {
+        ExifTags.Base.DateTimeOriginal: "2021:03:04 05:06:07",
+        ExifTags.Base.OffsetTimeOriginal: "-03:30",
+        ExifTags.Base.SubsecTimeOriginal: "250001",
+    }
+    exif.get_ifd(ExifTags.IFD.Exif).update(tags)
+    place = {1: "S", 2: (33.0, 51.0, 36.5), 3: "E", 4: (151.0, 12.0, 36.25)}
+    exif.get_ifd(ExifTags.IFD.GPSInfo).update(place)
+    stream = io.BytesIO()
+    Image.radial_gradient("L").convert("RGB").save(stream, "JPEG", exif=exif.tobytes())
+    return stream.getvalue()
+
+
 def exif(orientation: int = 6, preview: int = 0) -> bytes:
     """Return Exif data like a camera's, padded as by a preview."""
     tags = Image.Exif()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from pyspark import SparkConf, SparkContext
 from pyspark.java_gateway import launch_gateway
 from pyspark.sql import SparkSession
 from reads import count_reads
+from typical import captured_photo
 
 import polars_imgmeta as im
 from polars_imgmeta.typing import GroupName, PropertyName
@@ -73,12 +74,17 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
         gateway.proc.wait(60)
 
 
-def check_unread(result: pl.DataFrame, expected: pl.DataFrame, photos: Path) -> None:
+def check_unread(
+    result: pl.DataFrame,
+    expected: pl.DataFrame,
+    photos: Path,
+    properties: Sequence[str] = PROPERTIES,
+) -> None:
     """The column is found, and `extract` opens no file and restores the frame."""
     assert im.columns(result) == ["path_imgmeta"]
     assert im.provenance(result).locators == ("path",)
     with count_reads(photos) as opened:
-        again = im.extract(result, "path", PROPERTIES)
+        again = im.extract(result, "path", properties)
     assert not opened
     assert_frame_equal(again.sort("id"), expected)
 
@@ -93,6 +99,24 @@ def test_parquet(
     target = tmp_path / "b.parquet"
     spark.read.parquet(str(tmp_path / "a.parquet")).write.parquet(str(target))
     check_unread(pl.scan_parquet(target / "*.parquet").collect(), frame, photos)
+
+
+def test_the_whole_catalogue(
+    spark: SparkSession, frame: pl.DataFrame, photos: Path, tmp_path: Path
+) -> None:
+    """All properties come back from Spark, among them what a camera wrote."""
+    (tmp_path / "photo.jpg").write_bytes(captured_photo())
+    paths = [str(tmp_path / "photo.jpg"), *frame["path"][1:]]
+    properties = list(im.GROUPS)
+    whole = im.extract(pl.DataFrame({"id": range(5), "path": paths}), "path", properties)
+    assert whole["path_imgmeta"][0]["captured"] is not None
+    im.write_parquet(whole, tmp_path / "a.parquet")
+    # As Spark itself has it, a time without a zone must not become one of its own zone.
+    spark.conf.set("spark.sql.parquet.outputTimestampType", "TIMESTAMP_MICROS")
+    read = spark.read.parquet(str(tmp_path / "a.parquet"))
+    assert dict(read.select("path_imgmeta.*").dtypes)["captured"] == "timestamp_ntz"
+    read.write.parquet(str(tmp_path / "b"))
+    check_unread(pl.scan_parquet(tmp_path / "b" / "*.parquet").collect(), whole, photos, properties)
 
 
 def test_filter(spark: SparkSession, frame: pl.DataFrame, photos: Path, tmp_path: Path) -> None:

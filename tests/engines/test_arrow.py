@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from interpreters import run_python
 from polars.testing import assert_frame_equal
 from reads import count_reads
+from typical import captured_photo
 
 import polars_imgmeta as im
 from polars_imgmeta.engines import duckdb as imgmeta_duckdb
@@ -289,6 +290,23 @@ def test_pandas(frame: pl.DataFrame, expected: pl.DataFrame, photos: Path) -> No
 
 def _plain(value: object) -> object:
     return None if value is pd.NA else value
+
+
+def test_the_whole_catalogue(photos: Path, tmp_path: Path) -> None:
+    """All properties leave the extractor as from the verb, and so they do in DuckDB."""
+    (tmp_path / "photo.jpg").write_bytes(captured_photo())
+    paths = [str(tmp_path / "photo.jpg"), str(photos / "truncated.png"), None]
+    frame = pl.DataFrame({"id": range(3), "path": paths})
+    whole = im.extract(frame, "path", list(im.GROUPS))
+    extractor = im.ArrowExtractor("path", list(im.GROUPS))
+    assert_frame_equal(pl.DataFrame(extractor(frame.to_arrow())), whole)
+    duckdb = pytest.importorskip("duckdb")
+    with duckdb.connect() as connection:
+        connection.execute("SET TimeZone = 'Asia/Tokyo'")
+        connection.register("frame", frame.to_arrow())
+        imgmeta_duckdb.register(connection, extractor)
+        query = "SELECT id, path, imgmeta(path) AS path_imgmeta FROM frame ORDER BY id"
+        assert_frame_equal(im.extract(connection.sql(query).pl(), "path"), whole)
 
 
 def test_duckdb(frame: pl.DataFrame, expected: pl.DataFrame, photos: Path) -> None:
