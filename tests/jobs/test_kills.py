@@ -101,7 +101,7 @@ def test_killed_again_and_again_it_ends(
 
 
 @pytest.mark.server
-@pytest.mark.parametrize("cloud", ["s3", "azure"])
+@pytest.mark.parametrize("cloud", ["s3_tables", "azure_tables"])
 @pytest.mark.parametrize("name", ["folder", "file.parquet"])
 def test_killed_while_it_uploads(
     cloud: str,

@@ -343,7 +343,7 @@ def test_known_rows(known: list[str | None], source: list[str | None], size: int
 
 
 @pytest.mark.server
-@pytest.mark.parametrize("cloud", ["s3", "azure"])
+@pytest.mark.parametrize("cloud", ["s3_tables", "azure_tables"])
 @pytest.mark.parametrize("name", ["folder", "file.parquet"])
 def test_cloud_storage(
     cloud: str, name: str, table: pl.DataFrame, request: pytest.FixtureRequest
