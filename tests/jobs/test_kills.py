@@ -79,22 +79,50 @@ def test_killed_anywhere_it_goes_on(
 def test_killed_again_and_again_it_ends(
     home: Path, jobs: Killing, undisturbed: pl.DataFrame
 ) -> None:
-    """Each run gets a little further, whenever it is killed."""
-    output, chance = home / "again", random.Random(1)  # noqa: S311 - repeatable
-    for _ in range(KILLS):
-        if (
-            jobs.run(
+    """Each run gets a little further, whenever it is killed or asked to stop."""
+    chance = random.Random(1)  # noqa: S311 - repeatable
+    kills = 0
+    while kills < KILLS:
+        output = home / f"again-{kills}"
+        while kills < KILLS and (
+            ended := jobs.run(
                 seconds=chance.uniform(0, 0.3),
+                signal=chance.choice(["SIGKILL", "SIGTERM", "SIGHUP"]),
                 source="photos",
                 output=str(output),
                 properties=PROPERTIES,
             )
-            == 0
         ):
-            break
-        whole(output) if output.exists() else 0
-    assert jobs.run(source="photos", output=str(output), properties=PROPERTIES) == 0
-    assert_frame_equal(pl.read_parquet(output), undisturbed)
+            assert ended in {-9, -15, -1}, jobs.log.read_text()
+            kills += 1
+            whole(output) if output.exists() else 0
+        assert jobs.run(source="photos", output=str(output), properties=PROPERTIES) == 0
+        assert_frame_equal(pl.read_parquet(output), undisturbed)
+
+
+@pytest.mark.server
+@pytest.mark.parametrize("cloud", ["s3_tables", "azure_tables"])
+@pytest.mark.parametrize("name", ["folder", "file.parquet"])
+def test_killed_while_it_uploads(
+    cloud: str,
+    name: str,
+    jobs: Killing,
+    undisturbed: pl.DataFrame,
+    request: pytest.FixtureRequest,
+) -> None:
+    """What is in cloud storage are completed uploads, and the next run goes on from them."""
+    root, options = request.getfixturevalue(cloud)
+    chance = random.Random(name)  # noqa: S311 - repeatable
+    arguments: dict[str, Any] = {"source": "photos", "properties": PROPERTIES}
+    kills = 0
+    for attempt in range(max(2, KILLS // 8)):
+        arguments |= {"output": f"{root}/{attempt}-{name}", "storage_options": options}
+        for _ in range(3):
+            kills += jobs.run(seconds=chance.uniform(0.05, 1.0), **arguments) == -9
+        assert jobs.run(**arguments) == 0, jobs.log.read_text()
+        url = arguments["output"] + ("" if name.endswith(".parquet") else "/*.parquet")
+        assert_frame_equal(pl.read_parquet(url, storage_options=options), undisturbed)
+    assert kills
 
 
 @pytest.mark.parametrize(

@@ -6,14 +6,13 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pyarrow.parquet as pq
 import pytest
-import servers
 from hypothesis import given
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
@@ -343,38 +342,8 @@ def test_known_rows(known: list[str | None], source: list[str | None], size: int
     )
 
 
-@pytest.fixture(scope="module")
-def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, dict[str, str]]]:
-    """A bucket, and the options that reach it."""
-    import boto3  # noqa: PLC0415 - slow
-
-    with servers.s3_server(tmp_path_factory.mktemp("moto")) as url:
-        keys = {"aws_access_key_id": "key", "aws_secret_access_key": "secret"}
-        boto3.client("s3", endpoint_url=url, region_name="us-east-1", **keys).create_bucket(
-            Bucket="tables"
-        )
-        yield "s3://tables", {"aws_endpoint_url": url, "aws_region": "us-east-1", **keys}
-
-
-@pytest.fixture(scope="module")
-def azure(
-    azurite: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[str, dict[str, str]]]:
-    """A container, and the options that reach it."""
-    with servers.azure_server(azurite, tmp_path_factory.mktemp("azurite")) as url:
-        servers.put_azure(url, "tables", None)
-        yield (
-            "az://tables",
-            {
-                "account_name": servers.AZURE_ACCOUNT,
-                "account_key": servers.AZURE_KEY,
-                "endpoint": f"{url}/{servers.AZURE_ACCOUNT}",
-            },
-        )
-
-
 @pytest.mark.server
-@pytest.mark.parametrize("cloud", ["s3", "azure"])
+@pytest.mark.parametrize("cloud", ["s3_tables", "azure_tables"])
 @pytest.mark.parametrize("name", ["folder", "file.parquet"])
 def test_cloud_storage(
     cloud: str, name: str, table: pl.DataFrame, request: pytest.FixtureRequest

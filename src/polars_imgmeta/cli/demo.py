@@ -40,7 +40,7 @@ def _run(arguments: argparse.Namespace) -> int:
     print(f"Drew images into {folder}/.")
     summary = runner.run(str(folder), str(table), overwrite=True, progress=False)
     images = pl.scan_parquet(table)
-    print(f"{printing.count_images(summary.rows)} in {table}, {summary.failed:,} failed.")
+    print(f"{printing.count(summary.rows, 'image')} in {table}, {summary.failed:,} failed.")
     rows = inspection.unnest(images).select("path", *_NAMED).sort("brightness", nulls_last=True)
     printing.print_frame(rows.with_columns(pl.col(pl.Float64).round(3)).collect(), sys.stdout)
     printing.print_summary(images, None, sys.stdout)

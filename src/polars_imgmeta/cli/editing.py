@@ -13,6 +13,7 @@ from polars_imgmeta.cli import printing
 from polars_imgmeta.cli.extract import scan_output
 from polars_imgmeta.cli.options import (
     add_max_failed,
+    add_properties,
     add_reading,
     add_table,
     reading_of,
@@ -27,9 +28,9 @@ from polars_imgmeta.verbs import editing, inspection
 def register(commands: Any) -> None:  # noqa: ANN401 - argparse names no public type
     """Add the subcommands."""
     add = _command(commands, "add", "add properties to a table, and compute what it lacks", _add)
-    add.add_argument("-p", "--properties", required=True, metavar="NAME,...")
+    add_properties(add)
     remove = _command(commands, "remove", "remove properties from a table", _remove)
-    remove.add_argument("-p", "--properties", required=True, metavar="NAME,...")
+    add_properties(remove)
     retry = _command(commands, "retry", "read images again that failed", _retry)
     retry.add_argument("--kinds", metavar="KIND,...", help="the kinds of errors (all)")
     refresh = _command(commands, "refresh", "read images again that have changed", _refresh)
@@ -58,7 +59,7 @@ def _run(options: argparse.Namespace) -> int:
     storage = make_storage(storage_of(options), None)
     rows = revise(options.table, options.change(options), storage, progress=options.progress)
     table = scan_output(options.table, options)
-    print(f"{printing.count_images(rows)} in {options.table}")
+    print(f"{printing.count(rows, 'image')} in {options.table}")
     if not inspection.columns(table):
         return 0
     printing.print_summary(table, options.into, sys.stdout)
@@ -72,13 +73,11 @@ def _column(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _add(options: argparse.Namespace) -> Callable[[pl.DataFrame], pl.DataFrame]:
-    names = options.properties.split(",")
-    return lambda frame: editing.add(frame, *names, **_column(options))
+    return lambda frame: editing.add(frame, *options.properties, **_column(options))
 
 
 def _remove(options: argparse.Namespace) -> Callable[[pl.DataFrame], pl.DataFrame]:
-    names = options.properties.split(",")
-    return lambda frame: editing.remove(frame, *names, column=options.into)
+    return lambda frame: editing.remove(frame, *options.properties, column=options.into)
 
 
 def _retry(options: argparse.Namespace) -> Callable[[pl.DataFrame], pl.DataFrame]:

@@ -14,6 +14,7 @@ import polars as pl
 from polars_imgmeta.cli import printing
 from polars_imgmeta.cli.options import (
     add_max_failed,
+    add_properties,
     add_reading,
     add_storage,
     reading_of,
@@ -51,13 +52,7 @@ def register(commands: Any) -> None:  # noqa: ANN401 - argparse names no public 
     )
     parser.add_argument("--column", metavar="NAME", help="the column that locates the images")
     parser.add_argument("--into", metavar="NAME", help="the struct column (<column>_imgmeta)")
-    parser.add_argument(
-        "-p",
-        "--properties",
-        default="standard",
-        metavar="NAME,...",
-        help="properties or groups (standard)",
-    )
+    add_properties(parser, default="standard")
     parser.add_argument(
         "-o",
         "--output",
@@ -109,7 +104,7 @@ def run(options: argparse.Namespace) -> int:
         if Path(output).exists() and not options.overwrite:
             msg = f"--output {output} exists; --overwrite replaces it"
             raise ImgmetaError(msg)
-    properties = options.properties.split(",")
+    properties = options.properties or ["standard"]
     source = _source(options)
     if not isinstance(source, str):
         options.column = sources.PATH
@@ -136,7 +131,7 @@ def run(options: argparse.Namespace) -> int:
         print(summary.to_json())
     else:
         print(
-            f"{printing.count_images(summary.rows)} in {output}: {summary.new:,} new,"
+            f"{printing.count(summary.rows, 'image')} in {output}: {summary.new:,} new,"
             f" {summary.changed:,} changed, {summary.failed:,} failed, in"
             f" {duration(summary.seconds)}."
         )
@@ -180,7 +175,7 @@ def _at_once(
     elif form:
         _write_file(frame, Path(options.output), form, name)
     print(
-        f"{printing.count_images(len(frame))} in {seconds:.1f} s"
+        f"{printing.count(len(frame), 'image')} in {seconds:.1f} s"
         f" ({len(frame) / seconds:,.0f} a second), {failed:,} failed.",
         file=stream,
     )

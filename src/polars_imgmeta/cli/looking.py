@@ -59,7 +59,8 @@ def _status(options: argparse.Namespace) -> int:
     counted = states.group_by("state").len("rows").sort("rows", descending=True).collect()
     record = _record(options)
     if record is not None:
-        print(f"{len(record.parts):,} parts, made from the column {record.locator!r}")
+        parts = printing.count(len(record.parts), "part")
+        print(f"{parts}, made from the column {record.locator!r}")
         if record.owner:
             alive = "is writing" if is_alive(record.owner) else "was killed while it was writing"
             print(f"process {record.owner['pid']} on {record.owner['host']} {alive}")

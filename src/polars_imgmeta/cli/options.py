@@ -29,6 +29,19 @@ def add_storage(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_properties(parser: argparse.ArgumentParser, default: str | None = None) -> None:
+    """Add which properties are meant; required unless there is a default."""
+    parser.add_argument(
+        "-p",
+        "--properties",
+        action="extend",
+        type=lambda text: text.split(","),
+        required=default is None,
+        metavar="NAME,...",
+        help="properties or groups" + (f" ({default})" if default else "") + "; may be repeated",
+    )
+
+
 def add_reading(parser: argparse.ArgumentParser) -> None:
     """Add how images are read."""
     parser.add_argument("--max-pixels", type=int, metavar="N", help="decode no larger pictures")

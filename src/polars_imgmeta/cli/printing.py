@@ -17,13 +17,19 @@ from polars_imgmeta.verbs import inspection
 _SHOWN_ERRORS = 10
 
 
-def print_frame(frame: pl.DataFrame, stream: TextIO) -> None:
-    """Print a frame that is as wide as the terminal at most."""
+def print_frame(frame: pl.DataFrame, stream: TextIO, columns: int | None = None) -> None:
+    """Print a frame that is as wide as the terminal at most.
+
+    Args:
+        frame: The frame.
+        stream: Where to.
+        columns: How many columns to show at most; as many as have room unless given.
+    """
     ascii_only = not (stream.encoding or "").lower().startswith("utf")
     width = shutil.get_terminal_size().columns
     with pl.Config(
         tbl_formatting="ASCII_FULL_CONDENSED" if ascii_only else "UTF8_FULL_CONDENSED",
-        tbl_cols=max(2, width // 14),
+        tbl_cols=columns or max(2, width // 14),
         tbl_rows=len(frame),
         tbl_width_chars=width,
         fmt_str_lengths=max(20, width // 2),
@@ -56,7 +62,7 @@ def print_summary(table: pl.LazyFrame, column: str | None, stream: TextIO) -> No
             title: [_short(found[f"{title}:{name}"][0]) for name in numeric] for title in statistics
         },
     }
-    print_frame(pl.DataFrame(lines), stream)
+    print_frame(pl.DataFrame(lines), stream, len(lines))
 
 
 def print_errors(table: pl.LazyFrame, column: str | None, stream: TextIO) -> None:
@@ -82,9 +88,9 @@ def listing(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{name} {count:,}" for name, count in counts.items())
 
 
-def count_images(number: int) -> str:
+def count(number: int, what: str) -> str:
     """Return `1 image` or so."""
-    return "1 image" if number == 1 else f"{number:,} images"
+    return f"{number:,} {what}" + ("" if number == 1 else "s")
 
 
 def write_text(frame: pl.DataFrame, form: str, column: str | None) -> None:

@@ -82,7 +82,7 @@ def open_source(
     if locator is None:
         msg = (
             "`locator` must name the column of the table that locates the images, got none"
-            f"\n\nColumns: {structs.listing(schema)}"
+            f"\n\nColumns: {structs.listing(schema)}\n\nHint: on the command line, `--column`"
         )
         raise ColumnError(msg)
     structs.require_locator(schema, locator)
