@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -26,6 +27,7 @@ import conformance
 import environments
 import PIL
 import polars as pl
+import pytest
 
 from polars_imgmeta.typing import GroupName
 
@@ -281,6 +283,18 @@ PEERS = {
     "imagesize": IMAGESIZE,
 }
 """All of them."""
+
+
+def python_of(peer: Peer, config: pytest.Config, factory: pytest.TempPathFactory) -> str:
+    """Return the interpreter of the environment of a tool, made once; skip if pip fails."""
+    name = re.sub("[^a-z0-9]+", "-", "-".join(one for call in peer.installs for one in call))
+    cache = getattr(config, "cache", None)  # None with `-p no:cacheprovider`
+    root = Path(cache.mkdir(name) if cache else factory.mktemp(name))
+    python = environments.find(root) or environments.install(root, *peer.installs)
+    if python is None:
+        calls = " && ".join(f"pip install {' '.join(call)}" for call in peer.installs)
+        pytest.skip(f"pip cannot install {peer.packages[0]}, for the presets: {calls}")
+    return python
 
 
 def agrees(ours: object, theirs: object, tolerance: float) -> bool:

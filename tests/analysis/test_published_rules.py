@@ -4,23 +4,18 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
-import venv
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import PIL
+import other_tools
 import polars as pl
 import pytest
 from PIL import Image, ImageFilter
 
 import polars_imgmeta as im
 from polars_imgmeta.analysis.published_rules import RULE_SETS
-
-# With the same Pillow, whose filters round differently from version to version.
-PEERS = ("cleanvision==0.3.7", "scikit-image==0.26.0", f"pillow=={PIL.__version__}")
 
 ISSUES = ("dark", "light", "low_information", "blurry", "odd_aspect_ratio", "odd_size", "grayscale")
 
@@ -41,26 +36,6 @@ for folder in sys.argv[2:]:
     found.append({Path(path).name: [bool(row[one]) for one in columns] for path, row in rows})
 print(json.dumps(found))
 """
-
-
-@pytest.fixture(scope="module")
-def python(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The interpreter of the environment of the peers, made once."""
-    cache = getattr(pytestconfig, "cache", None)
-    name = "-".join(PEERS).replace("==", "-")
-    root = cache.mkdir(name) if cache else tmp_path_factory.mktemp("peers")
-    python = root / ("Scripts" if sys.platform == "win32" else "bin") / "python"
-    complete = root / "complete"
-    if not complete.exists():
-        venv.create(root, with_pip=True)
-        install = [python, "-m", "pip", "install", "-q", *PEERS]
-        done = subprocess.run(install, capture_output=True, text=True, check=False)
-        if done.returncode:
-            pytest.skip(
-                f"pip cannot install the peers of the presets: pip install {' '.join(PEERS)}"
-            )
-        complete.touch()
-    return python
 
 
 def draw(folder: Path, shapes: list[tuple[int, int]]) -> None:
@@ -96,8 +71,11 @@ SETS = {
 
 
 @pytest.mark.slow
-def test_verdicts_of_cleanvision(python: Path, tmp_path: Path) -> None:
+def test_verdicts_of_cleanvision(
+    pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory, tmp_path: Path
+) -> None:
     """Every rule has the verdict of CleanVision on the same images, on colours and greys."""
+    python = other_tools.python_of(other_tools.CLEANVISION, pytestconfig, tmp_path_factory)
     folders = [tmp_path / name.replace(" ", "-") for name in SETS]
     for folder, shapes in zip(folders, SETS.values(), strict=True):
         draw(folder, shapes)

@@ -8,12 +8,10 @@ published definition instead, executed by NumPy.
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
 import conformance
-import environments
 import numpy as np
 import other_tools
 import polars as pl
@@ -47,20 +45,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def python_of(
-    peer: other_tools.Peer, config: pytest.Config, factory: pytest.TempPathFactory
-) -> str:
-    """Return the interpreter of the environment of a tool, made once."""
-    name = re.sub("[^a-z0-9]+", "-", "-".join(one for call in peer.installs for one in call))
-    cache = getattr(config, "cache", None)  # None with `-p no:cacheprovider`
-    root = Path(cache.mkdir(name) if cache else factory.mktemp(name))
-    python = environments.find(root) or environments.install(root, *peer.installs)
-    if python is None:
-        calls = " && ".join(f"pip install {' '.join(call)}" for call in peer.installs)
-        pytest.skip(f"pip cannot install {peer.packages[0]}, for the presets: {calls}")
-    return python
-
-
 def drawn() -> dict[str, NDArray[np.uint8]]:
     """Return pictures by name: of many shapes, dark, light, plain, noisy and blurred."""
     rng = np.random.default_rng(0)
@@ -86,7 +70,7 @@ def test_values_of_the_tools(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     """Every preset has the value of its tool, in every picture that the tool accepts."""
-    python = python_of(peer, pytestconfig, tmp_path_factory)
+    python = other_tools.python_of(peer, pytestconfig, tmp_path_factory)
     _, found = peer.run(python, folder)
     refused = {name for name, row in found.items() if other_tools.ERROR in row}
     small = {

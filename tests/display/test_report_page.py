@@ -569,7 +569,7 @@ def test_a_sample_is_declared(browser: Browser, frame: pl.DataFrame, tmp_path: P
     wide = frame.with_columns(pl.lit(index).alias(f"c{index}") for index in range(40))
     browser.open(im.report(wide, tmp_path / "page.html", sample=20, thumbnails=False))
     notes = browser.driver.find_element(By.ID, "notes").text
-    assert "a random sample of 20 rows out of 90, and the extremes" in notes
+    assert "a random sample of 20 rows out of 90, and the images that the sections" in notes
     assert "The first 30 of your own columns are shown; 14 columns left out." in notes
     assert browser.run("return document.images.length") == 0
     assert browser.console() == []

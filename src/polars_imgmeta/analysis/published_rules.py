@@ -1,7 +1,7 @@
 """The default rules, and those of other tools.
 
-Shares are those of 174 natural photos (the 24 of Kodak, and 150 of the clothing data set of
-A. Grigorev), as they are and made worse.
+Shares are those of 174 photos (the 24 of Kodak, and every fourth of 600 of the clothing data set
+of A. Grigorev), as they are and made worse, as JPEG; `benchmarks/rules.py` measures them.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _DEFAULT = (
         below=0.2,
         severity="high",
         reason="the picture is dark",
-        source="measured: none of the photos, most that are underexposed by 3 stops",
+        source="measured: 0 % of the photos, 59 % of those underexposed by 3 stops, 99 % by 4",
     ),
     Rule(
         name="bright",
@@ -35,7 +35,7 @@ _DEFAULT = (
         above=0.85,
         severity="high",
         reason="the picture is very bright",
-        source="measured: none of the photos, half of those overexposed by 3 stops",
+        source="measured: 0 % of the photos, 52 % of those overexposed by 3 stops",
     ),
     Rule(
         name="blurred",
@@ -43,7 +43,7 @@ _DEFAULT = (
         below=30,
         severity="high",
         reason="the picture is out of focus, shaken or enlarged",
-        source="measured: 1 % of the photos, all that are blurred by 2 pixels",
+        source="measured: 1 % of the photos, 100 % of those blurred by 2 pixels",
     ),
     Rule(
         name="low_information",
@@ -51,7 +51,7 @@ _DEFAULT = (
         below=4,
         severity="high",
         reason="the picture has few grey levels, as blank pages and placeholders do",
-        source="measured: none of the photos",
+        source="measured: 0 % of the photos",
     ),
     OutlierRule(
         name="odd_size",
@@ -83,28 +83,28 @@ _DEFAULT = (
         property="border",
         above=0.1,
         reason="a uniform border surrounds the picture",
-        source="measured: none of the photos, all with bars of 20 %",
+        source="measured: 0 % of the photos, 100 % of those with bars of 20 %",
     ),
     Rule(
         name="clipped_shadows",
         property="shadow_clipping",
         above=0.2,
         reason="large areas are black, without detail",
-        source="measured: none of the photos",
+        source="measured: 0 % of the photos",
     ),
     Rule(
         name="clipped_highlights",
         property="highlight_clipping",
         above=0.2,
         reason="large areas are white, without detail",
-        source="measured: 1 % of the photos, most that are overexposed by 2 stops",
+        source="measured: 1 % of the photos, 75 % of those overexposed by 2 stops",
     ),
     Rule(
         name="noisy",
         property="noise",
         above=10,
         reason="the picture is noisy",
-        source="measured: none of the photos, all with noise of 20 grey levels",
+        source="measured: 0 % of the photos, 100 % of those with noise of 20 grey levels",
     ),
 )
 

@@ -12,7 +12,7 @@ from importlib.metadata import version
 import polars as pl
 
 from polars_imgmeta.catalogue.registry import CATALOGUE, GROUPS
-from polars_imgmeta.cli import demo, editing, extract, looking
+from polars_imgmeta.cli import demo, editing, extract, judging, looking
 from polars_imgmeta.exceptions import ImgmetaError
 
 _INTERRUPTED = 130  # the exit status of shells for SIGINT
@@ -25,7 +25,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: The command-line arguments; by default those of the process.
 
     Returns:
-        The exit status: 0; 1 if more images than `--max-failed` allows could not be read; 2 for
+        The exit status: 0; 1 if more images than `--max-failed` allows could not be read, more
+        than `--max-issues` allows are bad, or under `compare --fail` a property has shifted; 2 for
         invalid arguments, or if the output cannot be written; 130 if interrupted.
     """
     parser = _parser()
@@ -63,6 +64,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.set_defaults(run=None, progress=None)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
-    for module in (extract, editing, looking, demo):
+    for module in (extract, editing, looking, judging, demo):
         module.register(commands)
     return parser

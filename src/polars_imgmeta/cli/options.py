@@ -62,8 +62,8 @@ def add_max_failed(parser: argparse.ArgumentParser) -> None:
     """Add how many failures make the command fail."""
     parser.add_argument(
         "--max-failed",
-        type=_limit,
-        default=_limit("0"),
+        type=limit,
+        default=limit("0"),
         metavar="N|P%",
         help="exit with status 1 if more images than this could not be read (0)",
     )
@@ -110,7 +110,7 @@ def too_many(failed: int, rows: int, limit: tuple[float, bool]) -> bool:
     return failed > (amount / 100 * rows if is_percentage else amount)
 
 
-def _limit(text: str) -> tuple[float, bool]:
+def limit(text: str) -> tuple[float, bool]:
     """Take a count or a percentage."""
     is_percentage = text.endswith("%")
     try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -15,6 +16,7 @@ import polars as pl
 import polars.selectors as cs
 from numpy.typing import NDArray
 
+from polars_imgmeta.analysis.drift import Comparable
 from polars_imgmeta.catalogue.registry import CATALOGUE
 from polars_imgmeta.column import structs
 from polars_imgmeta.column.binning import Bins, Limits
@@ -22,6 +24,8 @@ from polars_imgmeta.column.fields import limits_of
 from polars_imgmeta.column.structs import StructColumn
 from polars_imgmeta.display.formatting import python_values, text_of
 from polars_imgmeta.display.locator_lookup import LocatorLookup
+from polars_imgmeta.display.report.drift import find_shifts, pictures_of
+from polars_imgmeta.display.report.issues import find_broken_rules
 from polars_imgmeta.display.thumbnails import data_uris
 from polars_imgmeta.measuring.options import Reading
 from polars_imgmeta.typing import Frame
@@ -78,11 +82,13 @@ def report_data(
     sample: int,
     thumbnails: bool,
     reading: Reading,
+    against: Comparable | None = None,
 ) -> Json:
     """Collect the content of a report, as plain data for JSON without NaN and infinities.
 
     Of a lazy frame the values are collected once, and after that the locators of the rows that
-    are shown: at most `sample`, and the extremes. Without a locator column, rows are numbered.
+    are shown: at most `sample`, and those that other sections name. Without a locator column,
+    rows are numbered.
     """
     if locator is None:
         locator = _ROW_NUMBER
@@ -111,7 +117,10 @@ def report_data(
     located = table[_IMAGE].is_not_null().arg_true().to_numpy()
     numeric = properties.select(existing.properties).select(cs.numeric())
     extremes = _find_extremes(table[_IMAGE], numeric)
-    rows = _choose_rows(located, extremes, sample)
+    broken = find_broken_rules(table[existing.name], table[_IMAGE])
+    shifts = None if against is None else find_shifts(table[existing.name], against)
+    named = [*(one.rows for one in broken or ()), *(one.rows for one in shifts or ())]
+    rows = _choose_rows(located, extremes, named, sample)
     errors = properties[structs.ERROR]
     failed = errors.is_not_null().arg_true()
     listed = failed.head(sample)
@@ -149,6 +158,17 @@ def report_data(
             name: [[number_of[row] for row in side] for side in sides]
             for name, sides in extremes.items()
         },
+        "issues": broken
+        and [asdict(one) | {"rows": [number_of[row] for row in one.rows]} for one in broken],
+        "drift": shifts
+        and [
+            {
+                **one.numbers,
+                "rows": [number_of[row] for row in one.rows],
+                "others": pictures_of(one.others, _THUMBNAIL_SIDE, reading, thumbnails=thumbnails),
+            }
+            for one in shifts
+        ],
         "failures": {
             "kinds": errors.drop_nulls().str.extract("^([^:]*)").value_counts(sort=True).rows(),
             "rows": [
@@ -175,7 +195,7 @@ def _find_extremes(
 ) -> dict[str, tuple[list[int], list[int]]]:
     """Return the rows of minimum and maximum values, once an image; none if all are equal."""
     found: dict[str, tuple[list[int], list[int]]] = {}
-    numbered = properties.with_row_index(_ROW).with_columns(images)
+    numbered = pl.DataFrame([images, *properties]).with_row_index(_ROW)
     distinct = numbered.unique(images.name, keep="first", maintain_order=True)
     for name in properties.columns:
         finite = distinct[name].cast(pl.Float64).is_finite()
@@ -188,14 +208,17 @@ def _find_extremes(
 
 
 def _choose_rows(
-    located: NDArray[np.uint32], extremes: Mapping[str, tuple[list[int], list[int]]], sample: int
+    located: NDArray[np.uint32],
+    extremes: Mapping[str, tuple[list[int], list[int]]],
+    named: list[list[int]],
+    sample: int,
 ) -> list[int]:
-    """Return the rows to show, ascending: all, or a sample and the extremes."""
+    """Return the rows to show, ascending: all, or a sample, the extremes and those named."""
     if len(located) <= sample:
         return [int(row) for row in located]
     drawn = np.random.default_rng(_SAMPLE_SEED).choice(located, sample, replace=False)
     rows = {int(row) for row in drawn}
-    return sorted(rows.union(*(side for sides in extremes.values() for side in sides)))
+    return sorted(rows.union(*(side for sides in extremes.values() for side in sides), *named))
 
 
 def _property_field(name: str, values: pl.Series, rows: list[int]) -> Json:

@@ -13,6 +13,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Unpack
 
+from polars_imgmeta.analysis.drift import Comparable
 from polars_imgmeta.column import structs
 from polars_imgmeta.display.report.data import Json, report_data
 from polars_imgmeta.exceptions import require_positive
@@ -33,14 +34,16 @@ def report(
     title: str = "Image report",
     sample: int = 1_000,
     thumbnails: bool = True,
+    against: Comparable | None = None,
     **options: Unpack[ReadOptions],
 ) -> Path:
     """Write a page that shows the images of a frame and their properties.
 
     The page is one HTML file that needs no network: a summary; a histogram of each
     property, where a selected range filters everything else; a gallery that is
-    sorted and filtered; the extremes of each property side by side; and the
-    failures by kind. Auto-extracted properties are purple. The user's own columns
+    sorted and filtered; the images that break the default rules; the extremes of each
+    property side by side; what has changed against another data set, if one is given;
+    and the failures by kind. Auto-extracted properties are purple. The user's own columns
     are shown beside them, at most the first 30.
 
     Args:
@@ -53,9 +56,11 @@ def report(
         locator: The locator column, where the one on record was renamed.
         title: The heading of the page.
         sample: The maximum number of rows that are shown one by one. Of more rows, a
-            random sample, always the same, and the extremes are shown; summary,
-            distributions, extremes and failure counts are still of all rows.
+            random sample, always the same, the extremes and the worst issues are shown;
+            all numbers are still of all rows.
         thumbnails: Whether to show the pictures, which reads each image once.
+        against: Another data set, or a [`Summary`][polars_imgmeta.Summary] of one, from which
+            these properties may have shifted.
         options: See `ReadOptions`.
 
     Returns:
@@ -86,7 +91,13 @@ def report(
     page = writable_page(file)
     reading = Reading.of(ReadOptions, options)
     content = report_data(
-        frame, existing, source, sample=sample, thumbnails=thumbnails, reading=reading
+        frame,
+        existing,
+        source,
+        sample=sample,
+        thumbnails=thumbnails,
+        reading=reading,
+        against=against,
     )
     data = {
         "title": title,
@@ -124,9 +135,11 @@ def writable_page(file: object) -> Path:
 def _render(data: Json) -> str:
     """Assemble the page of shell, style, script and data, which are not executable."""
     folder = files("polars_imgmeta") / "display" / "report" / "page"
-    shell, style, script = (
-        (folder / name).read_text("utf-8") for name in ("page.html", "page.css", "page.js")
+    shell, style, main, *sections = (
+        (folder / name).read_text("utf-8")
+        for name in ("page.html", "page.css", "page.js", "judgement.js")
     )
+    script = "".join([main, *sections])  # one scope, in which functions are known beforehand
     policy = (
         f"default-src 'none'; img-src data:; style-src '{_digest(style)}';"
         f" script-src '{_digest(script)}'; base-uri 'none'; form-action 'none'"

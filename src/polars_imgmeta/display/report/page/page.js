@@ -420,7 +420,7 @@ function buildSummary() {
     ". Other columns are your own."));
   if (summary.sampled) {
     note(`The gallery and the filters contain a random sample of ${counted(summary.sample, "row")} out of ${whole(summary.located)}, `
-      + `and the extremes: ${whole(summary.shown)} rows. Everything else, including the grey histograms, covers all rows.`);
+      + `and the images that the sections below name: ${whole(summary.shown)} rows. Everything else, including the grey histograms, covers all rows.`);
   }
   if (summary.left_out.length) {
     const kept = fields.filter((field) => !field.auto).length;
@@ -446,6 +446,11 @@ function buildExtremes() {
       : element("p", { class: "quiet" }, equal));
     byId("contrasts").append(root);
   }
+}
+
+function drop(section) {
+  byId(section).remove();
+  document.querySelector(`nav a[href="#${section}"]`).remove();
 }
 
 function buildFailures() {
@@ -495,10 +500,11 @@ fields.forEach((field, index) => {
   byId("histograms").append(histogram.root);
 });
 if (!histograms.length) {
-  byId("distributions").remove();
-  document.querySelector('nav a[href="#distributions"]').remove();
+  drop("distributions");
 }
+buildIssues();
 buildExtremes();
+buildDrift();
 buildFailures();
 byId("footer").textContent = `Written by polars-imgmeta ${data.version}.`;
 update();
