@@ -81,8 +81,17 @@ def evaluate_cases(
 
     Examples:
         >>> df = pl.DataFrame({"light": ["day"] * 60 + ["night"] * 40, "score": range(100)})
-        >>> cases = im.evaluate_cases(df, pl.col("score") % 8 < 80 - pl.col("score"), "light")
+        >>> cases = im.evaluate_cases(df, pl.col("score") < 76, "light")
         >>> cases.select("light", "images", pl.col("value", "low", "high").round(2), "verdict")
+        shape: (2, 6)
+        ┌───────┬────────┬───────┬──────┬──────┬─────────┐
+        │ light ┆ images ┆ value ┆ low  ┆ high ┆ verdict │
+        │ ---   ┆ ---    ┆ ---   ┆ ---  ┆ ---  ┆ ---     │
+        │ str   ┆ i64    ┆ f64   ┆ f64  ┆ f64  ┆ enum    │
+        ╞═══════╪════════╪═══════╪══════╪══════╪═════════╡
+        │ day   ┆ 60     ┆ 1.0   ┆ 0.94 ┆ 1.0  ┆ higher  │
+        │ night ┆ 40     ┆ 0.4   ┆ 0.26 ┆ 0.55 ┆ lower   │
+        └───────┴────────┴───────┴──────┴──────┴─────────┘
     """
     schema = structs.schema_of(frame)
     _require_options(confidence, minimum=minimum, resamples=resamples)
