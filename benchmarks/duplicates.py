@@ -23,22 +23,29 @@ from polars_imgmeta.analysis.hamming import Hashes
 
 _KINDS = ("uniform", "scenes", "copies", "new")
 _MOST_SECONDS = 60
+_BLOCK = 1 << 14
 
 
 def photos(count: int, random: np.random.Generator) -> Hashes:
     """Return hashes like those of photos: 31 of 63 bits."""
-    bits = np.zeros((count, 64), np.uint8)
-    for start in range(0, count, 1 << 16):
-        block = random.random((min(1 << 16, count - start), 63))
-        bits[start : start + len(block), 1:] = block.argsort(axis=1) < 31  # noqa: PLR2004
-    return np.packbits(bits, axis=1, bitorder="little").view(np.uint64)[:, 0]
+    octets = np.empty((count, 8), np.uint8)
+    for start in range(0, count, _BLOCK):
+        block = random.random((min(_BLOCK, count - start), 63))
+        bits = np.zeros((len(block), 64), np.uint8)
+        bits[:, 1:] = block.argsort(axis=1) < 31  # noqa: PLR2004
+        octets[start : start + len(block)] = np.packbits(bits, axis=1, bitorder="little")
+    hashes: Hashes = octets.view(np.uint64)[:, 0]
+    return hashes
 
 
 def flipped(hashes: Hashes, flips: int, random: np.random.Generator) -> Hashes:
     """Return hashes that differ in exactly this many bits above 0."""
-    which = random.random((len(hashes), 63)).argsort(axis=1)[:, :flips] + 1
-    changed = np.bitwise_or.reduce(np.uint64(1) << which.astype(np.uint64), axis=1)
-    return hashes ^ changed
+    changed = hashes.copy()
+    for start in range(0, len(hashes), _BLOCK):
+        block = changed[start : start + _BLOCK]
+        which = random.random((len(block), 63)).argsort(axis=1)[:, :flips] + 1
+        block ^= np.bitwise_or.reduce(np.uint64(1) << which.astype(np.uint64), axis=1)
+    return changed
 
 
 def draw(kind: str, count: int, distance: int) -> tuple[Hashes, int]:

@@ -48,9 +48,7 @@ def write_notebooks(pages: Path, site: Path) -> list[Path]:
             # Over sockets of files, which need no free ports.
             kernel = AsyncKernelManager(transport="ipc")
             resources = {"metadata": {"path": str(place)}}
-            nbclient.NotebookClient(
-                notebook, kernel, timeout=_SECONDS, resources=resources
-            ).execute()
+            nbclient.NotebookClient(notebook, kernel, timeout=_SECONDS, resources=resources).execute()
             written = (site / name).with_suffix(".ipynb")
             nbformat.write(notebook, written)
             return written
