@@ -145,10 +145,24 @@ def draw_plots() -> None:
             "plots-against": im.plot(
                 frame.filter(~cold), some, against=frame.filter(cold), names=names
             ),
+            "cases": im.plot_cases(_recognised(frame), "recognised"),
         }
     for name, chart in charts.items():
         specification = chart.to_json()
         _save(vl_convert.vegalite_to_png(specification, scale=1.5), f"{name}.png")
+
+
+def _recognised(frame: pl.DataFrame) -> pl.DataFrame:
+    """Add test cases, and the results of a model that is bad on dark and on blurred images."""
+    image = pl.col("path_imgmeta").struct
+    dark, blurred = image.field("brightness") < 0.35, image.field("sharpness") < 0.05  # noqa: PLR2004
+    chance = 0.95 - 0.3 * dark - 0.25 * blurred
+    drawn = pl.Series(np.random.default_rng(1).random(len(frame)))
+    frame = frame.filter(image.field("error").is_null(), image.field("width") > 0)
+    return im.test_cases(
+        frame.with_columns(recognised=drawn.head(len(frame)) < chance),
+        {"brightness": [0.35, 0.5], "sharpness": [0.05]},
+    )
 
 
 def _save(data: bytes, name: str) -> None:

@@ -12,9 +12,11 @@ Examples:
 
 from polars_imgmeta import namespaces as _namespaces  # noqa: F401 - registers them with Polars
 from polars_imgmeta.analysis.calibration import Calibration, calibrate
+from polars_imgmeta.analysis.cases import Quantiles, test_cases
 from polars_imgmeta.analysis.checks import GroupBounds
 from polars_imgmeta.analysis.drift import compare
 from polars_imgmeta.analysis.duplicates import duplicates
+from polars_imgmeta.analysis.evaluation import evaluate_cases
 from polars_imgmeta.analysis.issues import flag_issues, issues
 from polars_imgmeta.analysis.outliers import outliers
 from polars_imgmeta.analysis.published_rules import RULE_SETS
@@ -28,6 +30,7 @@ from polars_imgmeta.catalogue.registry import (
     Property,
     custom_property,
 )
+from polars_imgmeta.display.case_plotting import plot_cases
 from polars_imgmeta.display.plotting import plot
 from polars_imgmeta.display.report.writing import report
 from polars_imgmeta.display.showing import Preview, show
@@ -55,7 +58,6 @@ from polars_imgmeta.jobs.runner import run
 from polars_imgmeta.jobs.summary import JobSummary
 from polars_imgmeta.measuring.options import Sandbox
 from polars_imgmeta.sandbox.measurement import sandbox_gaps
-from polars_imgmeta.verbs.cases import Quantiles, test_cases
 from polars_imgmeta.verbs.editing import add, configure, refresh, remove, retry
 from polars_imgmeta.verbs.export import (
     sink_iceberg,
@@ -122,6 +124,7 @@ __all__ = [
     "digest",
     "duplicates",
     "errors",
+    "evaluate_cases",
     "extract",
     "extract_expr",
     "extract_series",
@@ -130,6 +133,7 @@ __all__ = [
     "nest",
     "outliers",
     "plot",
+    "plot_cases",
     "properties",
     "provenance",
     "refresh",

@@ -13,16 +13,16 @@ from typing import Any, TypeVar
 
 import polars as pl
 
+from polars_imgmeta.analysis import cases, duplicates, evaluation
 from polars_imgmeta.analysis.calibration import calibrate
 from polars_imgmeta.analysis.drift import compare
-from polars_imgmeta.analysis.duplicates import duplicates
 from polars_imgmeta.analysis.issues import flag_issues, issues
 from polars_imgmeta.analysis.outliers import outliers
 from polars_imgmeta.analysis.summaries import summarise
-from polars_imgmeta.display import plotting, showing
+from polars_imgmeta.display import case_plotting, plotting, showing
 from polars_imgmeta.display.report import writing
 from polars_imgmeta.engines.digest import digest
-from polars_imgmeta.verbs import cases, editing, export, extraction, inspection
+from polars_imgmeta.verbs import editing, export, extraction, inspection
 
 _R = TypeVar("_R")
 
@@ -73,8 +73,10 @@ class _FrameNamespace(_Namespace):
     calibrate = _method(calibrate)
     compare = _method(compare)
     summarise = _method(summarise)
-    duplicates = _method(duplicates)
+    duplicates = _method(duplicates.duplicates)
+    evaluate_cases = _method(evaluation.evaluate_cases)
     plot = _method(plotting.plot)
+    plot_cases = _method(case_plotting.plot_cases)
     to_arrow = _method(export.to_arrow)
     report = _method(writing.report)
     show = _method(showing.show)

@@ -81,13 +81,12 @@ def duplicates(
         ValueError: If `distance` is not a whole number from 0 to 31.
 
     Examples:
-        >>> df = im.scan_images("photos").imgmeta.extract("path", ["identity", "size"]).collect()
-        >>> twice = pl.concat([df, df.with_columns("again/" + pl.col("path"))])
-        >>> found = im.duplicates(twice)
-        >>> len(found.filter(pl.col("duplicate").struct.field("keep")))
-        9
-        >>> found["duplicate"].struct.unnest().drop("group").row(-1, named=True)
-        {}
+        >>> images = im.scan_images("photos").imgmeta.extract("path", ["identity", "size"])
+        >>> df = im.duplicates(images).collect().unnest("duplicate")
+        >>> df.filter(~pl.col("keep")).select("path", "reason", "distance").rows()
+        [('photos/blobs.png', 'similar', 4), ('photos/fog.png', 'similar', 4)]
+        >>> df.filter(pl.col("keep"), pl.col("images") > 1)["path"].to_list()
+        ['photos/noise.png']
     """
     schema = structs.schema_of(frame)
     _require_distance(distance)

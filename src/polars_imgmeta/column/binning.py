@@ -164,11 +164,28 @@ def count_rows(rows: pl.DataFrame, keys: pl.DataFrame, on: Sequence[str]) -> pl.
 def quantile_edges(values: pl.Series, fractions: Sequence[float]) -> list[float]:
     """Return distinct quantiles above the minimum, ascending.
 
-    They are values themselves, so that bins never split equal values.
+    They are values themselves, so that bins never split equal values. Beside a value that many
+    rows have, a bin could be left with few: one with less than a quarter of the rows that the
+    narrowest was to have is joined to the smaller one beside it.
+
+    Examples:
+        >>> quantile_edges(pl.Series([1.0] * 48 + [1.3] * 4 + [1.4] * 48), [0.25, 0.5, 0.75])
+        [1.4]
     """
     values = values.sort()
     found = {values.quantile(fraction, "higher") for fraction in fractions}
-    return sorted(edge for edge in found if edge is not None and edge > values[0])
+    edges = sorted(edge for edge in found if edge is not None and edge > values[0])
+    fewest = len(values) * min(after - before for before, after in pairwise((0, *fractions, 1))) / 4
+    starts = [0, *(int(values.search_sorted(edge)) for edge in edges), len(values)]
+    while len(starts) > 2:  # noqa: PLR2004 - of one bin
+        sizes = [end - start for start, end in pairwise(starts)]
+        small = sizes.index(min(sizes))
+        if sizes[small] >= fewest:
+            break
+        beside = sizes[small - 1 : small] + sizes[small + 1 : small + 2]
+        joined = small if small and sizes[small - 1] == min(beside) else small + 1
+        del starts[joined], edges[joined - 1]
+    return edges
 
 
 def _rounded(

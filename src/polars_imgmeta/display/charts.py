@@ -25,6 +25,16 @@ PURPLE: Final = AUTO_EXTRACTED_COLOURS[0]
 _ORANGE: Final = "#e8710a"
 _GREY: Final = "#5b6478"
 _QUIET: Final = "#6b7280"
+_FAINT: Final = "#b6bcc8"
+_TEAL: Final = "#0f766e"
+_NUMBERS_OF_CASES: Final = (
+    "value",
+    "low",
+    "high",
+    "difference",
+    "difference_low",
+    "difference_high",
+)
 _HEAT_COLOURS: Final = ["#d6c2f7", PURPLE, "#2a0a57"]
 # Single points need more contrast.
 _POINT_COLOURS: Final = ["#b794f6", PURPLE, "#2a0a57"]
@@ -186,6 +196,43 @@ def heat(pairs: pl.DataFrame, x: Axis, y: Axis, color: Axis | None) -> alt.Chart
         whole = alt.Legend(title="images", **whole_ticks(pairs["images"], 1))
         encoding["color"] = alt.Color("images:Q", scale=scale, legend=whole)
     return _draw_marks(pairs, alt.MarkDef("rect"), encoding, tooltips)
+
+
+def cases(rows: pl.DataFrame, metric: str) -> alt.LayerChart:
+    """Draw a metric of each case, its interval, and that of the rest.
+
+    Rows have the text of the `case`, `value`, `low`, `high`, `rest`, `images`, `rated`, the
+    difference to the rest with its interval, and the `verdict`.
+    """
+    names = rows["case"].to_list()
+    words = {"lower": _ORANGE, "no difference": _GREY, "higher": _TEAL, "too small": _FAINT}
+    present = {word: colour for word, colour in words.items() if word in rows["verdict"]}
+    legend = alt.Legend(orient="top", title="compared with the other cases", symbolType="circle")
+    scale = alt.Scale(domain=list(present), range=list(present.values()))
+    x = alt.X("value:Q", title=metric, scale=alt.Scale(zero=False), axis=alt.Axis(titleLimit=400))
+    encoding: dict[str, Any] = {
+        "y": alt.Y("case:N", sort=names, title=None, axis=alt.Axis(labelLimit=400)),
+        "color": alt.Color("verdict:N", scale=scale, legend=legend),
+        "tooltip": [
+            _tooltip("case", "case"),
+            _tooltip("images", "images", ",d"),
+            _tooltip("rated", "rated", ",d"),
+            *(_tooltip(name, name.replace("_", " "), ",.4~r") for name in _NUMBERS_OF_CASES),
+            _tooltip("verdict", "verdict"),
+        ],
+    }
+    base = alt.Chart(rows, width=360, height=alt.Step(24)).encode(**encoding)
+    interval = base.mark_rule(strokeWidth=2).encode(
+        x=alt.X("low:Q", scale=alt.Scale(zero=False)), x2="high:Q"
+    )
+    rest = base.mark_tick(thickness=2, size=14, opacity=0.9).encode(
+        x="rest:Q", color=alt.value(_QUIET)
+    )
+    point = base.mark_point(filled=True, size=70, opacity=1).encode(x=x)
+    count = base.mark_text(align="left", dx=8, color=_QUIET).encode(
+        x=alt.value("width"), text=alt.Text("images:Q", format=",d"), color=alt.value(_QUIET)
+    )
+    return cast("alt.LayerChart", alt.layer(interval, rest, point, count))
 
 
 def _draw_marks(

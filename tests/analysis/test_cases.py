@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 import polars_imgmeta as im
+from polars_imgmeta.analysis.cases import BinsLike
 from polars_imgmeta.catalogue.registry import CATALOGUE
 from polars_imgmeta.column.structs import struct_dtype
 from polars_imgmeta.typing import PropertyName
-from polars_imgmeta.verbs.cases import BinsLike
 
 EXTRACTED: tuple[PropertyName, ...] = ("width", "brightness", "sharpness")
 
