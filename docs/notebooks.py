@@ -38,7 +38,7 @@ def write_notebooks(pages: Path, site: Path) -> list[Path]:
         demo = Path(work, "demo")
         demo.mkdir()
         command = [sys.executable, "-m", "polars_imgmeta", "demo"]
-        subprocess.run(command, cwd=demo, check=True, capture_output=True)
+        subprocess.run(command, cwd=demo, check=True, capture_output=True)  # noqa: S603 - ours
 
         def write(page: Path) -> Path:
             name = page.relative_to(pages)
@@ -48,7 +48,9 @@ def write_notebooks(pages: Path, site: Path) -> list[Path]:
             # Over sockets of files, which need no free ports.
             kernel = AsyncKernelManager(transport="ipc")
             resources = {"metadata": {"path": str(place)}}
-            nbclient.NotebookClient(notebook, kernel, timeout=_SECONDS, resources=resources).execute()
+            nbclient.NotebookClient(
+                notebook, kernel, timeout=_SECONDS, resources=resources
+            ).execute()
             written = (site / name).with_suffix(".ipynb")
             nbformat.write(notebook, written)
             return written

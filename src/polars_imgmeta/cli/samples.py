@@ -52,9 +52,7 @@ def draw_samples() -> dict[str, bytes]:
     }
 
 
-def _encode(
-    pixels: NDArray[np.integer[Any]], form: str, exif: Image.Exif | None = None
-) -> bytes:
+def _encode(pixels: NDArray[np.integer[Any]], form: str, exif: Image.Exif | None = None) -> bytes:
     file = io.BytesIO()
     Image.fromarray(pixels.astype(np.uint8)).save(file, form, exif=exif or Image.Exif())
     return file.getvalue()
