@@ -137,8 +137,8 @@ def draw_report() -> None:
 
 def draw_scales() -> None:
     """Draw one landscape three times for each property: low, middle and high."""
-    picture = _landscape("autumn", np.random.default_rng(19))
-    picture = cv2.resize(picture.clip(0, 255).astype(np.uint8), (360, 240))
+    drawn = _landscape("autumn", np.random.default_rng(19)).clip(0, 255).astype(np.uint8)
+    picture = np.asarray(cv2.resize(drawn, (360, 240)), np.uint8)
     for name, change in _SCALES.items():
         variants = [change(picture, step) for step in (0, 1, 2)]
         encoded = [cv2.imencode(".png", variant[..., ::-1])[1].tobytes() for variant in variants]
