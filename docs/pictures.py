@@ -10,6 +10,7 @@ import contextlib
 import io
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -17,12 +18,14 @@ import numpy as np
 import polars as pl
 import vl_convert
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 import polars_imgmeta as im
+from polars_imgmeta.cli.samples import make_samples
 
 ROOT = Path(__file__).parent.parent
 PICTURES = ROOT / "docs" / "pictures"
+Pixels = NDArray[np.uint8]
 
 
 def draw_landscapes(folder: Path, count: int = 240) -> pl.DataFrame:
@@ -132,6 +135,115 @@ def draw_report() -> None:
         _save(browser.picture(".imgmeta-show"), "show.png")
 
 
+def draw_scales() -> None:
+    """Draw one landscape three times for each property: low, middle and high."""
+    drawn = _landscape("autumn", np.random.default_rng(19)).clip(0, 255).astype(np.uint8)
+    picture = np.asarray(cv2.resize(drawn, (360, 240)), np.uint8)
+    for name, change in _SCALES.items():
+        variants = [change(picture, step) for step in (0, 1, 2)]
+        encoded = [cv2.imencode(".png", variant[..., ::-1])[1].tobytes() for variant in variants]
+        values = im.extract_series(pl.Series(encoded), name).struct.field(name)
+        if not values.is_sorted():
+            msg = f"the pictures of {name} are not ascending: {values.to_list()}"
+            raise AssertionError(msg)
+        sheet = Image.new("RGB", (3 * 370, 275), "white")
+        draw = ImageDraw.Draw(sheet)
+        for index, (variant, value) in enumerate(zip(variants, values, strict=True)):
+            sheet.paste(Image.fromarray(variant), (370 * index + 5, 5))
+            label = f"{name} {value:.3g}"
+            draw.text((370 * index + 5, 248), label, "black", ImageFont.load_default(20))
+        sheet.save(PICTURES / f"scale-{name}.webp", quality=75)
+
+
+def _scaled(picture: Pixels, light: float, gain: float) -> Pixels:
+    changed: Pixels = (picture.astype(np.float64) * gain + light).clip(0, 255).astype(np.uint8)
+    return changed
+
+
+def _blurred(picture: Pixels, radius: float) -> Pixels:
+    return np.asarray(cv2.GaussianBlur(picture, (0, 0), radius), np.uint8) if radius else picture
+
+
+def _coarse(picture: Pixels, levels: int) -> Pixels:
+    return (picture // levels * levels).astype(np.uint8)
+
+
+def _mirrored(picture: Pixels, weight: float) -> Pixels:
+    flipped = picture[:, ::-1].astype(np.float64)
+    mixed: Pixels = (picture * (1 - weight) + flipped * weight).astype(np.uint8)
+    return mixed
+
+
+def _noisy(picture: Pixels, deviation: float) -> Pixels:
+    noise = np.random.default_rng(0).normal(0, deviation, picture.shape)
+    noisy: Pixels = (_blurred(picture, 1) + noise).clip(0, 255).astype(np.uint8)
+    return noisy
+
+
+def _compressed(picture: Pixels, quality: int) -> Pixels:
+    data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+    return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8)
+
+
+def _dark_corners(picture: Pixels, strength: float) -> Pixels:
+    rows, columns = np.indices(picture.shape[:2])
+    away = np.hypot(rows / picture.shape[0] - 0.5, columns / picture.shape[1] - 0.5) / 0.71
+    grey = np.full(picture.shape, 180.0) + picture * 0.2
+    dark: Pixels = (grey * (1 - strength * away**2)[..., None]).astype(np.uint8)
+    return dark
+
+
+def _framed(picture: Pixels, width: int) -> Pixels:
+    framed = picture.copy()
+    if width:
+        framed[:width] = framed[-width:] = 0
+    return framed
+
+
+def _coloured(picture: Pixels, saturation: float) -> Pixels:
+    grey = np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), np.float64)[..., None]
+    coloured: Pixels = (grey + (picture - grey) * saturation).clip(0, 255).astype(np.uint8)
+    return coloured
+
+
+_SCALES: dict[str, Callable[[Pixels, int], Pixels]] = {
+    "brightness": lambda picture, step: _scaled(picture, (-90, 0, 90)[step], 1),
+    "contrast": lambda picture, step: _scaled(picture, (95, 40, -60)[step], (0.2, 0.7, 1.5)[step]),
+    "sharpness": lambda picture, step: _blurred(picture, (6, 1.2, 0)[step]),
+    "pixel_entropy": lambda picture, step: _coarse(picture, (128, 48, 1)[step]),
+    "symmetry": lambda picture, step: _mirrored(_scaled(picture, -60, 1.4), (0, 0.2, 0.5)[step]),
+    "blur": lambda picture, step: _blurred(picture, (6, 1.2, 0)[step]),
+    "noise": lambda picture, step: _noisy(picture, (0, 10, 40)[step]),
+    "blockiness": lambda picture, step: _compressed(picture, (90, 20, 4)[step]),
+    "shadow_clipping": lambda picture, step: _scaled(picture, (0, -110, -150)[step], 1),
+    "highlight_clipping": lambda picture, step: _scaled(picture, (0, 70, 130)[step], 1),
+    "vignetting": lambda picture, step: _dark_corners(picture, (0, 0.4, 0.9)[step]),
+    "border": lambda picture, step: _framed(picture, (0, 20, 60)[step]),
+    "saturation": lambda picture, step: _coloured(picture, (0.1, 1, 2)[step]),
+    "colourfulness": lambda picture, step: _coloured(picture, (0, 1, 2)[step]),
+}
+
+
+def draw_front() -> None:
+    """Draw what the example of the front page shows in a notebook."""
+    sys.path.insert(0, str(ROOT / "tests"))
+    from browser import launch  # noqa: PLC0415 - the browser of the tests
+
+    with (
+        tempfile.TemporaryDirectory() as work,
+        contextlib.chdir(work),
+        launch(Path(work, "profile")) as browser,
+    ):
+        make_samples(Path("photos"))
+        names = ["width", "brightness", "sharpness", "pixel_entropy"]
+        frame = im.extract(im.scan_images("photos").select("path"), "path", names)
+        shown = im.show(frame, 6)
+        page = Path("notebook.html")
+        page.write_text(f"<!doctype html><body style='font: 15px sans-serif'>{shown._repr_html_()}")
+        browser.open(page.resolve(), width=760)
+        _save(browser.picture(".imgmeta-show"), "front.png")
+
+
 def draw_plots() -> None:
     """Draw distributions, one property against another, and two data sets."""
     with tempfile.TemporaryDirectory() as work, contextlib.chdir(work):
@@ -172,8 +284,10 @@ def _save(data: bytes, name: str) -> None:
 def main() -> None:
     """Draw all pictures."""
     PICTURES.mkdir(exist_ok=True)
+    draw_scales()
     draw_plots()
     draw_report()
+    draw_front()
 
 
 if __name__ == "__main__":

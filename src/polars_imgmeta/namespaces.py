@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, TypeVar
+from typing import Concatenate, Generic, ParamSpec, TypeVar
 
 import polars as pl
 
@@ -22,16 +22,22 @@ from polars_imgmeta.analysis.summaries import summarise
 from polars_imgmeta.display import case_plotting, plotting, showing
 from polars_imgmeta.display.report import writing
 from polars_imgmeta.engines.digest import digest
+from polars_imgmeta.typing import FrameT
 from polars_imgmeta.verbs import editing, export, extraction, inspection
 
+_P = ParamSpec("_P")
 _R = TypeVar("_R")
+_S = TypeVar("_S")
+_S_co = TypeVar("_S_co", covariant=True)
 
 
-def _method(verb: Callable[..., _R]) -> Callable[..., _R]:
+def _method(
+    verb: Callable[Concatenate[_S, _P], _R],
+) -> Callable[Concatenate[_Namespace[_S], _P], _R]:
     """Make a method of a verb, with its signature and its documentation."""
 
     @wraps(verb)
-    def method(self: _Namespace, *args: Any, **kwargs: Any) -> _R:  # noqa: ANN401 - the verb's
+    def method(self: _Namespace[_S], /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
         return verb(self._subject, *args, **kwargs)
 
     signature = inspect.signature(verb)
@@ -41,15 +47,15 @@ def _method(verb: Callable[..., _R]) -> Callable[..., _R]:
     return method
 
 
-class _Namespace:
-    def __init__(self, subject: Any) -> None:  # noqa: ANN401 - what Polars attaches it to
+class _Namespace(Generic[_S_co]):
+    def __init__(self, subject: _S_co) -> None:
         self._subject = subject
 
     def __dir__(self) -> list[str]:
         return [name for name in dir(type(self)) if not name.startswith("_")]
 
 
-class _FrameNamespace(_Namespace):
+class _FrameNamespace(_Namespace[FrameT]):
     def __repr__(self) -> str:
         return inspection.overview(self._subject)
 
@@ -77,18 +83,18 @@ class _FrameNamespace(_Namespace):
     evaluate_cases = _method(evaluation.evaluate_cases)
     plot = _method(plotting.plot)
     plot_cases = _method(case_plotting.plot_cases)
-    to_arrow = _method(export.to_arrow)
+    to_arrow = _method(export.to_arrow)  # type: ignore[arg-type] # `**options` might name the frame
     report = _method(writing.report)
     show = _method(showing.show)
 
 
 @pl.api.register_dataframe_namespace("imgmeta")
-class DataFrameNamespace(_FrameNamespace):
+class DataFrameNamespace(_FrameNamespace[pl.DataFrame]):
     """What `df.imgmeta` is."""
 
     digest = _method(digest)
-    write_delta = _method(export.write_delta)
-    write_parquet = _method(export.write_parquet)
+    write_delta = _method(export.write_delta)  # type: ignore[arg-type] # `**options` might name the frame
+    write_parquet = _method(export.write_parquet)  # type: ignore[arg-type] # `**options` might name the frame
 
     def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
         """Let consumers of Arrow have the frame with the readable metadata."""
@@ -96,22 +102,22 @@ class DataFrameNamespace(_FrameNamespace):
 
 
 @pl.api.register_lazyframe_namespace("imgmeta")
-class LazyFrameNamespace(_FrameNamespace):
+class LazyFrameNamespace(_FrameNamespace[pl.LazyFrame]):
     """What `lf.imgmeta` is."""
 
-    sink_iceberg = _method(export.sink_iceberg)
-    sink_parquet = _method(export.sink_parquet)
+    sink_iceberg = _method(export.sink_iceberg)  # type: ignore[arg-type] # `**options` might name the frame
+    sink_parquet = _method(export.sink_parquet)  # type: ignore[arg-type] # `**options` might name the frame
 
 
 @pl.api.register_expr_namespace("imgmeta")
-class ExprNamespace(_Namespace):
+class ExprNamespace(_Namespace[pl.Expr]):
     """What `pl.col(...).imgmeta` is."""
 
     extract = _method(extraction.extract_expr)
 
 
 @pl.api.register_series_namespace("imgmeta")
-class SeriesNamespace(_Namespace):
+class SeriesNamespace(_Namespace[pl.Series]):
     """What `series.imgmeta` is."""
 
     extract = _method(extraction.extract_series)

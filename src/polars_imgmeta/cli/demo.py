@@ -58,5 +58,8 @@ def _check_own(folder: Path, table: Path, page: Path) -> None:
     if not found:  # no former demo, which would have made these
         other = [path for path in (folder, table, page) if path.is_file()]
     if other:
-        message = f"{other[0]} exists, and was not made by the demo"
-        raise FileExistsError(f"{message}\n\nHint: name another folder: imgmeta demo FOLDER")
+        message = (
+            f"{other[0]} exists, and was not made by the demo"
+            "\n\nHint: name another folder: imgmeta demo FOLDER"
+        )
+        raise FileExistsError(message)
