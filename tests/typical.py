@@ -18,7 +18,7 @@ def noise(side: int) -> Image.Image:
 def captured_photo() -> bytes:
     """Return a JPEG whose Exif tells time, camera and place."""
     exif = Image.Exif()
-    exif.update({ExifTags.Base.Make: "Märk", ExifTags.Base.Model: "M-1"})
+    exif[ExifTags.Base.Make], exif[ExifTags.Base.Model] = "Märk", "M-1"
     tags = {
         ExifTags.Base.DateTimeOriginal: "2021:03:04 05:06:07",
         ExifTags.Base.OffsetTimeOriginal: "-03:30",
