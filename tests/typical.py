@@ -19,7 +19,7 @@ def captured_photo() -> bytes:
     """Return a JPEG whose Exif tells time, camera and place."""
     exif = Image.Exif()
     exif[ExifTags.Base.Make], exif[ExifTags.Base.Model] = "Märk", "M-1"
-    tags = {
+    tags: dict[int, str] = {
         ExifTags.Base.DateTimeOriginal: "2021:03:04 05:06:07",
         ExifTags.Base.OffsetTimeOriginal: "-03:30",
         ExifTags.Base.SubsecTimeOriginal: "250001",

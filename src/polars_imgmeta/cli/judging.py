@@ -52,11 +52,11 @@ def _issues(options: argparse.Namespace) -> int:
     if options.format != "text":
         _write(found, options.format)
     elif found.is_empty():
-        print(f"No issue in {printing.count(rows, "image")}.")
+        print(f"No issue in {printing.count(rows, 'image')}.")
     else:
         counts = found.group_by("rule").len().sort("len", "rule", descending=[True, False])
         listing = printing.listing(dict(counts.iter_rows()))
-        print(f"{images:,} of {printing.count(rows, "image")} with issues: {listing}")
+        print(f"{images:,} of {printing.count(rows, 'image')} with issues: {listing}")
         shown = found.head(_SHOWN).select("locator", "rule", "severity", "value", "threshold")
         printing.print_frame(shown.with_columns(pl.col(pl.Float64).round_sig_figs(4)), sys.stdout)
         if len(found) > _SHOWN:
