@@ -140,10 +140,12 @@ class Check:
             return bound
         if not isinstance(bound, GroupBounds):
             return pl.lit(float(bound))
-        chosen = pl.lit(bound.default, pl.Float64)
-        for key, threshold in bound.bounds.items():
-            chosen = pl.when(self._group.eq_missing(key)).then(pl.lit(threshold)).otherwise(chosen)
-        return chosen
+        return self._group.replace_strict(
+            pl.Series(list(bound.bounds)),
+            pl.Series(list(bound.bounds.values()), dtype=pl.Float64),
+            default=bound.default,
+            return_dtype=pl.Float64,
+        )
 
     def _sql_bound(self, bound: Bound) -> str:
         if isinstance(bound, pl.Expr):

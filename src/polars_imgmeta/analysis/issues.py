@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Final
 
 import polars as pl
 
@@ -15,6 +16,8 @@ from polars_imgmeta.column.fields import Quantity
 from polars_imgmeta.column.structs import StructColumn
 from polars_imgmeta.exceptions import ColumnError, PropertyError
 from polars_imgmeta.typing import Frame, FrameT
+
+_COLUMNS: Final = ("rule", "property", "value", "threshold", "severity", "excess", "reason")
 
 
 def issues(
@@ -64,11 +67,19 @@ def issues(
     # First the values and then the conditions: Polars 2.0 panics on conditions that evaluate
     # fields of a struct which is in several chunks.
     values, checks = _flattened(resolved)
-    rows = [_issue(check) for check in checks]
+    rows = [_issue(number, check) for number, check in enumerate(checks)]
     lists = {name: pl.concat_list(row[name] for row in rows) for name in rows[0]}
     table = frame.select(located.alias("locator"), *values)
-    found = table.select("locator", **lists).explode(*lists)
-    return found.filter(pl.col("rule").is_not_null()).sort(
+    found = table.select("locator", **lists).explode(*lists).filter(pl.col("number").is_not_null())
+    # Words come last: of each row and rule there are only numbers until then.
+    named = {
+        "rule": _chosen(pl.Series([check.name for check in checks])),
+        "property": _chosen(pl.Series([check.quantity.name for check in checks])),
+        "severity": _chosen(pl.Series([check.severity for check in checks], dtype=SEVERITIES)),
+        "reason": _chosen(pl.Series([check.reason for check in checks])),
+    }
+    columns = {**named, **{name: pl.col(name) for name in ("value", "threshold", "excess")}}
+    return found.select("locator", **{name: columns[name] for name in _COLUMNS}).sort(
         ["severity", "excess", "rule", "locator"], descending=[True, True, False, False]
     )
 
@@ -144,17 +155,20 @@ def _flattened(resolved: list[Resolved]) -> tuple[list[pl.Expr], list[Check]]:
     return values, checks
 
 
-def _issue(check: Check) -> dict[str, pl.Expr]:
-    """Return the columns of a row of the list, of which the rule is null where it is not broken."""
+def _issue(number: int, check: Check) -> dict[str, pl.Expr]:
+    """Return the columns of a row of the list, whose number is null where there is no issue."""
     return {
-        "rule": pl.when(check.verdict).then(pl.lit(check.name)),
-        "property": pl.lit(check.quantity.name),
+        "number": pl.when(check.verdict).then(pl.lit(number, pl.UInt16)),
         "value": check.value,
         "threshold": check.threshold,
-        "severity": pl.lit(check.severity, SEVERITIES),
         "excess": check.excess,
-        "reason": pl.lit(check.reason),
     }
+
+
+def _chosen(texts: pl.Series) -> pl.Expr:
+    """Return the text of the rule of each number."""
+    numbers = pl.int_range(len(texts), dtype=pl.UInt16, eager=True)
+    return pl.col("number").replace_strict(numbers, texts, return_dtype=texts.dtype)
 
 
 def _existing(schema: Mapping[str, pl.DataType], column: str | None) -> StructColumn | None:
