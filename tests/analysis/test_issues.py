@@ -340,3 +340,13 @@ def test_mistakes_are_explained(mistake: str) -> None:
         call()
     assert type(caught.value) is kind
     assert str(caught.value) == message
+
+
+def test_a_thousand_groups_are_looked_up() -> None:
+    """Thresholds of many groups are a table, not a condition within a condition."""
+    values = np.random.default_rng(0).random(10_000)
+    frame = pl.DataFrame({"n": values, "site": np.arange(10_000) % 1_000})
+    rules = im.outliers(frame, "n", by="site", factor=5)
+    same = im.OutlierRule(name="n", property="n", reason="far", factor=5, by="site")
+    expected = im.flag_issues(frame, same)["issues"].struct.field("n")
+    assert len(im.issues(frame, rules)) == expected.sum() > 0
