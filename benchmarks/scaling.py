@@ -26,7 +26,8 @@ from polars_imgmeta.decoding.isolation import isolated
 from polars_imgmeta.decoding.pictures import intensity_of, read_picture
 from polars_imgmeta.io.sources import FileSource
 
-_ALONE = ("file", *im.GROUPS["identity"], *im.GROUPS["quality"], *im.GROUPS["standard"][4:])
+_OF_CONTENT = frozenset({"bytes", "intensity", "picture"})
+_ALONE = ("file", *(name for name, row in im.CATALOGUE.items() if row.needs in _OF_CONTENT))
 _REPEATS = 5
 _MEGAPIXELS = (0.001, 0.004, 0.03, 0.2, 1.0, 4.0, 12.0, 24.0)
 

@@ -10,11 +10,13 @@ Source:
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
 from polars_imgmeta.catalogue.kernels import Colours, Shape
+from polars_imgmeta.decoding.opencv import cv2
 
 # Weights of blue, green and red in the luminance of scikit-image, in ten thousandths.
 _WEIGHTS, _WEIGHT_SUM = (721, 7154, 2125), 10_000
@@ -90,11 +92,10 @@ def deepchecks_mean_blue_relative_intensity(colours: Colours) -> float:
 def _moments(colours: Colours) -> tuple[list[int], list[list[int]]]:
     """Return the sum of each channel, and the sum of the product of each two."""
     sums, products = np.zeros(3, np.int64), np.zeros((3, 3), np.int64)
-    pixels = colours.reshape(-1, 3)
-    for start in range(0, len(pixels), _BLOCK_PIXELS):
-        block = pixels[start : start + _BLOCK_PIXELS].astype(np.float64)  # holds these sums exactly
-        sums += block.sum(axis=0).astype(np.int64)
-        products += (block.T @ block).astype(np.int64)
+    for block in _blocks(colours):
+        # Sums of integers, which float64 holds exactly.
+        sums += np.array(cv2.sumElems(block)[:3], np.int64)
+        products += cv2.mulTransposed(block[0], aTa=True, dtype=cv2.CV_64F).astype(np.int64)
     return sums.tolist(), products.tolist()
 
 
@@ -105,10 +106,17 @@ def _weighted(channels: list[int]) -> int:
 def _relative_intensity(colours: Colours, channel: int) -> float:
     # By the sum of the channels, the sum of one of them: integers, whatever the order of pixels.
     totals: NDArray[np.float64] = np.zeros(_MAX_CHANNEL_SUM + 1)
-    pixels = colours.reshape(-1, 3)
-    for start in range(0, len(pixels), _BLOCK_PIXELS):
-        block = pixels[start : start + _BLOCK_PIXELS]
-        sums = block.sum(axis=1, dtype=np.intp)
-        totals += np.bincount(sums, block[:, channel], len(totals))
+    for block in _blocks(colours):
+        channels = cv2.split(block)
+        two = cv2.add(channels[_BLUE], channels[_GREEN], dtype=cv2.CV_16S)
+        sums = cv2.add(two, channels[_RED], dtype=cv2.CV_16S)
+        totals += np.bincount(sums.ravel(), channels[channel].ravel(), len(totals))
     parts = totals[1:] / np.arange(1, len(totals))
-    return math.fsum(parts.tolist()) / len(pixels)
+    return math.fsum(parts.tolist()) / (colours.size // 3)
+
+
+def _blocks(colours: Colours) -> Iterator[Colours]:
+    """Yield the pixels in pieces of one row."""
+    pixels = colours.reshape(1, -1, 3)
+    for start in range(0, pixels.shape[1], _BLOCK_PIXELS):
+        yield pixels[:, start : start + _BLOCK_PIXELS]
