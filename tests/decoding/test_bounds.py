@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
@@ -638,3 +639,21 @@ def test_a_few_bytes_are_no_image(data: bytes) -> None:
     error = measure(data, "width", max_pixels=9).error
     assert isinstance(error, im.UnsupportedError)
     assert str(error) == "not an image of a known format"
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA"])
+def test_opencv_sees_a_bmp_of_known_fields_alone(mode: str) -> None:
+    """Its header is rebuilt; rows and palette are those of the file, and must be there."""
+    data = by_pillow("BMP", mode, (11, 6))
+    odd = data[:6] + b"\xff" * 4 + data[10:26] + b"\x09\0" + data[28:38] + b"\xff" * 8 + data[46:]
+    rebuilt, expected = rebuild(odd + b"junk", "BMP"), rebuild(data, "BMP")
+    assert rebuilt is not None
+    assert expected == rebuilt
+    shown = cv2.imdecode(np.frombuffer(rebuilt, np.uint8), cv2.IMREAD_COLOR)
+    assert shown is not None
+    np.testing.assert_array_equal(
+        shown[:, :, ::-1], np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+    )
+    assert rebuild(data[:-9], "BMP") is None
+    assert rebuild(data[:30] + b"\x01" + data[31:], "BMP") is None  # in runs
+    assert rebuild(data[:14] + b"\x0c" + data[15:], "BMP") is None  # another kind of header

@@ -18,7 +18,8 @@ _RADIANCE = re.compile(rb"#\?(?:RADIANCE|RGBE)\n(?:.*\n)*?\n-Y +(\d{1,10}) +\+X 
 
 # Not 16, which OpenCV scales wrongly.
 _BMP_BITS = frozenset({1, 4, 8, 24, 32})
-_BMP_UNCOMPRESSED = frozenset({0, 3})
+_BMP_UNCOMPRESSED, _BMP_MASKS = frozenset({0, 3}), 3
+_BMP_INFO_BYTES, _BMP_MASK_BYTES = 40, 16
 
 # TIFF tags, and the `struct` code of each value type.
 _WIDTH, _HEIGHT, _ORIENTATION = 256, 257, 274
@@ -146,9 +147,30 @@ def rebuild_radiance(data: bytes) -> bytes | None:
     return head + data[found.end() :]
 
 
-def rebuild_bmp(data: bytes) -> bytes:
-    """Return a BMP, of which `read_opencv_header` has accepted the fixed fields."""
-    return data
+def rebuild_bmp(data: bytes) -> bytes | None:
+    """Return an uncompressed BMP with a header of our own, of a palette and rows that are there."""
+    fields = struct.unpack_from("<10xIIiiHHI12xI", data)
+    offset, length, width, height, _, bits, compression, colours = fields
+    row_bytes = (width * bits + 31) // 32 * 4
+    rows = data[offset : offset + row_bytes * abs(height)]
+    if (
+        length < _BMP_INFO_BYTES
+        or bits not in _BMP_BITS
+        or compression not in _BMP_UNCOMPRESSED
+        or not 0 < len(rows) == row_bytes * abs(height)
+    ):
+        return None
+    masks = compression == _BMP_MASKS and length >= _BMP_INFO_BYTES + _BMP_MASK_BYTES
+    size = _BMP_INFO_BYTES + masks * _BMP_MASK_BYTES
+    entries = 4 * min(colours or 1 << bits, 1 << bits) if bits <= 8 else 0  # noqa: PLR2004
+    table = data[14 + length : 14 + length + entries]
+    if len(table) < entries:
+        return None
+    head = struct.pack(
+        "<2sIIII", b"BM", 14 + size + entries + len(rows), 0, 14 + size + entries, size
+    )
+    info = struct.pack("<iiHHIIiiII", width, height, 1, bits, compression, 0, 0, 0, entries // 4, 0)
+    return b"".join((head, info, data[54 : 14 + size], table, rows))
 
 
 def rebuild_tiff(data: bytes) -> bytes | None:
