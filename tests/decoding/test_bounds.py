@@ -270,6 +270,21 @@ def test_layers_of_a_tiff_are_not_read() -> None:
     assert read_picture(data, read_header(source)).shape == (6, 8, 3)
 
 
+@pytest.mark.parametrize("compression", [5, 8, 32773])
+def test_a_tile_counts_that_is_larger_than_the_picture(compression: int) -> None:
+    """A decoder allocates a tile as a whole, here of 2^30 pixels for a picture of 64."""
+    tags = {256: 8, 257: 8, 258: 8, 259: compression, 262: 1, 277: 1}
+    tags |= {322: 32_768, 323: 32_768, 324: 200, 325: 20}
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    data = (b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries).ljust(300, b"\0")
+    with allocations() as peak:
+        measurement = measure(data, "standard", max_pixels=1 << 27)
+        assert peak() < 32 * MEBI
+    assert isinstance(measurement.error, im.TooLargeError)
+    assert "8 x 8 pixels, which count 16777216 times" in str(measurement.error)
+    assert measurement.values["width"] == 8
+
+
 def test_strips_of_a_tiff_are_not_read() -> None:
     """Of very many strips the header reads one; the pixels need all of them."""
     data = by_pillow("TIFF", "L", (3, 40_000), compression="tiff_lzw", strip_size=3)

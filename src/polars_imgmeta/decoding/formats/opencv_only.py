@@ -12,6 +12,8 @@ import struct
 from dataclasses import dataclass
 from typing import BinaryIO
 
+from polars_imgmeta.decoding.formats.tiff import weight_of_tile
+
 _TEXT_HEADER_BYTES = 4096
 _FLOAT_WEIGHT = 3
 _RADIANCE = re.compile(rb"#\?(?:RADIANCE|RGBE)\n(?:.*\n)*?\n-Y +(\d{1,10}) +\+X +(\d{1,10})\n")
@@ -26,6 +28,7 @@ _WIDTH, _HEIGHT, _ORIENTATION = 256, 257, 274
 _TRANSPOSED = range(5, 9)
 _SEGMENTS = ((273, 279), (324, 325))  # offsets and lengths of strips, or of tiles
 _TYPES = {1: "B", 3: "H", 4: "I", 16: "Q"}
+_TILE_WIDTH, _TILE_HEIGHT = 322, 323
 _BITS, _COMPRESSION, _CHANNELS, _PLANES = 258, 259, 277, 284
 # OpenCV decodes others, such as JPEG 2000 within TIFF, as black pictures.
 _TIFF_COMPRESSIONS = frozenset({1, 2, 3, 4, 5, 7, 8, 32773, 32946})
@@ -39,6 +42,7 @@ _PIXEL_TAGS = frozenset(
 _MAX_ENTRIES = 4096
 _MAX_VALUES = 1 << 17
 _HEADER_TAGS = frozenset({_WIDTH, _HEIGHT, _ORIENTATION, _BITS, _COMPRESSION, _CHANNELS, _PLANES})
+_HEADER_TAGS |= {_TILE_WIDTH, _TILE_HEIGHT}
 _HEADER_TAGS |= {tag for pair in _SEGMENTS for tag in pair}
 
 
@@ -135,6 +139,8 @@ def _read_tiff(stream: BinaryIO, order: str) -> OpenCVHeader:
     if tags.get(_ORIENTATION, (1,))[0] in _TRANSPOSED:
         width, height = height, width
     weight = _FLOAT_WEIGHT if bits > 16 else 1  # noqa: PLR2004
+    tile = tags.get(_TILE_WIDTH, (0,))[0], tags.get(_TILE_HEIGHT, (0,))[0]
+    weight *= weight_of_tile(tile, width * height)
     return OpenCVHeader("TIFF", width, height, complete, weight)
 
 
