@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
@@ -267,6 +268,21 @@ def test_layers_of_a_tiff_are_not_read() -> None:
     assert read_header(source).shape == (6, 8)
     assert source.bytes_read < MEBI
     assert read_picture(data, read_header(source)).shape == (6, 8, 3)
+
+
+@pytest.mark.parametrize("compression", [5, 8, 32773])
+def test_a_tile_counts_that_is_larger_than_the_picture(compression: int) -> None:
+    """A decoder allocates a tile as a whole, here of 2^30 pixels for a picture of 64."""
+    tags = {256: 8, 257: 8, 258: 8, 259: compression, 262: 1, 277: 1}
+    tags |= {322: 32_768, 323: 32_768, 324: 200, 325: 20}
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    data = (b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries).ljust(300, b"\0")
+    with allocations() as peak:
+        measurement = measure(data, "standard", max_pixels=1 << 27)
+        assert peak() < 32 * MEBI
+    assert isinstance(measurement.error, im.TooLargeError)
+    assert "8 x 8 pixels, which count 16777216 times" in str(measurement.error)
+    assert measurement.values["width"] == 8
 
 
 def test_strips_of_a_tiff_are_not_read() -> None:
@@ -638,3 +654,21 @@ def test_a_few_bytes_are_no_image(data: bytes) -> None:
     error = measure(data, "width", max_pixels=9).error
     assert isinstance(error, im.UnsupportedError)
     assert str(error) == "not an image of a known format"
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA"])
+def test_opencv_sees_a_bmp_of_known_fields_alone(mode: str) -> None:
+    """Its header is rebuilt; rows and palette are those of the file, and must be there."""
+    data = by_pillow("BMP", mode, (11, 6))
+    odd = data[:6] + b"\xff" * 4 + data[10:26] + b"\x09\0" + data[28:38] + b"\xff" * 8 + data[46:]
+    rebuilt, expected = rebuild(odd + b"junk", "BMP"), rebuild(data, "BMP")
+    assert rebuilt is not None
+    assert expected == rebuilt
+    shown = cv2.imdecode(np.frombuffer(rebuilt, np.uint8), cv2.IMREAD_COLOR)
+    assert shown is not None
+    np.testing.assert_array_equal(
+        shown[:, :, ::-1], np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+    )
+    assert rebuild(data[:-9], "BMP") is None
+    assert rebuild(data[:30] + b"\x01" + data[31:], "BMP") is None  # in runs
+    assert rebuild(data[:14] + b"\x0c" + data[15:], "BMP") is None  # another kind of header

@@ -97,7 +97,7 @@ def serve() -> None:
         )
         _, seconds, kib = _cost_of(lambda: check(data))  # noqa: B023
         pixels = geometry.values.get("size", 0) and read_header(BytesSource(data)).weight
-        pixels *= geometry.values.get("size", 0)
+        pixels = min(pixels * geometry.values.get("size", 0), (1 << 64) - 1)
         replies.write(_COST.pack(geometry_seconds, geometry_kib, seconds, kib, pixels))
         replies.flush()
 

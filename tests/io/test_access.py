@@ -6,6 +6,7 @@ import math
 import os
 import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import polars as pl
@@ -16,10 +17,11 @@ from PIL import Image
 from reads import count_reads
 
 import polars_imgmeta as im
-from polars_imgmeta.io import beneath
+from polars_imgmeta.io import beneath, listing
 from polars_imgmeta.io.access import SCHEMES, Access
 from polars_imgmeta.io.cloud.client import StoreClient
 from polars_imgmeta.io.locators import open_local, probe_local
+from polars_imgmeta.io.remote import Storage
 from polars_imgmeta.io.transfers import Transfer
 
 DENIED_SCHEME = "access_denied: not among the allowed schemes"
@@ -108,6 +110,33 @@ def test_a_link_that_takes_a_place_after_the_check_is_not_followed(
     monkeypatch.setattr(Access, "resolve_path", resolve_and_swap)
     with pytest.raises((im.ImageError, OSError)):
         read(locator, access)
+
+
+@pytest.mark.skipif(not beneath.CAN_PIN, reason="links are followed on this system")
+@pytest.mark.parametrize("swapped", ["open", "open/below"])
+def test_a_folder_that_is_swapped_after_the_check_is_not_listed(
+    swapped: str, roots: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A link in the place of a folder is no folder; nothing behind it is named."""
+    genuine = beneath.pinned_folder
+    (roots / "secret" / "hidden.png").write_bytes(b"secret")
+
+    def swap_and_open(path: str, root: str) -> AbstractContextManager[str | int]:
+        place = roots / swapped
+        if path == os.path.realpath(place) and not place.is_symlink():
+            place.rename(roots / "away")
+            place.symlink_to(roots / "secret")
+        return genuine(path, root)
+
+    monkeypatch.setattr(listing, "pinned_folder", swap_and_open)
+    found: list[str] = []
+    images = listing.list_images(
+        str(roots / "open"), Storage(access=Access(roots=[roots / "open"]))
+    )
+    with pytest.raises(im.ImageError):
+        found.extend(locator for locator, _ in images)
+    assert (roots / swapped).is_symlink()
+    assert not any("hidden" in locator for locator in found)
 
 
 @pytest.mark.skipif(not beneath.CAN_PIN, reason="links are followed on this system")

@@ -294,6 +294,24 @@ def test_values_and_errors_are_those_without_a_sandbox(cases: list[bytes]) -> No
     )
 
 
+@given(cases=st.lists(encodings(), min_size=1, max_size=4))
+def test_details_and_digests_are_those_without_a_sandbox(cases: list[Any]) -> None:
+    """Those of the groups that are not standard too: of files, identity and quality."""
+    exif = Image.Exif()
+    exif[271] = "a maker"
+    exif.get_ifd(0x8769)[0x9003] = "2026:11:25 12:30:00"
+    file = io.BytesIO()
+    Image.new("RGB", (40, 30), (9, 99, 200)).save(file, "JPEG", exif=exif)
+    frame = pl.DataFrame({"image": [file.getvalue(), *(case.data for case in cases), b"broken"]})
+    properties = ("file", "identity", "quality")
+    confined = extract(frame, *properties)
+    assert_frame_equal(confined, extract(frame, *properties, sandbox=False), check_exact=True)
+    row = confined.row(0, named=True)
+    assert row["camera_make"] == "a maker"
+    assert row["captured"] == datetime(2026, 11, 25, 12, 30)  # noqa: DTZ001 - of a camera
+    assert row["file_digest"] is not None
+
+
 @pytest.mark.parametrize("sizes", [(1 << 24, 1 << 16), (0, 0), (5000, 4096)])
 @pytest.mark.parametrize(
     "properties", [["geometry"], ["standard", "source", own_properties.digest]]

@@ -44,6 +44,7 @@ _MAX_ICON_PIXELS = 1 << 21
 _MAX_SIDE = (1 << 31) - 1
 _JPEG, _PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
 _SCAN = b"\xff\xda\0\x08\1\1\0\0\x3f\0"
+_TILE_TAGS = (322, 323)  # of a TIFF: width and height
 _RAW_EXIF = "Raw profile type exif"
 _TRANSPOSED = frozenset(range(5, 9))
 # No image is as small.
@@ -181,6 +182,10 @@ def _read_other(source: Source) -> Header:
         return _read_jpeg2000(source, image)
     # Decoders in Python are slow.
     weight = _PYTHON_WEIGHT if any(tile[0] in Image.DECODERS for tile in image.tile[:1]) else 1
+    if name == "TIFF":
+        width, height = (image.tag_v2.get(tag) for tag in _TILE_TAGS)  # type: ignore[attr-defined]
+        if isinstance(width, int) and isinstance(height, int):
+            weight = tiff.weight_of_tile((width, height), image.width * image.height)
     return _make_header(name, image.size, _orientation(image), "pillow", weight)
 
 

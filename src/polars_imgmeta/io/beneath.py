@@ -13,6 +13,8 @@ path, and a link that takes its place in between is followed."""
 # Without O_PATH, on macOS, the folders must be readable.
 _PIN = os.O_RDONLY | sum(getattr(os, name, 0) for name in ("O_DIRECTORY", "O_NOFOLLOW", "O_PATH"))
 
+_LIST = os.O_RDONLY | sum(getattr(os, name, 0) for name in ("O_DIRECTORY", "O_NOFOLLOW"))
+
 
 @contextmanager
 def pinned(path: str, root: str) -> Iterator[tuple[str, int | None]]:
@@ -42,3 +44,28 @@ def pinned(path: str, root: str) -> Iterator[tuple[str, int | None]]:
         yield name, descriptor
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def pinned_folder(path: str, root: str) -> Iterator[str | int]:
+    """Open a folder to list it, step by step from its root, following no link.
+
+    Args:
+        path: A real path, without links and `..`.
+        root: A folder that contains it, or is it, also as a real path.
+
+    Yields:
+        The descriptor of the folder; or its path where folders cannot be pinned.
+
+    Raises:
+        OSError: If something else than a folder is in the place of one.
+    """
+    with pinned(path, root) as (name, folder):
+        if folder is None:
+            yield path
+            return
+        descriptor = os.open(name, _LIST, dir_fd=folder)
+        try:
+            yield descriptor
+        finally:
+            os.close(descriptor)

@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from polars_imgmeta import exceptions
 from polars_imgmeta.io import redaction
 from polars_imgmeta.io.access import STORE_SCHEMES, WEB_SCHEMES, Access
-from polars_imgmeta.io.locators import local_path, scheme_of, spell_path
+from polars_imgmeta.io.beneath import pinned_folder
+from polars_imgmeta.io.locators import local_path, probe_path, scheme_of, spell_path
 from polars_imgmeta.io.remote import Storage, list_remote, require_remote
-from polars_imgmeta.io.sources import SourceFacts, facts_of
+from polars_imgmeta.io.sources import SourceFacts
 
 _LOCAL = Storage()
 
@@ -89,20 +90,38 @@ def _walk(
     folder: str, access: Access, parents: frozenset[tuple[int, int]]
 ) -> Iterator[tuple[str, SourceFacts]]:
     try:
-        status = os.stat(folder)
-        with os.scandir(folder) as entries:
-            listing = sorted(entries, key=lambda entry: entry.name)
+        identity, listing = _scan(folder, access)
     except OSError as error:
         raise redaction.locate(exceptions.from_os_error(error), folder) from None
-    identity = (status.st_dev, status.st_ino)
     if identity in parents:  # a symbolic link to a parent
         return
-    for entry in listing:
-        if _is_folder(entry):
-            if _is_allowed(entry.path, access):
-                yield from _walk(entry.path, access, parents | {identity})
-        elif os.path.splitext(entry.name)[1].lower() in IMAGE_SUFFIXES:
-            yield spell_path(entry.path), _facts(entry.path, access)
+    for name, is_folder in listing:
+        path = os.path.join(folder, name)
+        if is_folder:
+            if _is_allowed(path, access):
+                yield from _walk(path, access, parents | {identity})
+        elif os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES:
+            yield spell_path(path), _facts(path, access)
+
+
+def _scan(folder: str, access: Access) -> tuple[tuple[int, int], list[tuple[str, bool]]]:
+    """Return the identity of a folder, and what is in it: names, and whether each is a folder.
+
+    Below the roots of a policy it is opened without following a link that took the place of a
+    folder after the check.
+    """
+    if access.roots is None:
+        return _listing_of(folder)
+    real = access.resolve_path(folder)
+    with pinned_folder(real, access.root_of(real)) as opened:
+        return _listing_of(opened)
+
+
+def _listing_of(folder: str | int) -> tuple[tuple[int, int], list[tuple[str, bool]]]:
+    status = os.stat(folder)
+    with os.scandir(folder) as entries:
+        listing = sorted((entry.name, _is_folder(entry)) for entry in entries)
+    return (status.st_dev, status.st_ino), listing
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -122,9 +141,7 @@ def _is_allowed(path: str, access: Access) -> bool:
 
 
 def _facts(path: str, access: Access) -> SourceFacts:
-    if not _is_allowed(path, access):
-        return SourceFacts(None)
     try:
-        return facts_of(os.stat(path))
-    except OSError:  # such as a dangling link: its row gets the error
-        return SourceFacts(None)
+        return probe_path(path, access)
+    except (OSError, exceptions.AccessDeniedError):  # such as a dangling link
+        return SourceFacts(None)  # its row gets the error

@@ -70,7 +70,17 @@ def probe_local(locator: str, access: Access) -> SourceFacts:
         ImageError: As for `open_local`.
         OSError: If there is none.
     """
-    path = access.resolve_path(local_path(locator, access))
+    return probe_path(local_path(locator, access), access)
+
+
+def probe_path(path: str, access: Access) -> SourceFacts:
+    """Return what the file system says of a file.
+
+    Raises:
+        AccessDeniedError: If it may not be read.
+        OSError: If there is none.
+    """
+    path = access.resolve_path(path)
     if access.roots is None:
         return facts_of(os.stat(path))
     with pinned(path, access.root_of(path)) as (name, folder):

@@ -56,7 +56,7 @@ class Codestream(NamedTuple):
 
     def weight(self, pixels: int, bytes_per_pixel: int) -> int:
         """Return how often a pixel counts that should take so many bytes."""
-        return max(1, -(-(self.memory - _ALLOWANCE) // (bytes_per_pixel * pixels)))
+        return max(1, -(-(self.memory - _ALLOWANCE) // (bytes_per_pixel * max(pixels, 1))))
 
 
 def read_codestream(read: Reader) -> Codestream | None:

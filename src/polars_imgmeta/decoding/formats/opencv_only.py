@@ -12,19 +12,23 @@ import struct
 from dataclasses import dataclass
 from typing import BinaryIO
 
+from polars_imgmeta.decoding.formats.tiff import weight_of_tile
+
 _TEXT_HEADER_BYTES = 4096
 _FLOAT_WEIGHT = 3
 _RADIANCE = re.compile(rb"#\?(?:RADIANCE|RGBE)\n(?:.*\n)*?\n-Y +(\d{1,10}) +\+X +(\d{1,10})\n")
 
 # Not 16, which OpenCV scales wrongly.
 _BMP_BITS = frozenset({1, 4, 8, 24, 32})
-_BMP_UNCOMPRESSED = frozenset({0, 3})
+_BMP_UNCOMPRESSED, _BMP_MASKS = frozenset({0, 3}), 3
+_BMP_INFO_BYTES, _BMP_MASK_BYTES = 40, 16
 
 # TIFF tags, and the `struct` code of each value type.
 _WIDTH, _HEIGHT, _ORIENTATION = 256, 257, 274
 _TRANSPOSED = range(5, 9)
 _SEGMENTS = ((273, 279), (324, 325))  # offsets and lengths of strips, or of tiles
 _TYPES = {1: "B", 3: "H", 4: "I", 16: "Q"}
+_TILE_WIDTH, _TILE_HEIGHT = 322, 323
 _BITS, _COMPRESSION, _CHANNELS, _PLANES = 258, 259, 277, 284
 # OpenCV decodes others, such as JPEG 2000 within TIFF, as black pictures.
 _TIFF_COMPRESSIONS = frozenset({1, 2, 3, 4, 5, 7, 8, 32773, 32946})
@@ -38,6 +42,7 @@ _PIXEL_TAGS = frozenset(
 _MAX_ENTRIES = 4096
 _MAX_VALUES = 1 << 17
 _HEADER_TAGS = frozenset({_WIDTH, _HEIGHT, _ORIENTATION, _BITS, _COMPRESSION, _CHANNELS, _PLANES})
+_HEADER_TAGS |= {_TILE_WIDTH, _TILE_HEIGHT}
 _HEADER_TAGS |= {tag for pair in _SEGMENTS for tag in pair}
 
 
@@ -134,6 +139,8 @@ def _read_tiff(stream: BinaryIO, order: str) -> OpenCVHeader:
     if tags.get(_ORIENTATION, (1,))[0] in _TRANSPOSED:
         width, height = height, width
     weight = _FLOAT_WEIGHT if bits > 16 else 1  # noqa: PLR2004
+    tile = tags.get(_TILE_WIDTH, (0,))[0], tags.get(_TILE_HEIGHT, (0,))[0]
+    weight *= weight_of_tile(tile, width * height)
     return OpenCVHeader("TIFF", width, height, complete, weight)
 
 
@@ -146,9 +153,30 @@ def rebuild_radiance(data: bytes) -> bytes | None:
     return head + data[found.end() :]
 
 
-def rebuild_bmp(data: bytes) -> bytes:
-    """Return a BMP, of which `read_opencv_header` has accepted the fixed fields."""
-    return data
+def rebuild_bmp(data: bytes) -> bytes | None:
+    """Return an uncompressed BMP with a header of our own, of a palette and rows that are there."""
+    fields = struct.unpack_from("<10xIIiiHHI12xI", data)
+    offset, length, width, height, _, bits, compression, colours = fields
+    row_bytes = (width * bits + 31) // 32 * 4
+    rows = data[offset : offset + row_bytes * abs(height)]
+    if (
+        length < _BMP_INFO_BYTES
+        or bits not in _BMP_BITS
+        or compression not in _BMP_UNCOMPRESSED
+        or not 0 < len(rows) == row_bytes * abs(height)
+    ):
+        return None
+    masks = compression == _BMP_MASKS and length >= _BMP_INFO_BYTES + _BMP_MASK_BYTES
+    size = _BMP_INFO_BYTES + masks * _BMP_MASK_BYTES
+    entries = 4 * min(colours or 1 << bits, 1 << bits) if bits <= 8 else 0  # noqa: PLR2004
+    table = data[14 + length : 14 + length + entries]
+    if len(table) < entries:
+        return None
+    head = struct.pack(
+        "<2sIIII", b"BM", 14 + size + entries + len(rows), 0, 14 + size + entries, size
+    )
+    info = struct.pack("<iiHHIIiiII", width, height, 1, bits, compression, 0, 0, 0, entries // 4, 0)
+    return b"".join((head, info, data[54 : 14 + size], table, rows))
 
 
 def rebuild_tiff(data: bytes) -> bytes | None:

@@ -16,6 +16,8 @@ from polars_imgmeta.decoding.formats.exif import BYTES, MAX_ENTRIES, ORDERS
 
 _MAX_VALUE_BYTES = 1 << 19
 _MAX_LAYOUT_BYTES = 1 << 15
+# Pixels of a tile, which may be larger than the picture.
+_ORDINARY_TILE = 1 << 22
 _LAYOUT = frozenset({273, 279, 324, 325})  # offsets and lengths of strips and tiles
 
 
@@ -59,3 +61,12 @@ def patches(stream: BinaryIO) -> dict[int, bytes]:
         elif length > _MAX_VALUE_BYTES:
             shown[position + 2] = bytes(2)
     return shown
+
+
+def weight_of_tile(tile: tuple[int, int], pixels: int) -> int:
+    """Return how often a pixel counts in a picture of few pixels, of which a tile has many.
+
+    A decoder allocates whole tiles.
+    """
+    area = tile[0] * tile[1]
+    return -(-area // max(pixels, 1)) if area > max(pixels, _ORDINARY_TILE) else 1
