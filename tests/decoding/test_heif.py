@@ -17,6 +17,7 @@ from PIL import AvifImagePlugin, Image, ImageOps
 
 import polars_imgmeta as im
 from polars_imgmeta.decoding.formats import heif
+from polars_imgmeta.decoding.formats.bounded import LongHeaderError
 from polars_imgmeta.decoding.headers import read_header
 from polars_imgmeta.decoding.pictures import read_picture
 from polars_imgmeta.io.sources import BytesSource
@@ -251,7 +252,10 @@ def test_damaged_files(data: bytes, damage: st.DataObject) -> None:
     ):
         changed[at] = value
     file = bytes(changed[: damage.draw(st.sampled_from([len(data), 60, 200, 300]))])
-    found = heif.read_geometry(io.BytesIO(file))
+    try:
+        found = heif.read_geometry(io.BytesIO(file))
+    except LongHeaderError:  # by a count that was damaged
+        return
     if found is None:
         return
     try:

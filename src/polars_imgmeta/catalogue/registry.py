@@ -250,7 +250,7 @@ def _of_shape(kernel: Callable[[kernels.Shape], float]) -> Callable[[Any], float
 
     @wraps(kernel)
     def of_header(header: Any) -> float:  # noqa: ANN401 - a header, which is above this room's kernels
-        return kernel(header.shape)
+        return kernel((header.height, header.width))
 
     return of_header
 

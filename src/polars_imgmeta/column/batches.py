@@ -108,3 +108,5 @@ class _Batches:
                 rows = max(run.pace.rows(rest), fewest)
                 yield rest.head(rows)
                 rest = rest.slice(rows)
+                if fewest < len(read):
+                    run.pace.wait()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import threading
+
 import polars as pl
 
 _BATCH_BYTES = 1 << 26
-_MAX_GROWTH = 2
+_PATIENCE_SECONDS = 0.05
 
 
 class Pace:
@@ -16,13 +18,19 @@ class Pace:
         first: How many rows make the first batch.
         smallest: How many make a batch at least, if they are not large.
         largest: How many make one at most.
+        growth: How many times as large as the last one a batch is at most.
     """
 
-    def __init__(self, seconds: float, first: int, smallest: int, largest: int) -> None:
+    def __init__(
+        self, seconds: float, first: int, smallest: int, largest: int, growth: int = 2
+    ) -> None:
         self._seconds = seconds
         self._rows = first
         self._smallest = smallest
         self._largest = largest
+        self._growth = growth
+        self._learned = threading.Event()
+        self._is_settled = False
 
     def rows(self, waiting: pl.DataFrame) -> int:
         """Return the number of rows of the next batch, which is smaller if they are large."""
@@ -32,5 +40,16 @@ class Pace:
     def learn(self, rows: int, seconds: float) -> None:
         """Adapt to the time that a batch took."""
         affordable = int(rows * self._seconds / max(seconds, 1e-3))
-        most = min(self._largest, self._rows * _MAX_GROWTH)
+        most = min(self._largest, self._rows * self._growth)
+        self._is_settled |= affordable <= most
         self._rows = max(self._smallest, min(affordable, most))
+        self._learned.set()
+
+    def wait(self) -> None:
+        """Wait until a small batch has shown what it costs, as many small ones cost more.
+
+        Not for long: it may be slow, or not be computed before others are there.
+        """
+        if not self._is_settled:
+            self._is_settled = not self._learned.wait(_PATIENCE_SECONDS)
+            self._learned.clear()

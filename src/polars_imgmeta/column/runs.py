@@ -40,8 +40,8 @@ _TICK_SECONDS: Final = 0.05
 _INTERRUPT_SECONDS: Final = 0.02
 # Two generations of so many images are kept, at some 300 bytes each.
 _GENERATION: Final = 1 << 16
-# What Polars hands out while it is not known yet what a row costs.
-_FIRST_ROWS, _FEWEST_ROWS, _MOST_ROWS = 4, 2, 10_000
+# It is not known yet what a row costs when the first batch begins.
+_FIRST_ROWS, _FEWEST_ROWS, _MOST_ROWS, _GROWTH = 16, 2, 10_000, 16
 _BATCH_SECONDS: Final = 0.5
 
 
@@ -140,7 +140,7 @@ class Run:
     """
 
     def __init__(self, *, marked: bool) -> None:
-        self.pace = Pace(_BATCH_SECONDS, _FIRST_ROWS, _FEWEST_ROWS, _MOST_ROWS)
+        self.pace = Pace(_BATCH_SECONDS, _FIRST_ROWS, _FEWEST_ROWS, _MOST_ROWS, _GROWTH)
         self._marked = marked
         self._calls = 0
         self._idle_since = time.monotonic()

@@ -59,7 +59,7 @@ _TRANSFORMS: dict[int, tuple[bool, int | None]] = {
 
 
 def read_picture(data: bytes, header: Header) -> Picture:
-    """Decode the first frame of an image as a viewer shows it.
+    """Decode the first frame of an image as a viewer shows it; call it within `isolated`.
 
     Orientation is applied, alpha dropped, a palette expanded, and samples of 16
     bits are reduced to their high byte.
@@ -77,11 +77,11 @@ def read_picture(data: bytes, header: Header) -> Picture:
         TooLargeError: If they do not fit into memory, a JPEG has too many scans, or a tile of a
             JPEG 2000 costs more than its header tells.
     """
-    _require_few_scans(data, header)
-    if header.format == "JPEG2000":
+    if header.format == "JPEG":
+        _require_few_scans(data, header)
+    elif header.format == "JPEG2000":
         jpeg2000.require_declared_blocks(data)
-    with isolated(max_pixels=max(header.width * header.height, _MIN_PIXEL_LIMIT)):
-        picture = _decode(data, header)
+    picture = _decode(data, header)
     if picture.shape[:2] != header.shape:
         rows, columns = picture.shape[:2]
         msg = (
@@ -103,7 +103,7 @@ def _require_few_scans(data: bytes, header: Header) -> None:
     """Refuse a JPEG with so many scans of the whole picture that decoding takes minutes."""
     pixels = header.width * header.height
     max_scans = len(data) // _MIN_SCAN_BYTES
-    if header.format != "JPEG" or max_scans * pixels <= _MAX_SCANNED_PIXELS:
+    if max_scans * pixels <= _MAX_SCANNED_PIXELS:
         return
     scans = data.count(_JPEG_SCAN)
     if scans > _MAX_USUAL_SCANS and scans * pixels > _MAX_SCANNED_PIXELS:
@@ -118,6 +118,12 @@ def _decode(data: bytes, header: Header) -> Picture:
         stored = _imdecode(data, header.format, cv2.IMREAD_COLOR)
         if stored is not None:
             return _apply_orientation(_to_8_bits(stored), header.orientation)
+    with isolated(max_pixels=max(header.width * header.height, _MIN_PIXEL_LIMIT)):
+        return _decode_slowly(data, header)
+
+
+def _decode_slowly(data: bytes, header: Header) -> Picture:
+    """Decode what OpenCV cannot, or not correctly."""
     try:
         # Pillow reads all Exif of a JPEG and all texts of a PNG, whatever they cost.
         seen = rebuild(data, header.format) if header.format in {"JPEG", "PNG"} else None

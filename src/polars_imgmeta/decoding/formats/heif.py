@@ -88,12 +88,7 @@ def read_geometry(stream: BinaryIO) -> Geometry | None:
         return None
     try:
         return _read(_File(stream).box(length), major, is_avif=is_avif)
-    except (
-        _UnusualError,
-        struct.error,
-        LookupError,
-        ValueError,
-    ):  # the latter where parts are missing
+    except (_UnusualError, struct.error, LookupError, ValueError):  # where parts are missing
         return None
 
 
@@ -114,6 +109,7 @@ class _File:
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
+        self.size = stream.seek(0, io.SEEK_END)
         self._left = MAX_BOXES
 
     def read(self, position: int, length: int) -> bytes:
@@ -125,7 +121,7 @@ class _File:
 
     def box(self, position: int) -> _Box:
         """Return all boxes from a position on, as the content of one."""
-        return _Box(b"", self, position, self._stream.seek(0, io.SEEK_END))
+        return _Box(b"", self, position, self.size)
 
     def boxes(self, position: int, end: int) -> Iterator[_Box]:
         """Yield boxes up to a position.
@@ -160,6 +156,7 @@ class _Box(NamedTuple):
     def content(self) -> bytes:
         """Return the content, which is short."""
         length = self.end - self.start
+        _require(self.end <= self.file.size)
         if length > _MAX_CONTENT_BYTES:
             msg = f"a box of {length} bytes, more than {_MAX_CONTENT_BYTES}"
             raise LongHeaderError(msg)
