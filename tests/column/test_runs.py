@@ -15,6 +15,7 @@ import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from interpreters import run_python
 from polars.testing import assert_frame_equal
 from reads import count_reads
 
@@ -87,6 +88,21 @@ def test_an_early_head_reads_few_images(source: str, many: list[str], tmp_path: 
     with count_reads(tmp_path) as opened:
         assert len(im.extract(rows, "path", "width").filter(WIDTH > 0).head(5).collect()) == 5
     assert sum(opened[Path(path).name] for path in many) < 1_000
+
+
+def test_python_ends_while_batches_are_computed(many: list[str]) -> None:
+    """Those that are in progress when an early `head` has enough do not abort the process."""
+    code = (
+        "import polars as pl\n"
+        "import polars_imgmeta as im\n"
+        "rows = im.scan_images('.').select('path').collect()\n"
+        "image = pl.col('path_imgmeta').struct\n"
+        "plan = im.extract(rows.lazy(), 'path').filter(image.field('width') > 0)\n"
+        "print(len(plan.head(5).collect()))\n"
+    )
+    for _ in range(4):
+        done = run_python(code, Path(many[0]).parent)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "5\n", "")
 
 
 @pytest.mark.parametrize("source", SOURCES)

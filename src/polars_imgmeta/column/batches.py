@@ -22,6 +22,7 @@ from polars.io.plugins import register_io_source
 from polars_imgmeta.column import deduplication, runs, structs
 from polars_imgmeta.column.deduplication import Images
 from polars_imgmeta.column.runs import Run
+from polars_imgmeta.execution.interrupts import present
 
 _PROCESS: Final = uuid.uuid4().hex
 
@@ -109,4 +110,5 @@ class _Batches:
                 yield rest.head(rows)
                 rest = rest.slice(rows)
                 if fewest < len(read):
-                    run.pace.wait()
+                    with present():
+                        run.pace.wait()

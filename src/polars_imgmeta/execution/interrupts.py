@@ -5,23 +5,70 @@ that was running has returned. A function that a query calls in several threads 
 it in one of them, by which the query ends, and its caller goes on while the other threads
 work for nothing. So each of them is itself in a call of Polars, which does not return before
 it has heard of it.
+
+Nor may these threads be in Python when the interpreter ends, as they are after an early `head`:
+it would end them in the middle of code of Polars, by which the process aborts. So the end waits
+for them.
 """
 
 from __future__ import annotations
 
+import atexit
 import threading
-from collections.abc import Callable
-from typing import TypeVar
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Final, TypeVar
 
 import polars as pl
+
+from polars_imgmeta.execution.forking import after_fork_in_child
 
 Result = TypeVar("Result")
 
 
+_PATIENCE_SECONDS: Final = 5.0
+_STEP_SECONDS: Final = 0.005
+
+
+class _Presence:
+    """The threads of Polars that are in functions of this package."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.threads = 0
+        self.is_ending = False
+
+    @contextmanager
+    def of_thread(self) -> Iterator[None]:
+        with self.lock:
+            self.threads += 1
+        try:
+            yield
+        finally:
+            with self.lock:
+                self.threads -= 1
+
+    def end(self) -> None:
+        self.is_ending = True
+        until = time.monotonic() + _PATIENCE_SECONDS
+        while self.threads and time.monotonic() < until:
+            time.sleep(_STEP_SECONDS)
+        time.sleep(_STEP_SECONDS)  # to leave Python after that
+
+
+_presence = _Presence()
+after_fork_in_child(_presence.__init__)  # type: ignore[misc] # the threads are in the parent
+atexit.register(_presence.end)
+
+
 def check_interrupt() -> None:
-    """Raise `KeyboardInterrupt` if Ctrl-C came; in the main thread, Python does."""
-    if threading.current_thread() is not threading.main_thread():
-        pl.select(0)
+    """Raise `KeyboardInterrupt` if Ctrl-C came, or Python ends; in the main thread, Python does."""
+    if threading.current_thread() is threading.main_thread():
+        return
+    if _presence.is_ending:
+        raise KeyboardInterrupt
+    pl.select(0)
 
 
 def heeding_interrupts(function: Callable[[], Result]) -> Result:
@@ -32,6 +79,17 @@ def heeding_interrupts(function: Callable[[], Result]) -> Result:
     """
     if threading.current_thread() is threading.main_thread():
         return function()
+    with present():
+        check_interrupt()
+        return _within_polars(function)
+
+
+def present() -> AbstractContextManager[None]:
+    """Have the end of the interpreter wait for this thread, for the duration of the context."""
+    return _presence.of_thread()
+
+
+def _within_polars(function: Callable[[], Result]) -> Result:
     results: list[Result] = []
     failures: list[BaseException] = []
 

@@ -149,7 +149,8 @@ class FileSource(Source):
         self._descriptor = descriptor = os.open(path, flags, dir_fd=folder)
         try:
             status = os.fstat(descriptor)
-            _require_file(status.st_mode)
+            if not stat.S_ISREG(status.st_mode):
+                _require_folder(status.st_mode)
             self.start = _read_at(descriptor, _START_BYTES, 0)
             self._status = status
             self.size = status.st_size or self._guess_size()
@@ -218,8 +219,8 @@ def facts_of(status: os.stat_result) -> SourceFacts:
     return SourceFacts(status.st_size, modified)
 
 
-def _require_file(mode: int) -> None:
+def _require_folder(mode: int) -> None:
     """Refuse files without random access; reading a directory raises its own error."""
-    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+    if not stat.S_ISDIR(mode):
         msg = "a device, pipe or socket, not an image file"
         raise exceptions.InvalidLocatorError(msg)

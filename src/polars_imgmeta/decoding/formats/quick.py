@@ -216,10 +216,16 @@ def _png_size(data: bytes) -> tuple[int, int]:
     """Return width and height from IHDR, if it is valid."""
     fields = struct.unpack_from(">4sIIBBBBBI", data, 12)
     name, width, height, depth, colour, compression, filtering, interlacing, checksum = fields
-    _require(data[8:12] == b"\0\0\0\x0d" and name == b"IHDR" and width and height)
-    _require(depth in _DEPTHS.get(colour, ()))
-    _require(compression == filtering == 0 and interlacing <= 1)
-    _require(zlib.crc32(data[12:29]) == checksum)
+    _require(
+        data[8:12] == b"\0\0\0\x0d"
+        and name == b"IHDR"
+        and width
+        and height
+        and depth in _DEPTHS.get(colour, ())
+        and compression == filtering == 0
+        and interlacing <= 1
+        and zlib.crc32(data[12:29]) == checksum
+    )
     return width, height
 
 
