@@ -62,9 +62,14 @@ after_fork_in_child(_presence.__init__)  # type: ignore[misc] # the threads are 
 atexit.register(_presence.end)
 
 
+def _is_main_thread() -> bool:
+    # `threading.current_thread` would keep a record of each thread of Polars for ever.
+    return threading.get_ident() == threading.main_thread().ident
+
+
 def check_interrupt() -> None:
     """Raise `KeyboardInterrupt` if Ctrl-C came, or Python ends; in the main thread, Python does."""
-    if threading.current_thread() is threading.main_thread():
+    if _is_main_thread():
         return
     if _presence.is_ending:
         raise KeyboardInterrupt
@@ -77,7 +82,7 @@ def heeding_interrupts(function: Callable[[], Result]) -> Result:
     Raises:
         KeyboardInterrupt: If one came that the function did not see.
     """
-    if threading.current_thread() is threading.main_thread():
+    if _is_main_thread():
         return function()
     with present():
         check_interrupt()
