@@ -109,8 +109,6 @@ def test_colours(name: str, mode: str, options: dict[str, Any], expected: tuple[
         ("LA", ("LA", 2, 8, True)),
         ("RGB", ("RGB", 3, 8, False)),
         ("RGBA", ("RGBA", 4, 8, True)),
-        ("I;16", ("I;16", 1, 16, False)),
-        ("F", ("F", 1, 32, False)),
     ],
 )
 @pytest.mark.parametrize("container", [False, True])
@@ -150,6 +148,27 @@ class BitWriter:
         """Return the header."""
         number = int(self.bits[::-1], 2)
         return b"\xff\x0a" + number.to_bytes(len(self.bits) // 8 + 1, "little") + bytes(40)
+
+
+@pytest.mark.parametrize(
+    ("depth", "expected"),
+    [
+        ([(0, 1), (3, 2), (15, 6)], ("I;16", 1, 16, False)),
+        ([(1, 1), (0, 2), (7, 4)], ("F", 1, 32, False)),  # with 8 bits of exponent
+    ],
+)
+def test_jpeg_xl_of_more_than_8_bits(
+    depth: list[tuple[int, int]], expected: tuple[object, ...]
+) -> None:
+    """Samples of 16 bits and floats, which not every release of the plug-in writes."""
+    writer = BitWriter()
+    writer.add((1, 1), (4, 5), (1, 3))  # 40 x 40
+    writer.add((0, 1), (0, 1), *depth, (1, 1))  # no extra fields
+    writer.add((0, 2))  # no extra channels
+    writer.add((0, 1), (0, 1), (0, 1), (1, 2))  # not XYB; greys without an ICC profile
+    found = details_of(writer.codestream())
+    keys = ("mode", "channels", "bit_depth", "has_alpha")
+    assert tuple(found[key] for key in keys) == expected
 
 
 def test_the_rarer_fields_of_jpeg_xl() -> None:
