@@ -111,12 +111,12 @@ class PropertyFailedError(ImageError):
     kind = "property_failed"
 
 
-def combined(errors: Iterable[ImageError]) -> ImageError | None:
+def combined(errors: Iterable[ImageError | None]) -> ImageError | None:
     """Return one error that tells what all of them tell, a line each.
 
     That of the image comes first, then those of its custom properties by name.
     """
-    listed = sorted(errors, key=_of_property)
+    listed = sorted(filter(None, errors), key=_of_property)
     if len(listed) < 2:  # noqa: PLR2004 - nothing to combine
         return listed[0] if listed else None
     first, *others = listed

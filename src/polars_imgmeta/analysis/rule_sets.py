@@ -87,8 +87,7 @@ class RuleSet(Mapping[str, AnyRule]):
     @property
     def properties(self) -> list[str]:
         """The properties and columns that the rules need, for `extract` and `add`."""
-        needed = [name for one in self.values() for name in (one.property, grouping(one))]
-        return list(dict.fromkeys(name for name in needed if name is not None))
+        return list(dict.fromkeys(name for one in self.values() for name in _needed(one)))
 
     def table(self) -> pl.DataFrame:
         """Return a row for each rule, for reading.
@@ -295,11 +294,14 @@ class RuleSet(Mapping[str, AnyRule]):
         raise ColumnError(msg)
 
 
+def _needed(rule: AnyRule) -> list[str]:
+    return [name for name in (rule.property, grouping(rule)) if name is not None]
+
+
 def _lacking(schema: Mapping[str, pl.DataType], rule: AnyRule) -> list[str]:
     """Return what a rule needs and a frame has neither as a property nor as a column."""
     known = {name for one in structs.find(schema).values() for name in one.properties}
-    needed = (rule.property, grouping(rule))
-    return [name for name in needed if name is not None and name not in known | set(schema)]
+    return [name for name in _needed(rule) if name not in known | set(schema)]
 
 
 def _resolve(

@@ -88,7 +88,7 @@ def _measured(batch: SmallPictures, gate: Pass) -> Iterator[tuple[int, Measureme
 def _measurement(job: Job) -> Measurement:
     error = job.error
     if job.failures:
-        error = exceptions.combined((*filter(None, (error,)), *job.failures))
+        error = exceptions.combined((error, *job.failures))
     return Measurement(job.values, error, job.size)
 
 

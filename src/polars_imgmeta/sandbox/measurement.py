@@ -271,7 +271,7 @@ class _Session:
         except UnreachableError as changed:
             image.result = Measurement({}, from_failure(changed))
         else:
-            failed = combined(filter(None, (error, *image.failures)))
+            failed = combined((error, *image.failures))
             image.result = Measurement({**facts, **values}, failed, size)
         finally:
             image.close()
