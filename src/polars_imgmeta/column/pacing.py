@@ -7,7 +7,7 @@ import threading
 import polars as pl
 
 _BATCH_BYTES = 1 << 26
-_PATIENCE_SECONDS = 0.05
+_PATIENCE_SECONDS = 0.2
 
 
 class Pace:

@@ -57,6 +57,11 @@ class ThreadPool:
                         raise ThreadStartError(msg) from None
             self._changed.notify()
 
+    @property
+    def is_contended(self) -> bool:
+        """Whether a long task should make room: others wait, or there are too many threads."""
+        return bool(self._tasks) or len(self._threads) > self._size
+
     def resize(self, size: int) -> None:
         """Change the maximum number of threads; surplus ones end after their task."""
         with self._changed:

@@ -28,7 +28,7 @@ Result = TypeVar("Result")
 Process: TypeAlias = Callable[[Iterator[tuple[int, Item]]], Iterable[tuple[int, Result]]]
 
 _PULSE_SECONDS = 0.1
-# How long a worker serves one run before the other runs have their turn.
+# How long a worker serves one run before other runs, if there are any, have their turn.
 _SLICE_SECONDS = 0.1
 
 
@@ -219,17 +219,19 @@ class _Run(Generic[Item, Result]):
         self._submit(self.runtime.workers, self._work)
 
     def _work(self) -> None:
-        """Process items until there are none, or the slice of time is over."""
+        """Process items until there are none, or it is the turn of another run."""
         until = time.monotonic() + _SLICE_SECONDS
         taken, done = 0, False
 
         def take() -> Iterator[tuple[int, Item]]:
-            nonlocal taken, done
+            nonlocal taken, done, until
             while (numbered := self._take()) is not None:
                 taken = numbered[0]
                 yield numbered
-                if time.monotonic() > until:
-                    return
+                if (now := time.monotonic()) > until:
+                    if self.runtime.workers.is_contended:
+                        return
+                    until = now + _SLICE_SECONDS
             done = True
 
         try:
