@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import struct
 import sys
 from collections.abc import Sequence
@@ -239,19 +240,11 @@ def test_first_picture_of_a_sequence(angle: int | None, axis: int | None) -> Non
     data = animation(*properties)
     found = heif.read_geometry(io.BytesIO(data))
     opened = AvifImagePlugin.AvifImageFile(io.BytesIO(data))
-    assert found == ("AVIF", opened.size, opened.getexif().get(274, 1))
+    assert found == ("AVIF", opened.size, opened.getexif().get(274, 1), 16 * 12)
 
 
-@given(data=files(), damage=st.data())
-def test_damaged_files(data: bytes, damage: st.DataObject) -> None:
-    """Whatever is read of a damaged file is what the decoder gives, if it still opens it."""
-    position = st.integers(0, min(len(data), 800) - 1)
-    changed = bytearray(data)
-    for at, value in damage.draw(
-        st.lists(st.tuples(position, st.sampled_from([0, 1, 2, 0x40, 0x80, 0xFF])), max_size=4)
-    ):
-        changed[at] = value
-    file = bytes(changed[: damage.draw(st.sampled_from([len(data), 60, 200, 300]))])
+def require_agreement(file: bytes) -> None:
+    """Check that what is read of a header is what the decoder gives, if it opens the file."""
     try:
         found = heif.read_geometry(io.BytesIO(file))
     except LongHeaderError:  # by a count that was damaged
@@ -264,6 +257,46 @@ def test_damaged_files(data: bytes, damage: st.DataObject) -> None:
     except Exception:  # noqa: BLE001 - of any kind
         return
     assert read_header(BytesSource(file)).shape == shown.size[::-1]
+
+
+@given(data=files(), damage=st.data())
+def test_damaged_files(data: bytes, damage: st.DataObject) -> None:
+    """Whatever is read of a damaged file is what the decoder gives, if it still opens it."""
+    position = st.integers(0, min(len(data), 800) - 1)
+    changed = bytearray(data)
+    for at, value in damage.draw(
+        st.lists(st.tuples(position, st.sampled_from([0, 1, 2, 0x40, 0x80, 0xFF])), max_size=4)
+    ):
+        changed[at] = value
+    require_agreement(bytes(changed[: damage.draw(st.sampled_from([len(data), 60, 200, 300]))]))
+
+
+def aperture(*fields: int) -> bytes:
+    """Return a clean aperture: fractions of width, height and both offsets."""
+    return box(b"clap", struct.pack(">8I", *(field % (1 << 32) for field in fields)))
+
+
+@pytest.mark.parametrize("field", range(8))
+@pytest.mark.parametrize("factor", [0, 1, 3, 1 << 11, 1 << 16, 0xFFFF, (1 << 31) - 1, 1 << 31, -1])
+def test_apertures_of_odd_numbers(field: int, factor: int) -> None:
+    """The decoder ignores an aperture of very large numbers, and rounds one of large numbers."""
+    fields = [32, 1, 40, 1, 0, 1, 0, 1]
+    fields[field] = factor
+    require_agreement(file_of(b"heic", one_picture("HEIF", aperture(*fields))))
+    pair = field & ~1  # with a whole quotient
+    fields[pair : pair + 2] = [32 * factor, factor]
+    require_agreement(file_of(b"heic", one_picture("HEIF", aperture(*fields))))
+
+
+@pytest.mark.parametrize("order", [*itertools.permutations(range(4))])
+def test_properties_in_any_order(order: Sequence[int]) -> None:
+    """Transformations apply one after the other, and a size after them overrules them."""
+    configuration, pixels = tile("HEIF")
+    ispe = full(b"ispe", struct.pack(">II", _TILE, _TILE))
+    turned, mirrored = box(b"irot", b"\1"), box(b"imir", b"\0")
+    parts = [ispe, aperture(32, 1, 40, 1, 0, 1, 0, 1), turned, mirrored]
+    item = Item(b"hvc1", pixels, [configuration, *(parts[index] for index in order)])
+    require_agreement(file_of(b"heic", [item]))
 
 
 def one_picture(coding: str, *properties: bytes, size: int = _TILE) -> list[Item]:
@@ -281,7 +314,7 @@ def test_little_is_read_of_a_large_file(coding: str, *, behind: bool) -> None:
     item = item._replace(content=item.content + bytes(64 << 20))
     data = file_of(_CODINGS[coding][2], [item], behind=behind)
     stream = Counting(data)
-    assert heif.read_geometry(stream) == (coding, (_TILE, _TILE), 1)
+    assert heif.read_geometry(stream) == (coding, (_TILE, _TILE), 1, _TILE**2)
     assert stream.bytes_read < 4096
     assert stream.reads < 64
 

@@ -23,7 +23,12 @@ from PIL import ExifTags, Image, ImageFile
 
 from polars_imgmeta import exceptions
 from polars_imgmeta.decoding.formats import jxl, netpbm, png, tiff, webp
-from polars_imgmeta.decoding.formats.bounded import MAX_BYTES, BoundedStream, LongHeaderError
+from polars_imgmeta.decoding.formats.bounded import (
+    MAX_BYTES,
+    MAX_READS,
+    BoundedStream,
+    LongHeaderError,
+)
 from polars_imgmeta.decoding.formats.declared import Declared
 from polars_imgmeta.decoding.formats.pillow import open_with_pillow
 from polars_imgmeta.decoding.headers import Header
@@ -48,6 +53,8 @@ _ICONS, _MAX_ICON_PIXELS = frozenset({"ICO", "CUR", "ICNS"}), 1 << 21
 _MIN_PIXEL_LIMIT = 1 << 24
 # Pillow reads these as a whole to open them.
 _READ_WHOLE = frozenset({"AVIF", "HEIF"})
+# Its blocks have 255 bytes, and take two reads. Millions of tiny frames take more.
+_GIF_BYTES_PER_READ = 64
 # Pillow calls the layers of a picture its frames.
 _WITH_LAYERS = frozenset({"PSD"})
 
@@ -218,10 +225,12 @@ class Details:
         return image
 
     @cached_property
-    def _stream(self) -> BoundedStream | BinaryIO:
+    def _stream(self) -> BoundedStream:
         stream = self._source.stream()
-        if self.format == "GIF":  # has its frames all over the file, in blocks of 255 bytes
-            return stream
+        if self.format == "GIF":  # has its frames all over the file
+            size = self._source.size
+            max_reads = MAX_READS + size // _GIF_BYTES_PER_READ
+            return BoundedStream(stream, None, MAX_BYTES + 4 * size, max_reads)
         max_bytes = MAX_BYTES + (self._source.size if self.format in _READ_WHOLE else 0)
         return BoundedStream(stream, tiff.patches(self._source.stream()), max_bytes)
 
@@ -272,7 +281,7 @@ class Details:
             found = parser(cast("BinaryIO", self._stream))
         except LongHeaderError:
             return None
-        return None if getattr(self._stream, "exhausted", False) else found
+        return None if self._stream.exhausted else found
 
     def _read(self, detail: Callable[[Any], _Value]) -> _Value | None:
         """Return a detail of Pillow's image; None if it is broken, or if there is no image."""
@@ -289,7 +298,7 @@ class Details:
                     raise
                 self._require_reached()
                 return None
-        return None if getattr(self._stream, "exhausted", False) else value
+        return None if self._stream.exhausted else value
 
     def _require_reached(self) -> None:
         """Raise the error of a source that broke off, which a decoder takes for damage."""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
 from polars_imgmeta import exceptions
-from polars_imgmeta.decoding.formats import jpeg2000, netpbm
+from polars_imgmeta.decoding.formats import heif, jpeg2000, netpbm
 from polars_imgmeta.decoding.formats.opencv_only import read_opencv_header
 from polars_imgmeta.decoding.formats.pillow import open_with_pillow
 from polars_imgmeta.decoding.formats.rebuilding import rebuild
@@ -75,12 +75,14 @@ def read_picture(data: bytes, header: Header) -> Picture:
         CorruptError: If the pixels are damaged.
         UnsupportedError: If they cannot be converted to 8-bit RGB.
         TooLargeError: If they do not fit into memory, a JPEG has too many scans, or a tile of a
-            JPEG 2000 costs more than its header tells.
+            JPEG 2000 or a coded picture of an AVIF or HEIF costs more than its header tells.
     """
     if header.format == "JPEG":
         _require_few_scans(data, header)
     elif header.format == "JPEG2000":
         jpeg2000.require_declared_blocks(data)
+    elif header.format in {"AVIF", "HEIF"}:
+        heif.require_declared_sizes(data)
     picture = _decode(data, header)
     if picture.shape[:2] != header.shape:
         rows, columns = picture.shape[:2]
