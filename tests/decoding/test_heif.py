@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from PIL import AvifImagePlugin, Image, ImageOps
 
 import polars_imgmeta as im
-from polars_imgmeta.decoding.formats import heif
+from polars_imgmeta.decoding.formats import coded, heif
 from polars_imgmeta.decoding.formats.bounded import LongHeaderError
 from polars_imgmeta.decoding.headers import read_header
 from polars_imgmeta.decoding.pictures import read_picture
@@ -399,3 +399,98 @@ def test_limits_are_named(name: str) -> None:
     measurement = measure(make(), "geometry", max_pixels=1 << 20)
     assert isinstance(measurement.error, im.TooLargeError)
     assert str(measurement.error) == message
+
+
+def declared_as(coding: str, size: int, *properties: bytes) -> bytes:
+    """Return a picture of which the container declares a size."""
+    return file_of(_CODINGS[coding][2], one_picture(coding, *properties, size=size))
+
+
+def large_tile(coding: str) -> tuple[bytes, bytes]:
+    """Return the configuration of the decoder and the pixels of a plain picture of 512 x 512."""
+    file = io.BytesIO()
+    Image.new("RGB", (512, 512)).save(file, coding)
+    return child(file.getvalue(), _CODINGS[coding][1]), child(file.getvalue(), b"mdat")[8:]
+
+
+@pytest.mark.parametrize("coding", sorted(_CODINGS))
+def test_a_coded_picture_has_the_size_that_is_declared(coding: str) -> None:
+    """Its decoder would decode all of it, for a picture of few pixels."""
+    kind, _, brand = _CODINGS[coding]
+    configuration, pixels = large_tile(coding)
+    for declared, right in ((64, False), (400, True), (512, True)):
+        ispe = full(b"ispe", struct.pack(">II", declared, declared))
+        data = file_of(brand, [Item(kind, pixels, [configuration, ispe])])
+        if right:
+            heif.require_declared_sizes(data)
+            continue
+        measurement = measure(data, "standard", max_pixels=1 << 20)
+        assert measurement.values["width"] == declared
+        assert isinstance(measurement.error, im.TooLargeError)
+        message = "a coded picture of 512 x 512 pixels, declared as 64 x 64"
+        assert str(measurement.error) == message
+
+
+def test_the_first_picture_of_a_sequence_has_the_size_that_is_declared() -> None:
+    """That of its track."""
+    frames = [Image.new("RGB", (512, 512), (shade, 0, 0)) for shade in (0, 99)]
+    file = io.BytesIO()
+    frames[0].save(file, "AVIF", save_all=True, append_images=frames[1:])
+    data = bytearray(file.getvalue())
+    assert measure(bytes(data), "standard", max_pixels=1 << 20).error is None
+    sizes = struct.pack(">HHHH", 512, 0, 512, 0)
+    assert data.count(sizes) >= 1
+    lying = bytes(data).replace(sizes, struct.pack(">HHHH", 32, 0, 32, 0))
+    error = measure(lying, "standard", max_pixels=1 << 20).error
+    assert isinstance(error, im.TooLargeError)
+    assert str(error) == "a coded picture of 512 x 512 pixels, declared as 32 x 32"
+
+
+def test_tiles_count_that_a_grid_repeats() -> None:
+    """A grid may name a tile very often, and show little of it."""
+    kind, _, brand = _CODINGS["HEIF"]
+    configuration, pixels = tile("HEIF")
+    ispe = full(b"ispe", struct.pack(">II", _TILE, _TILE))
+    whole = full(b"ispe", struct.pack(">II", _TILE, _TILE))
+    shape = struct.pack(">BBBBHH", 0, 0, 99, 99, _TILE, _TILE)
+    items = [Item(b"grid", shape, [whole]), Item(kind, pixels, [configuration, ispe])]
+    data = file_of(brand, items, reference(b"dimg", 1, *[2] * 10_000, wide=False))
+    assert read_header(BytesSource(data)).weight == 10_000
+    error = measure(data, "brightness", max_pixels=1 << 20).error
+    assert isinstance(error, im.TooLargeError)
+    assert "64 x 64 pixels, which count 10000 times" in str(error)
+
+
+def test_pixels_count_that_an_aperture_hides() -> None:
+    """They are decoded."""
+    data = declared_as("HEIF", _TILE, aperture(8, 1, 4, 1, 0, 1, 0, 1))
+    header = read_header(BytesSource(data))
+    assert (header.shape, header.weight) == ((4, 8), _TILE**2 // 32)
+
+
+@pytest.mark.parametrize("coding", sorted(_CODINGS))
+def test_sizes_in_coded_data(coding: str) -> None:
+    """They are found among other units, and damaged ones are no size."""
+    configuration, pixels = large_tile(coding)
+    if coding == "AVIF":
+        found = [size for size in coded.av1_sizes(b"\x12\0" + pixels + pixels) if size]
+        assert found == [(512, 512)] * 2
+        with pytest.raises(coded.BrokenUnitError):
+            list(coded.av1_sizes(b"\x0a\1\0"))
+        with pytest.raises(coded.BrokenUnitError):
+            list(coded.av1_sizes(b"\x0a\xff"))
+    else:
+        length, units = coded.hevc_configuration(configuration[8:])
+        assert length == 4
+        assert [size for size in coded.hevc_sizes(units) if size] == [(512, 512)]
+        with pytest.raises(coded.BrokenUnitError):
+            coded.hevc_configuration(configuration[8:40])
+        assert len([*coded.hevc_units(pixels, length)]) >= 1
+
+
+def test_units_are_limited() -> None:
+    """Of coded data in very many tiny units, few are looked at."""
+    picture = one_picture("AVIF")
+    picture[0] = picture[0]._replace(content=b"\x12\0" * (heif.MAX_UNITS + 1))
+    error = measure(file_of(b"avif", picture), "standard", max_pixels=1 << 20).error
+    assert str(error) == f"coded pictures of more than {heif.MAX_UNITS} units"

@@ -131,13 +131,15 @@ class Details:
     def channels(self) -> int | None:
         """The number of samples of a pixel; an index into a palette is one."""
         if self._declared:
-            return self._declared.channels
+            return _positive(self._declared.channels)
         return self._read(lambda image: len(image.getbands()))
 
     @cached_property
     def bit_depth(self) -> int | None:
         """The number of bits of a sample."""
-        return self._declared.bit_depth if self._declared else self._read(self._bits_of)
+        if self._declared:
+            return _positive(self._declared.bit_depth)
+        return _positive(self._read(self._bits_of))
 
     @cached_property
     def frames(self) -> int | None:
@@ -145,8 +147,8 @@ class Details:
         if self.format in _WITH_LAYERS:
             return 1
         if self._declared:
-            return self._declared.frames
-        return self._read(lambda image: int(getattr(image, "n_frames", 1)))
+            return _positive(self._declared.frames)
+        return _positive(self._read(lambda image: int(getattr(image, "n_frames", 1))))
 
     @property
     def has_alpha(self) -> bool | None:
@@ -319,6 +321,11 @@ class Details:
             flags = start[box + len(_AV1_BOX) + 2]
             return 8 + 2 * (flags >> 6 & 1) + 2 * (flags >> 5 & 1)
         return 16 if image.mode == "I" and image.format == "PPM" else _MODE_BITS.get(image.mode, 8)
+
+
+def _positive(count: int | None) -> int | None:
+    """Return a count that a file declares; None if it is none of something that is there."""
+    return count if count is not None and count > 0 else None
 
 
 def _text(value: object) -> str | None:

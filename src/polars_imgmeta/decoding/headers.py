@@ -187,6 +187,8 @@ def _read_other(source: Source) -> Header:
         width, height = (image.tag_v2.get(tag) for tag in _TILE_TAGS)  # type: ignore[attr-defined]
         if isinstance(width, int) and isinstance(height, int):
             weight = tiff.weight_of_tile((width, height), image.width * image.height)
+        strips = tiff.weight_of_strips(_bounded(source), image.width * image.height)
+        weight = max(weight, strips)
     return _make_header(name, image.size, _orientation(image), "pillow", weight)
 
 
