@@ -494,3 +494,16 @@ def test_units_are_limited() -> None:
     picture[0] = picture[0]._replace(content=b"\x12\0" * (heif.MAX_UNITS + 1))
     error = measure(file_of(b"avif", picture), "standard", max_pixels=1 << 20).error
     assert str(error) == f"coded pictures of more than {heif.MAX_UNITS} units"
+
+
+def test_a_grid_that_cannot_be_read() -> None:
+    """The decoder gives it no transformations, wherever its place is wrong."""
+    configuration, pixels = tile("HEIF")
+    ispe = full(b"ispe", struct.pack(">II", _TILE, _TILE))
+    shape = struct.pack(">BBBBHH", 0, 0, 0, 0, _TILE, _TILE)
+    grid = Item(b"grid", shape, [ispe, aperture(32, 1, 32, 1, 0, 1, 0, 1)])
+    items = [grid, Item(b"hvc1", pixels, [configuration, ispe])]
+    data = file_of(b"heic", items, reference(b"dimg", 1, 2, wide=False))
+    start = data.index(b"iloc")
+    for place in range(start + 4, start + 44):
+        require_agreement(data[:place] + b"\1" + data[place + 1 :])

@@ -372,6 +372,13 @@ class _Items:
         width, height = self.size
         if self._types[self.primary] != _GRID:
             return width * height
+        # To a grid that is damaged the decoder applies no transformations.
+        version, flags, rows, columns = (content := self._read_item(self.primary))[:4]
+        shape = struct.unpack_from(">II" if flags & 1 else ">HH", content, 4)
+        _require(version == 0 and (rows + 1) * (columns + 1) == len(self._tiles))
+        _require(shape == self.size)
+        for tile in {*self._tiles}:
+            self._locate(tile)
         areas = {tile: math.prod(_size(self._properties_of(tile))) for tile in {*self._tiles}}
         return max(width * height, sum(areas[tile] for tile in self._tiles))
 
