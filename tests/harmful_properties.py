@@ -187,6 +187,8 @@ _HARMS: dict[str, Callable[[], object]] = {
     "exits": lambda: os._exit(3),
     "hangs": _hang_in_c,
     "killed": lambda: os.kill(os.getpid(), signal.SIGKILL),
+    "grows": _allocate,
+    "grows_in_c": _allocate_in_c,
 }
 
 

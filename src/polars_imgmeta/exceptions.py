@@ -12,6 +12,7 @@
         ├── UnsupportedError               not an image, or of an unknown format
         ├── CorruptError                   a damaged image
         ├── TooLargeError                  reading it would exceed a limit
+        │   └── OutOfMemoryError           memory ran out
         └── PropertyFailedError            a custom property failed on it
 
 The first two are argument errors, raised when the call is made. A `JobError` leaves what
@@ -105,6 +106,10 @@ class TooLargeError(ImageError):
     kind = "too_large"
 
 
+class OutOfMemoryError(TooLargeError):
+    """The memory of this process does not suffice for an image; that of another one may."""
+
+
 class PropertyFailedError(ImageError):
     """A custom property raised, or returned a value of another dtype."""
 
@@ -179,19 +184,19 @@ def from_decoder_error(error: BaseException, *, what: str) -> ImageError:
         what: The part that could not be decoded, as the subject of the message.
 
     Returns:
-        `TooLargeError` if memory ran out or an embedded image is too large,
+        `OutOfMemoryError` if memory ran out, `TooLargeError` if an embedded image is too large,
         `UnsupportedError` if the decoder reports that, otherwise `CorruptError`.
 
     Examples:
         >>> from_decoder_error(OSError("broken <_io.BytesIO object at 0x7f>"), what="the pixels")
         CorruptError('the pixels cannot be decoded: broken')
         >>> from_decoder_error(MemoryError(), what="the pixels")
-        TooLargeError('the pixels do not fit into memory')
+        OutOfMemoryError('the pixels do not fit into memory')
     """
     if isinstance(error, TooLargeError):  # of a limit of ours, met inside the decoder
         return error
     if _lacks_memory(error):
-        return TooLargeError(f"{what} do not fit into memory")
+        return OutOfMemoryError(f"{what} do not fit into memory")
     if type(error).__name__ == "DecompressionBombError":
         return TooLargeError("an icon, or an image within, of more pixels than it lets expect")
     reason = reason_of(error)
@@ -220,7 +225,7 @@ def from_failure(failure: BaseException, decoder: str | None = None) -> ImageErr
     if isinstance(failure, OSError) and (failure.errno is not None or decoder is None):
         return from_os_error(failure)
     if decoder is None or _lacks_memory(failure):
-        return TooLargeError("the data do not fit into memory")
+        return OutOfMemoryError("the data do not fit into memory")
     return CorruptError(f"{decoder} raised {type(failure).__name__}: {reason_of(failure)}")
 
 

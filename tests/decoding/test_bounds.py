@@ -285,6 +285,68 @@ def test_a_tile_counts_that_is_larger_than_the_picture(compression: int) -> None
     assert measurement.values["width"] == 8
 
 
+def tiff_with(*tags: tuple[int, int, int], values: bytes) -> bytes:
+    """Return a grey TIFF of 8 x 6 pixels with tags whose values are at its end."""
+    plain = [(256, 3, 1, 8), (257, 3, 1, 6), (258, 3, 1, 8), (259, 3, 1, 1), (262, 3, 1, 1)]
+    plain += [(273, 4, 1, 300), (277, 3, 1, 1), (278, 3, 1, 6), (279, 4, 1, 48)]
+    entries = sorted([*plain, *((*tag, 348) for tag in tags)])
+    table = b"".join(struct.pack("<HHII", *entry) for entry in entries)
+    head = b"II*\0" + struct.pack("<IH", 8, len(entries)) + table
+    return head.ljust(300, b"\0") + bytes(range(48)) + values
+
+
+@pytest.mark.parametrize("place", ["resolution", "exposure in Exif", "entries of Exif"])
+def test_metadata_of_a_tiff_cost_no_pixels(place: str) -> None:
+    """A fraction takes Pillow hundreds of bytes and two microseconds; it is shown none."""
+    many = 400_000
+    fractions = struct.pack("<II", 1, 3) * many
+    directory_of_one = struct.pack("<HHHII", 1, 0x829A, 5, many, 366) + bytes(4)
+    data = {
+        "resolution": lambda: tiff_with((282, 5, many), values=fractions),
+        "exposure in Exif": lambda: tiff_with((0x8769, 4, 1), values=directory_of_one + fractions),
+        "entries of Exif": lambda: tiff_with((0x8769, 4, 1), values=directory(60_000)[4:]),
+    }[place]()
+    plain = tiff_with(values=b"")
+    if "Exif" in place:  # the only value of the tag is the position
+        at = data.index(struct.pack("<HHI", 0x8769, 4, 1))
+        assert data[at + 8 : at + 12] == struct.pack("<I", 348)
+    with allocations() as peak:
+        measurement = measure(data, "standard", max_pixels=99)
+        assert peak() < 16 * MEBI
+    assert measurement.error is None
+    assert measurement.values == measure(plain, "standard", max_pixels=99).values
+
+
+def test_very_many_strips_count() -> None:
+    """Pillow keeps hundreds of bytes for each strip, even if it has one pixel."""
+    count = 20_000
+    tags = [(256, 3, 1, 1), (257, 4, 1, count), (258, 3, 1, 8), (259, 3, 1, 1), (262, 3, 1, 1)]
+    tags += [(273, 4, count, 200), (277, 3, 1, 1), (278, 3, 1, 1), (279, 4, count, 100_000)]
+    entries = b"".join(struct.pack("<HHII", *tag) for tag in tags)
+    head = (b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries).ljust(200, b"\0")
+    data = head + struct.pack("<I", 8) * 24_950 + struct.pack("<I", 1) * count
+    header = read_header(BytesSource(data))
+    assert (header.shape, header.weight) == ((count, 1), 128)
+    assert read_picture(data, header).shape == (count, 1, 3)
+    ordinary = by_pillow("TIFF", "L", (200, 3000), compression="tiff_lzw", strip_size=200)
+    assert read_header(BytesSource(ordinary)).weight == 1
+
+
+def test_compressed_boxes_of_a_jpeg_xl_are_left_out() -> None:
+    """They may decompress to any length. A packed JPEG needs its metadata to be restored."""
+
+    def box(name: bytes, content: bytes) -> bytes:
+        return struct.pack(">I4s", 8 + len(content), name) + content
+
+    start = b"\0\0\0\x0cJXL \r\n\x87\n" + box(b"ftyp", b"jxl \0\0\0\0jxl ")
+    metadata = box(b"brob", b"Exifabc") + box(b"Exif", bytes(9)) + box(b"what", b"")
+    pixels = box(b"jxlp", b"\0\0\0\0\xff\x0a") + box(b"jxlp", b"\x80\0\0\1")
+    assert rebuild(start + metadata + pixels + metadata, "JXL") == start + pixels
+    packed = start + box(b"jbrd", b"a") + metadata + pixels
+    assert rebuild(packed, "JXL") == packed
+    assert rebuild(b"\xff\x0a", "JXL") == b"\xff\x0a"
+
+
 def test_strips_of_a_tiff_are_not_read() -> None:
     """Of very many strips the header reads one; the pixels need all of them."""
     data = by_pillow("TIFF", "L", (3, 40_000), compression="tiff_lzw", strip_size=3)

@@ -21,6 +21,7 @@ from polars_imgmeta.decoding.details import Details
 from polars_imgmeta.decoding.headers import read_header
 from polars_imgmeta.exceptions import ImageError
 from polars_imgmeta.io.sources import BytesSource
+from polars_imgmeta.measuring.measurement import measure
 
 FILE = im.GROUPS["file"]
 PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -189,6 +190,39 @@ def test_the_rarer_fields_of_jpeg_xl() -> None:
     keys = ("mode", "channels", "bit_depth", "has_alpha", "has_icc_profile", "frames")
     assert [found[key] for key in keys] == ["LA", 2, 12, True, True, None]
     assert found["orientation"] == 6
+
+
+def test_an_animated_jpeg_xl_has_no_pixels() -> None:
+    """The plug-in would decode all frames, and return the last instead of the first."""
+    writer = BitWriter()
+    writer.add((1, 1), (4, 5), (1, 3))  # 40 x 40
+    writer.add((0, 1), (1, 1), (0, 3), (0, 1), (0, 1))  # no orientation, other size, preview
+    writer.add((1, 1), (0, 2), (0, 2), (0, 2), (0, 1))  # an animation
+    writer.add((0, 1), (0, 2), (1, 1), (0, 2), (0, 1), (1, 1))  # 8 bits, no extra channels
+    measurement = measure(writer.codestream(), "standard", max_pixels=1 << 20)
+    assert measurement.values["width"] == 40
+    assert isinstance(measurement.error, im.UnsupportedError)
+    assert str(measurement.error) == "an animated JPEG XL, of which only the header is read"
+
+
+@pytest.mark.parametrize(
+    ("data", "name"),
+    [
+        (b"P7\nWIDTH 2\nHEIGHT 1\nDEPTH 0\nMAXVAL 255\nENDHDR\n", "channels"),
+        (b"P7\nWIDTH 2\nHEIGHT 1\nDEPTH 1\nMAXVAL 0\nENDHDR\n", "bit_depth"),
+        (
+            b"Image type: L image\nImage size (x*y): 2*1\nFile size (no of images): 0\n".ljust(
+                511, b"\0"
+            )
+            + b"\x1a\0\0",
+            "frames",
+        ),
+    ],
+)
+def test_a_count_of_nothing_is_null(data: bytes, name: str) -> None:
+    """A header may tell that there are no channels, bits or frames."""
+    measurement = measure(data, ["width", name], max_pixels=99)
+    assert measurement.values == {"width": 2, name: None}
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import struct
 import sys
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 from PIL import AvifImagePlugin, Image, ImageOps
 
 import polars_imgmeta as im
-from polars_imgmeta.decoding.formats import heif
+from polars_imgmeta.decoding.formats import coded, heif
 from polars_imgmeta.decoding.formats.bounded import LongHeaderError
 from polars_imgmeta.decoding.headers import read_header
 from polars_imgmeta.decoding.pictures import read_picture
@@ -239,19 +240,11 @@ def test_first_picture_of_a_sequence(angle: int | None, axis: int | None) -> Non
     data = animation(*properties)
     found = heif.read_geometry(io.BytesIO(data))
     opened = AvifImagePlugin.AvifImageFile(io.BytesIO(data))
-    assert found == ("AVIF", opened.size, opened.getexif().get(274, 1))
+    assert found == ("AVIF", opened.size, opened.getexif().get(274, 1), 16 * 12)
 
 
-@given(data=files(), damage=st.data())
-def test_damaged_files(data: bytes, damage: st.DataObject) -> None:
-    """Whatever is read of a damaged file is what the decoder gives, if it still opens it."""
-    position = st.integers(0, min(len(data), 800) - 1)
-    changed = bytearray(data)
-    for at, value in damage.draw(
-        st.lists(st.tuples(position, st.sampled_from([0, 1, 2, 0x40, 0x80, 0xFF])), max_size=4)
-    ):
-        changed[at] = value
-    file = bytes(changed[: damage.draw(st.sampled_from([len(data), 60, 200, 300]))])
+def require_agreement(file: bytes) -> None:
+    """Check that what is read of a header is what the decoder gives, if it opens the file."""
     try:
         found = heif.read_geometry(io.BytesIO(file))
     except LongHeaderError:  # by a count that was damaged
@@ -264,6 +257,46 @@ def test_damaged_files(data: bytes, damage: st.DataObject) -> None:
     except Exception:  # noqa: BLE001 - of any kind
         return
     assert read_header(BytesSource(file)).shape == shown.size[::-1]
+
+
+@given(data=files(), damage=st.data())
+def test_damaged_files(data: bytes, damage: st.DataObject) -> None:
+    """Whatever is read of a damaged file is what the decoder gives, if it still opens it."""
+    position = st.integers(0, min(len(data), 800) - 1)
+    changed = bytearray(data)
+    for at, value in damage.draw(
+        st.lists(st.tuples(position, st.sampled_from([0, 1, 2, 0x40, 0x80, 0xFF])), max_size=4)
+    ):
+        changed[at] = value
+    require_agreement(bytes(changed[: damage.draw(st.sampled_from([len(data), 60, 200, 300]))]))
+
+
+def aperture(*fields: int) -> bytes:
+    """Return a clean aperture: fractions of width, height and both offsets."""
+    return box(b"clap", struct.pack(">8I", *(field % (1 << 32) for field in fields)))
+
+
+@pytest.mark.parametrize("field", range(8))
+@pytest.mark.parametrize("factor", [0, 1, 3, 1 << 11, 1 << 16, 0xFFFF, (1 << 31) - 1, 1 << 31, -1])
+def test_apertures_of_odd_numbers(field: int, factor: int) -> None:
+    """The decoder ignores an aperture of very large numbers, and rounds one of large numbers."""
+    fields = [32, 1, 40, 1, 0, 1, 0, 1]
+    fields[field] = factor
+    require_agreement(file_of(b"heic", one_picture("HEIF", aperture(*fields))))
+    pair = field & ~1  # with a whole quotient
+    fields[pair : pair + 2] = [32 * factor, factor]
+    require_agreement(file_of(b"heic", one_picture("HEIF", aperture(*fields))))
+
+
+@pytest.mark.parametrize("order", [*itertools.permutations(range(4))])
+def test_properties_in_any_order(order: Sequence[int]) -> None:
+    """Transformations apply one after the other, and a size after them overrules them."""
+    configuration, pixels = tile("HEIF")
+    ispe = full(b"ispe", struct.pack(">II", _TILE, _TILE))
+    turned, mirrored = box(b"irot", b"\1"), box(b"imir", b"\0")
+    parts = [ispe, aperture(32, 1, 40, 1, 0, 1, 0, 1), turned, mirrored]
+    item = Item(b"hvc1", pixels, [configuration, *(parts[index] for index in order)])
+    require_agreement(file_of(b"heic", [item]))
 
 
 def one_picture(coding: str, *properties: bytes, size: int = _TILE) -> list[Item]:
@@ -281,7 +314,7 @@ def test_little_is_read_of_a_large_file(coding: str, *, behind: bool) -> None:
     item = item._replace(content=item.content + bytes(64 << 20))
     data = file_of(_CODINGS[coding][2], [item], behind=behind)
     stream = Counting(data)
-    assert heif.read_geometry(stream) == (coding, (_TILE, _TILE), 1)
+    assert heif.read_geometry(stream) == (coding, (_TILE, _TILE), 1, _TILE**2)
     assert stream.bytes_read < 4096
     assert stream.reads < 64
 
@@ -366,3 +399,111 @@ def test_limits_are_named(name: str) -> None:
     measurement = measure(make(), "geometry", max_pixels=1 << 20)
     assert isinstance(measurement.error, im.TooLargeError)
     assert str(measurement.error) == message
+
+
+def declared_as(coding: str, size: int, *properties: bytes) -> bytes:
+    """Return a picture of which the container declares a size."""
+    return file_of(_CODINGS[coding][2], one_picture(coding, *properties, size=size))
+
+
+def large_tile(coding: str) -> tuple[bytes, bytes]:
+    """Return the configuration of the decoder and the pixels of a plain picture of 512 x 512."""
+    file = io.BytesIO()
+    Image.new("RGB", (512, 512)).save(file, coding)
+    return child(file.getvalue(), _CODINGS[coding][1]), child(file.getvalue(), b"mdat")[8:]
+
+
+@pytest.mark.parametrize("coding", sorted(_CODINGS))
+def test_a_coded_picture_has_the_size_that_is_declared(coding: str) -> None:
+    """Its decoder would decode all of it, for a picture of few pixels."""
+    kind, _, brand = _CODINGS[coding]
+    configuration, pixels = large_tile(coding)
+    for declared, right in ((64, False), (400, True), (512, True)):
+        ispe = full(b"ispe", struct.pack(">II", declared, declared))
+        data = file_of(brand, [Item(kind, pixels, [configuration, ispe])])
+        if right:
+            heif.require_declared_sizes(data)
+            continue
+        measurement = measure(data, "standard", max_pixels=1 << 20)
+        assert measurement.values["width"] == declared
+        assert isinstance(measurement.error, im.TooLargeError)
+        message = "a coded picture of 512 x 512 pixels, declared as 64 x 64"
+        assert str(measurement.error) == message
+
+
+def test_the_first_picture_of_a_sequence_has_the_size_that_is_declared() -> None:
+    """That of its track."""
+    frames = [Image.new("RGB", (512, 512), (shade, 0, 0)) for shade in (0, 99)]
+    file = io.BytesIO()
+    frames[0].save(file, "AVIF", save_all=True, append_images=frames[1:])
+    data = bytearray(file.getvalue())
+    assert measure(bytes(data), "standard", max_pixels=1 << 20).error is None
+    sizes = struct.pack(">HHHH", 512, 0, 512, 0)
+    assert data.count(sizes) >= 1
+    lying = bytes(data).replace(sizes, struct.pack(">HHHH", 32, 0, 32, 0))
+    error = measure(lying, "standard", max_pixels=1 << 20).error
+    assert isinstance(error, im.TooLargeError)
+    assert str(error) == "a coded picture of 512 x 512 pixels, declared as 32 x 32"
+
+
+def test_tiles_count_that_a_grid_repeats() -> None:
+    """A grid may name a tile very often, and show little of it."""
+    kind, _, brand = _CODINGS["HEIF"]
+    configuration, pixels = tile("HEIF")
+    ispe = full(b"ispe", struct.pack(">II", _TILE, _TILE))
+    whole = full(b"ispe", struct.pack(">II", _TILE, _TILE))
+    shape = struct.pack(">BBBBHH", 0, 0, 99, 99, _TILE, _TILE)
+    items = [Item(b"grid", shape, [whole]), Item(kind, pixels, [configuration, ispe])]
+    data = file_of(brand, items, reference(b"dimg", 1, *[2] * 10_000, wide=False))
+    assert read_header(BytesSource(data)).weight == 10_000
+    error = measure(data, "brightness", max_pixels=1 << 20).error
+    assert isinstance(error, im.TooLargeError)
+    assert "64 x 64 pixels, which count 10000 times" in str(error)
+
+
+def test_pixels_count_that_an_aperture_hides() -> None:
+    """They are decoded."""
+    data = declared_as("HEIF", _TILE, aperture(8, 1, 4, 1, 0, 1, 0, 1))
+    header = read_header(BytesSource(data))
+    assert (header.shape, header.weight) == ((4, 8), _TILE**2 // 32)
+
+
+@pytest.mark.parametrize("coding", sorted(_CODINGS))
+def test_sizes_in_coded_data(coding: str) -> None:
+    """They are found among other units, and damaged ones are no size."""
+    configuration, pixels = large_tile(coding)
+    if coding == "AVIF":
+        found = [size for size in coded.av1_sizes(b"\x12\0" + pixels + pixels) if size]
+        assert found == [(512, 512)] * 2
+        with pytest.raises(coded.BrokenUnitError):
+            list(coded.av1_sizes(b"\x0a\1\0"))
+        with pytest.raises(coded.BrokenUnitError):
+            list(coded.av1_sizes(b"\x0a\xff"))
+    else:
+        length, units = coded.hevc_configuration(configuration[8:])
+        assert length == 4
+        assert [size for size in coded.hevc_sizes(units) if size] == [(512, 512)]
+        with pytest.raises(coded.BrokenUnitError):
+            coded.hevc_configuration(configuration[8:40])
+        assert len([*coded.hevc_units(pixels, length)]) >= 1
+
+
+def test_units_are_limited() -> None:
+    """Of coded data in very many tiny units, few are looked at."""
+    picture = one_picture("AVIF")
+    picture[0] = picture[0]._replace(content=b"\x12\0" * (heif.MAX_UNITS + 1))
+    error = measure(file_of(b"avif", picture), "standard", max_pixels=1 << 20).error
+    assert str(error) == f"coded pictures of more than {heif.MAX_UNITS} units"
+
+
+def test_a_grid_that_cannot_be_read() -> None:
+    """The decoder gives it no transformations, wherever its place is wrong."""
+    configuration, pixels = tile("HEIF")
+    ispe = full(b"ispe", struct.pack(">II", _TILE, _TILE))
+    shape = struct.pack(">BBBBHH", 0, 0, 0, 0, _TILE, _TILE)
+    grid = Item(b"grid", shape, [ispe, aperture(32, 1, 32, 1, 0, 1, 0, 1)])
+    items = [grid, Item(b"hvc1", pixels, [configuration, ispe])]
+    data = file_of(b"heic", items, reference(b"dimg", 1, 2, wide=False))
+    start = data.index(b"iloc")
+    for place in range(start + 4, start + 44):
+        require_agreement(data[:place] + b"\1" + data[place + 1 :])

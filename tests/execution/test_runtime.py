@@ -259,7 +259,7 @@ def test_clients_are_made_once() -> None:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on this system")
 def test_a_forked_child_extracts(sample_folder: Path) -> None:
-    """Whatever was held or running when it was forked: budgets, the gate, threads."""
+    """Whatever was held or running when it was forked: budgets, the gate, threads, isolation."""
     code = (
         "import os, sys, warnings, polars as pl, polars_imgmeta as im\n"
         "warnings.simplefilter('ignore')\n"
@@ -267,8 +267,23 @@ def test_a_forked_child_extracts(sample_folder: Path) -> None:
         "frame = pl.DataFrame({'path': [f'photos/{n}.png' for n in ('dusk', 'noise', 'fog')]})\n"
         "im.extract(frame, 'path')\n"
         "DEFAULT.pixels.take(DEFAULT.pixels.amount); DEFAULT.gate.acquire()\n"
+        "DEFAULT.transfer_bytes.take(DEFAULT.transfer_bytes.amount)\n"
+        "import threading\n"
+        "from PIL import Image\n"
+        "from polars_imgmeta.decoding.isolation import isolated\n"
+        "entered = threading.Event()\n"
+        "def decode():\n"
+        "    with isolated():\n"
+        "        entered.set()\n"
+        "        threading.Event().wait()\n"
+        "limit = Image.MAX_IMAGE_PIXELS\n"
+        "threading.Thread(target=decode, daemon=True).start()\n"
+        "entered.wait()\n"
+        "assert Image.MAX_IMAGE_PIXELS is not limit\n"
         "child = os.fork()\n"
         "if child == 0:\n"
+        "    if Image.MAX_IMAGE_PIXELS is not limit: os._exit(2)\n"
+        "    if DEFAULT.transfer_bytes.held: os._exit(3)\n"
         "    from functools import partial\n"
         "    from polars_imgmeta.catalogue.registry import PropertySet\n"
         "    from polars_imgmeta.execution import scheduler\n"

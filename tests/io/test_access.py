@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
+import tempfile
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -112,14 +114,12 @@ def test_a_link_that_takes_a_place_after_the_check_is_not_followed(
         read(locator, access)
 
 
-@pytest.mark.skipif(not beneath.CAN_PIN, reason="links are followed on this system")
-@pytest.mark.parametrize("swapped", ["open", "open/below"])
-def test_a_folder_that_is_swapped_after_the_check_is_not_listed(
-    swapped: str, roots: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A link in the place of a folder is no folder; nothing behind it is named."""
+def swap_before_listing(roots: Path, swapped: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put a link in the place of a folder after it was checked, before it is opened."""
     genuine = beneath.pinned_folder
     (roots / "secret" / "hidden.png").write_bytes(b"secret")
+    (roots / "secret" / "below").mkdir()
+    (roots / "secret" / "below" / "hidden.png").write_bytes(b"secret")
 
     def swap_and_open(path: str, root: str) -> AbstractContextManager[str | int]:
         place = roots / swapped
@@ -129,6 +129,15 @@ def test_a_folder_that_is_swapped_after_the_check_is_not_listed(
         return genuine(path, root)
 
     monkeypatch.setattr(listing, "pinned_folder", swap_and_open)
+
+
+@pytest.mark.skipif(not beneath.CAN_PIN, reason="links are followed on this system")
+@pytest.mark.parametrize("swapped", ["open", "open/below"])
+def test_a_folder_that_is_swapped_after_the_check_is_not_listed(
+    swapped: str, roots: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A link in the place of a folder is no folder; nothing behind it is named."""
+    swap_before_listing(roots, swapped, monkeypatch)
     found: list[str] = []
     images = listing.list_images(
         str(roots / "open"), Storage(access=Access(roots=[roots / "open"]))
@@ -137,6 +146,51 @@ def test_a_folder_that_is_swapped_after_the_check_is_not_listed(
         found.extend(locator for locator, _ in images)
     assert (roots / swapped).is_symlink()
     assert not any("hidden" in locator for locator in found)
+
+
+@pytest.mark.skipif(not beneath.CAN_PIN, reason="links are followed on this system")
+@pytest.mark.parametrize("swapped", ["open", "open/below"])
+@pytest.mark.parametrize("pattern", ["*/*.png", "below/*.png", "**", "**/*.png"])
+def test_a_pattern_lists_no_folder_that_is_swapped_after_the_check(
+    pattern: str, swapped: str, roots: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such a folder matches nothing."""
+    swap_before_listing(roots, swapped, monkeypatch)
+    storage = Storage(access=Access(roots=[roots / "open"]))
+    found = [locator for locator, _ in listing.list_images(f"{roots}/open/{pattern}", storage)]
+    assert (roots / swapped).is_symlink()
+    assert not any("hidden" in locator for locator in found)
+
+
+_NAMES = st.sampled_from(["a", "b.png", ".c", ".d.png", "[e]", "f*"])
+_PARTS = st.sampled_from(["a", "b.png", "*", "**", "*.png", ".*", "?", "[ab]*", "[!a]*", "[[]e]"])
+
+
+@given(
+    paths=st.lists(st.lists(_NAMES, min_size=1, max_size=4), max_size=8),
+    parts=st.lists(_PARTS, min_size=1, max_size=4),
+)
+def test_patterns_below_roots_match_as_without(paths: list[list[str]], parts: list[str]) -> None:
+    """A policy leaves the files that a pattern matches as they are, and their order."""
+    with tempfile.TemporaryDirectory() as name:
+        root = Path(os.path.realpath(name))
+        for *folders, file in paths:
+            with contextlib.suppress(OSError):  # a file is in the place of a folder, or vice versa
+                (root / Path(*folders)).mkdir(parents=True, exist_ok=True)
+                (root / Path(*folders, file)).touch()
+        pattern = str(root / Path(*parts))
+        without = [locator for locator, _ in listing.list_images(pattern)]
+        storage = Storage(access=Access(roots=[root]))
+        found = [locator for locator, _ in listing.list_images(pattern, storage)]
+    assert found == list(dict.fromkeys(without))
+
+
+def test_a_link_to_a_parent_ends_a_pattern(roots: Path) -> None:
+    """A folder is listed once on each way to it that does not lead through itself."""
+    (roots / "open" / "below" / "up").symlink_to(roots / "open")
+    storage = Storage(access=Access(roots=[roots / "open"]))
+    found = [locator for locator, _ in listing.list_images(f"{roots}/open/**/dusk.png", storage)]
+    assert found == [f"{roots}/open/below/dusk.png", f"{roots}/open/dusk.png"]
 
 
 @pytest.mark.skipif(not beneath.CAN_PIN, reason="links are followed on this system")

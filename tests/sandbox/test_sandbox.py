@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -39,6 +41,7 @@ from polars_imgmeta.sandbox.children import CHILDREN, Child, Children
 TESTS = Path(__file__).parents[1]
 WAIT_SECONDS = 60
 HARMFUL = 12
+NO_MEMORY = "do not fit into memory, of which the sandbox has"
 KILLED = "ended its process with SIGKILL, which the system sends when memory runs out"
 
 
@@ -178,6 +181,12 @@ def test_floods_of_output_go_nowhere(capfd: pytest.CaptureFixture[str]) -> None:
         ),
         (
             "pixels",
+            "grows",
+            f"too_large: the pixels {NO_MEMORY} {1 << 32} bytes",
+        ),
+        ("pixels", "grows_in_c", "corrupt: {} ended its process with SIGABRT"),
+        (
+            "pixels",
             "hangs",
             "too_large: {} took longer than `timeout` of the sandbox, which is 3 seconds",
         ),
@@ -205,7 +214,7 @@ def test_memory_is_limited() -> None:
     found = extract(frame, "standard", sandbox=im.Sandbox(max_memory=1 << 24))
     large, small = found["error"]
     assert large.startswith("too_large: the ")
-    assert large.endswith(" do not fit into memory, of which the sandbox has 16777216 bytes")
+    assert large.endswith(f" {NO_MEMORY} 16777216 bytes")
     assert small is None
     assert found["width"].to_list() == [6000, 30]
 
@@ -746,6 +755,18 @@ def test_invalid_sandboxes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         patch.setattr(sys, "executable", "")
         with pytest.raises(RuntimeError, match="`sandbox` needs Linux or macOS"):
             im.extract(frame, "path", sandbox=True)
+
+
+def test_no_folder_need_be_writable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there is no place for temporary files, a sandbox starts nevertheless."""
+
+    def refuse() -> None:
+        raise FileNotFoundError(errno.ENOENT, "No usable temporary directory found")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
+    pool = Children(Runtime(1))
+    pool.put_back(pool.take(im.Sandbox(max_memory=1 << 28)))
+    pool.close()
 
 
 def test_a_python_that_does_not_start_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -458,7 +458,7 @@ def test_every_error_of_a_decoder_is_mapped(raised: Exception) -> None:
     """Whatever a decoder raises becomes a message of one line, without an address."""
     error = exceptions.from_decoder_error(raised, what="the pixels")
     expected = im.TooLargeError if isinstance(raised, MemoryError) else im.CorruptError
-    assert type(error) is expected
+    assert isinstance(error, expected)
     assert str(error).startswith("the pixels ")
     assert "0x" not in str(error)
     assert "\n" not in str(error)

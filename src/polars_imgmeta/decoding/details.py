@@ -23,7 +23,12 @@ from PIL import ExifTags, Image, ImageFile
 
 from polars_imgmeta import exceptions
 from polars_imgmeta.decoding.formats import jxl, netpbm, png, tiff, webp
-from polars_imgmeta.decoding.formats.bounded import MAX_BYTES, BoundedStream, LongHeaderError
+from polars_imgmeta.decoding.formats.bounded import (
+    MAX_BYTES,
+    MAX_READS,
+    BoundedStream,
+    LongHeaderError,
+)
 from polars_imgmeta.decoding.formats.declared import Declared
 from polars_imgmeta.decoding.formats.pillow import open_with_pillow
 from polars_imgmeta.decoding.headers import Header
@@ -48,6 +53,8 @@ _ICONS, _MAX_ICON_PIXELS = frozenset({"ICO", "CUR", "ICNS"}), 1 << 21
 _MIN_PIXEL_LIMIT = 1 << 24
 # Pillow reads these as a whole to open them.
 _READ_WHOLE = frozenset({"AVIF", "HEIF"})
+# Its blocks have 255 bytes, and take two reads. Millions of tiny frames take more.
+_GIF_BYTES_PER_READ = 64
 # Pillow calls the layers of a picture its frames.
 _WITH_LAYERS = frozenset({"PSD"})
 
@@ -124,13 +131,15 @@ class Details:
     def channels(self) -> int | None:
         """The number of samples of a pixel; an index into a palette is one."""
         if self._declared:
-            return self._declared.channels
+            return _positive(self._declared.channels)
         return self._read(lambda image: len(image.getbands()))
 
     @cached_property
     def bit_depth(self) -> int | None:
         """The number of bits of a sample."""
-        return self._declared.bit_depth if self._declared else self._read(self._bits_of)
+        if self._declared:
+            return _positive(self._declared.bit_depth)
+        return _positive(self._read(self._bits_of))
 
     @cached_property
     def frames(self) -> int | None:
@@ -138,8 +147,8 @@ class Details:
         if self.format in _WITH_LAYERS:
             return 1
         if self._declared:
-            return self._declared.frames
-        return self._read(lambda image: int(getattr(image, "n_frames", 1)))
+            return _positive(self._declared.frames)
+        return _positive(self._read(lambda image: int(getattr(image, "n_frames", 1))))
 
     @property
     def has_alpha(self) -> bool | None:
@@ -218,10 +227,12 @@ class Details:
         return image
 
     @cached_property
-    def _stream(self) -> BoundedStream | BinaryIO:
+    def _stream(self) -> BoundedStream:
         stream = self._source.stream()
-        if self.format == "GIF":  # has its frames all over the file, in blocks of 255 bytes
-            return stream
+        if self.format == "GIF":  # has its frames all over the file
+            size = self._source.size
+            max_reads = MAX_READS + size // _GIF_BYTES_PER_READ
+            return BoundedStream(stream, None, MAX_BYTES + 4 * size, max_reads)
         max_bytes = MAX_BYTES + (self._source.size if self.format in _READ_WHOLE else 0)
         return BoundedStream(stream, tiff.patches(self._source.stream()), max_bytes)
 
@@ -272,7 +283,7 @@ class Details:
             found = parser(cast("BinaryIO", self._stream))
         except LongHeaderError:
             return None
-        return None if getattr(self._stream, "exhausted", False) else found
+        return None if self._stream.exhausted else found
 
     def _read(self, detail: Callable[[Any], _Value]) -> _Value | None:
         """Return a detail of Pillow's image; None if it is broken, or if there is no image."""
@@ -289,7 +300,7 @@ class Details:
                     raise
                 self._require_reached()
                 return None
-        return None if getattr(self._stream, "exhausted", False) else value
+        return None if self._stream.exhausted else value
 
     def _require_reached(self) -> None:
         """Raise the error of a source that broke off, which a decoder takes for damage."""
@@ -310,6 +321,11 @@ class Details:
             flags = start[box + len(_AV1_BOX) + 2]
             return 8 + 2 * (flags >> 6 & 1) + 2 * (flags >> 5 & 1)
         return 16 if image.mode == "I" and image.format == "PPM" else _MODE_BITS.get(image.mode, 8)
+
+
+def _positive(count: int | None) -> int | None:
+    """Return a count that a file declares; None if it is none of something that is there."""
+    return count if count is not None and count > 0 else None
 
 
 def _text(value: object) -> str | None:

@@ -128,7 +128,8 @@ def _read_own(stream: BinaryIO) -> Header | None:
     if jpeg_xl := jxl.read_size(stream):
         return _make_header("JXL", jpeg_xl[:2], jpeg_xl[2], "pillow")
     if container := heif.read_geometry(stream):
-        return _make_header(container.name, container.size, container.orientation, "pillow")
+        weight = max(1, container.decoded // max(1, math.prod(container.size)))
+        return _make_header(container.name, container.size, container.orientation, "pillow", weight)
     if found := webp.read_geometry(stream):
         decoder: Decoder = "opencv" if found.suits_opencv else "pillow"
         return _make_header("WEBP", found.size, found.orientation, decoder)
@@ -186,6 +187,8 @@ def _read_other(source: Source) -> Header:
         width, height = (image.tag_v2.get(tag) for tag in _TILE_TAGS)  # type: ignore[attr-defined]
         if isinstance(width, int) and isinstance(height, int):
             weight = tiff.weight_of_tile((width, height), image.width * image.height)
+        strips = tiff.weight_of_strips(_bounded(source), image.width * image.height)
+        weight = max(weight, strips)
     return _make_header(name, image.size, _orientation(image), "pillow", weight)
 
 

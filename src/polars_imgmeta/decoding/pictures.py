@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
 from polars_imgmeta import exceptions
-from polars_imgmeta.decoding.formats import jpeg2000, netpbm
+from polars_imgmeta.decoding.formats import heif, jpeg2000, jxl, netpbm, tiff
 from polars_imgmeta.decoding.formats.opencv_only import read_opencv_header
 from polars_imgmeta.decoding.formats.pillow import open_with_pillow
 from polars_imgmeta.decoding.formats.rebuilding import rebuild
@@ -32,6 +32,7 @@ and less than that at which it refuses. At up to 16 bytes per pixel, up to 2 GiB
 # A tile of a small picture may be larger than the picture.
 _MIN_PIXEL_LIMIT = 1 << 24
 
+_WITH_METADATA = frozenset({"JPEG", "PNG", "JXL"})
 _JPEG_SCAN = b"\xff\xda"
 # Progressive JPEGs have about ten scans; thumbnails and further frames add theirs.
 _MAX_USUAL_SCANS = 32
@@ -73,14 +74,18 @@ def read_picture(data: bytes, header: Header) -> Picture:
 
     Raises:
         CorruptError: If the pixels are damaged.
-        UnsupportedError: If they cannot be converted to 8-bit RGB.
+        UnsupportedError: If they cannot be converted to 8-bit RGB, or are of an animated JPEG XL.
         TooLargeError: If they do not fit into memory, a JPEG has too many scans, or a tile of a
-            JPEG 2000 costs more than its header tells.
+            JPEG 2000 or a coded picture of an AVIF or HEIF costs more than its header tells.
     """
     if header.format == "JPEG":
         _require_few_scans(data, header)
     elif header.format == "JPEG2000":
         jpeg2000.require_declared_blocks(data)
+    elif header.format in {"AVIF", "HEIF"}:
+        heif.require_declared_sizes(data)
+    elif header.format == "JXL":
+        _require_still(data)
     picture = _decode(data, header)
     if picture.shape[:2] != header.shape:
         rows, columns = picture.shape[:2]
@@ -97,6 +102,17 @@ def intensity_of(colours: Picture) -> NDArray[np.uint8]:
     *shape, columns, channels = colours.shape
     grey = cv2.cvtColor(colours.reshape(-1, columns, channels), cv2.COLOR_BGR2GRAY)
     return grey.reshape(*shape, columns).astype(np.uint8, copy=False)
+
+
+def _require_still(data: bytes) -> None:
+    """Refuse an animated JPEG XL, of which the plug-in decodes all frames and returns the last."""
+    declared = jxl.read_declared(io.BytesIO(data))
+    if declared is None:
+        msg = "the header of this JXL image is damaged, or has hundreds of channels"
+        raise exceptions.CorruptError(msg)
+    if declared.frames is None:
+        msg = "an animated JPEG XL, of which only the header is read"
+        raise exceptions.UnsupportedError(msg)
 
 
 def _require_few_scans(data: bytes, header: Header) -> None:
@@ -125,8 +141,10 @@ def _decode(data: bytes, header: Header) -> Picture:
 def _decode_slowly(data: bytes, header: Header) -> Picture:
     """Decode what OpenCV cannot, or not correctly."""
     try:
-        # Pillow reads all Exif of a JPEG and all texts of a PNG, whatever they cost.
-        seen = rebuild(data, header.format) if header.format in {"JPEG", "PNG"} else None
+        # Pillow and its plug-ins read all metadata, whatever they cost.
+        seen = rebuild(data, header.format) if header.format in _WITH_METADATA else None
+        if header.format == "TIFF":
+            seen = tiff.without_metadata(data)
         return _apply_orientation(_decode_with_pillow(seen or data), header.orientation)
     except exceptions.ImageError:
         # OpenCV reads some images that Pillow refuses, but fills up truncated ones.

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from fnmatch import fnmatch
+from pathlib import PurePath
 
 from polars_imgmeta import exceptions
 from polars_imgmeta.io import redaction
@@ -15,6 +17,7 @@ from polars_imgmeta.io.remote import Storage, list_remote, require_remote
 from polars_imgmeta.io.sources import SourceFacts
 
 _LOCAL = Storage()
+_NONE: frozenset[tuple[int, int]] = frozenset()
 
 # fmt: off
 IMAGE_SUFFIXES = frozenset({
@@ -26,6 +29,8 @@ IMAGE_SUFFIXES = frozenset({
 })
 # fmt: on
 """The suffixes of image files, in lower case."""
+
+_ANY_FOLDERS = "**"
 
 
 def list_images(source: str, storage: Storage = _LOCAL) -> Iterator[tuple[str, SourceFacts]]:
@@ -55,11 +60,8 @@ def list_images(source: str, storage: Storage = _LOCAL) -> Iterator[tuple[str, S
     if os.path.isdir(path):
         yield from _walk(path, storage.access, parents=frozenset())
         return
-    matches = [path] if os.path.lexists(path) else sorted(glob.iglob(path, recursive=True))
-    for match in matches:
-        folder = os.path.dirname(match) or os.curdir
-        if not os.path.isdir(match) and _is_allowed(folder, storage.access):
-            yield spell_path(match), _facts(match, storage.access)
+    for match in [path] if os.path.lexists(path) else _matches(path, storage.access):
+        yield spell_path(match), _facts(match, storage.access)
 
 
 def require_listable(source: str, storage: Storage = _LOCAL) -> None:
@@ -84,6 +86,50 @@ def require_listable(source: str, storage: Storage = _LOCAL) -> None:
     if not (os.path.lexists(path) or glob.has_magic(path)):
         msg = f"`source` must be a folder, a file or a pattern, got {source!r}: no such folder"
         raise exceptions.NotFoundError(msg)
+
+
+def _matches(pattern: str, access: Access) -> list[str]:
+    """Return the files that a pattern matches."""
+    if access.roots is None:
+        found = glob.iglob(pattern, recursive=True)
+        return sorted(path for path in found if not os.path.isdir(path))
+    root = access.root_of(pattern)
+    parts = PurePath(pattern).relative_to(root).parts
+    return sorted({*_expand(root, parts, access)}) if parts else []
+
+
+def _expand(
+    folder: str, parts: Sequence[str], access: Access, parents: frozenset[tuple[int, int]] = _NONE
+) -> Iterator[str]:
+    """Yield the files below a folder that the parts of a pattern match.
+
+    As `glob` does, which would follow a link that took the place of a folder after a check.
+    """
+    try:
+        identity, listing = _scan(folder, access)
+    except (OSError, exceptions.AccessDeniedError):
+        return
+    if identity in parents:  # a symbolic link to a parent
+        return
+    part, *others = parts
+    anywhere = part == _ANY_FOLDERS
+    if anywhere and others:  # no folder in between
+        yield from _expand(folder, others, access)
+    for name, is_folder in listing:
+        if not _fits(name, "*" if anywhere else part):
+            continue
+        path = os.path.join(folder, name)
+        if is_folder and anywhere:
+            yield from _expand(path, parts, access, parents | {identity})
+        elif is_folder and others:
+            yield from _expand(path, others, access)
+        elif not (is_folder or others):
+            yield path
+
+
+def _fits(name: str, part: str) -> bool:
+    """Return whether a part of a pattern matches a name; a hidden one, if it is meant."""
+    return fnmatch(name, part) and (name[0] != "." or part[0] == ".")
 
 
 def _walk(

@@ -21,6 +21,7 @@ import time
 from collections import deque
 from collections.abc import Iterable
 from contextlib import suppress
+from pathlib import Path
 from typing import IO, Final
 
 from polars_imgmeta.exceptions import reason_of
@@ -110,7 +111,7 @@ class Template:
             max_memory=sandbox.max_memory,
             readable=sandbox.readable,
         )
-        with tempfile.TemporaryFile() as errors:
+        with _error_file() as errors:
             try:
                 self._popen = subprocess.Popen(  # noqa: S603 - this interpreter
                     [sys.executable, "-c", program],
@@ -346,6 +347,14 @@ class Child:
         """Forget a child that is ended with its template, or is that of another process."""
         self._status = -signal.SIGKILL
         self._socket.close()
+
+
+def _error_file() -> IO[bytes]:
+    """Open a file in which a process may write why it does not start."""
+    try:
+        return tempfile.TemporaryFile()
+    except OSError:  # no folder can be written
+        return Path(os.devnull).open("w+b")
 
 
 def _environment() -> dict[str, str]:

@@ -21,7 +21,7 @@ from time import monotonic
 from typing import Any, BinaryIO, NoReturn
 
 from polars_imgmeta.catalogue.registry import Property, PropertySet
-from polars_imgmeta.exceptions import TooLargeError, reason_of
+from polars_imgmeta.exceptions import ImageError, OutOfMemoryError, reason_of
 from polars_imgmeta.execution.budget import Budget
 from polars_imgmeta.execution.runtime import PIXELS_PER_THREAD, Runtime, keep_freed_memory
 from polars_imgmeta.io.remote import stream_of
@@ -48,7 +48,6 @@ from polars_imgmeta.sandbox.messages import (
 _STDIN, _STDOUT, _STDERR = 0, 1, 2
 # Results that come faster than this are sent together.
 _FLUSH_SECONDS = 0.01
-_NO_MEMORY = "do not fit into memory"
 
 
 class _Parent:
@@ -224,11 +223,11 @@ class _Worker:
         reading = Reading(max_pixels=max_pixels)
         for number, measurement in measure_all(images, reading, self._runtime, make_job):
             error = measurement.error
-            if isinstance(error, TooLargeError) and str(error).endswith(_NO_MEMORY):
+            if isinstance(error, OutOfMemoryError):
                 if not (self._new and noted):  # the images before may have left too little
                     self._parent.send("done", results)
                     os._exit(1)
-                error = TooLargeError(f"{error}, of which the sandbox has {self._max_memory} bytes")
+                error = self._with_limit(error)
             values = encode_values(measurement.values, images[number][1][1].properties)
             results.append([number, values, encode_error(error)])
             if monotonic() > flushed + _FLUSH_SECONDS:
@@ -236,6 +235,12 @@ class _Worker:
                 results, flushed = [], monotonic()
         self._parent.send("done", results)
         self._new = False
+
+    def _with_limit(self, error: ImageError) -> ImageError:
+        """Name the limit of the sandbox, in the first line: failures of properties follow it."""
+        cause, *others = str(error).split("\n")
+        cause += f", of which the sandbox has {self._max_memory} bytes"
+        return type(error)("\n".join((cause, *others)))
 
     def _images(
         self, entries: Sequence[Sequence[Any]], data: bytes

@@ -27,6 +27,7 @@ class BoundedStream(io.RawIOBase):
         stream: The image, seekable.
         patches: Up to 8 bytes to show in place of those in the image, by position.
         max_bytes: The number of bytes that can be read.
+        max_reads: The number of calls that can read.
 
     Attributes:
         exhausted: Whether more was asked for.
@@ -37,11 +38,12 @@ class BoundedStream(io.RawIOBase):
         stream: BinaryIO,
         patches: Mapping[int, bytes] | None = None,
         max_bytes: int = MAX_BYTES,
+        max_reads: int = MAX_READS,
     ) -> None:
         self._stream = stream
         self._patches = patches or {}
         self._positions = sorted(self._patches)
-        self._reads = MAX_READS
+        self._reads = self._max_reads = max_reads
         self._bytes = max_bytes
         self.exhausted = False
 
@@ -86,7 +88,7 @@ class BoundedStream(io.RawIOBase):
     def _account(self, data: bytes) -> bytes:
         self._reads -= 1
         if self._reads < 0:
-            msg = f"the header takes more than {MAX_READS} reads"
+            msg = f"the header takes more than {self._max_reads} reads"
             raise LongHeaderError(msg)
         if len(data) > self._bytes:
             self.exhausted = True

@@ -12,12 +12,22 @@ Sources:
 from __future__ import annotations
 
 import io
+import math
 import struct
 from collections.abc import Callable, Iterator
 from functools import cached_property
+from itertools import chain
 from typing import BinaryIO, NamedTuple
 
+from polars_imgmeta import exceptions
 from polars_imgmeta.decoding.formats.bounded import LongHeaderError
+from polars_imgmeta.decoding.formats.coded import (
+    Size,
+    av1_sizes,
+    hevc_configuration,
+    hevc_sizes,
+    hevc_units,
+)
 from polars_imgmeta.decoding.formats.exif import orientation_of
 
 HEIF_BRANDS = frozenset(
@@ -32,6 +42,10 @@ MAX_BOXES = 1 << 12
 MAX_ITEMS = 1 << 14
 """Items, of which the tiles of a grid are some; references among them, or their pieces."""
 _MAX_CONTENT_BYTES = 1 << 20
+MAX_UNITS = 1 << 17
+"""Units of coded data that are looked at, and items."""
+# A coded picture is larger than declared by the rest of a block, which is most in a small one.
+_CODED_FACTOR, _CODED_PIXELS = 2, 1 << 16
 
 _AV1, _HEVC, _GRID, _MIME = b"av01", b"hvc1", b"grid", b"mime"
 _XMP_TYPE = b"application/rdf+xml"
@@ -39,9 +53,13 @@ _XMP_TYPE = b"application/rdf+xml"
 _PROPERTIES = frozenset(
     b"ispe irot imir clap pixi colr hvcC av1C pasp auxC clli mdcv cclv amve lsel a1op a1lx".split()
 )
+_READ_PROPERTIES = frozenset({b"ispe", b"irot", b"imir", b"clap", b"hvcC"})
 # The rest of the fixed fields of a sample entry, before its boxes.
 _SAMPLE_ENTRY_BYTES = 78
 _TRACK_SIZE = {0: 76, 1: 88}  # its position by version
+
+# The decoder shortens fractions of larger numbers, and ignores an aperture of very large ones.
+_MAX_FRACTION = 1 << 16
 
 # By quarter turns anticlockwise: the orientation, and those with a mirroring that swaps top
 # and bottom, or left and right.
@@ -55,11 +73,13 @@ class Geometry(NamedTuple):
         name: Pillow's name of the format.
         size: Width and height; of a HEIF those of the picture as it is shown.
         orientation: The orientation to be applied, 1 to 8.
+        decoded: The number of pixels that are decoded, which may be cropped.
     """
 
     name: str
-    size: tuple[int, int]
+    size: Size
     orientation: int
+    decoded: int
 
 
 class _UnusualError(Exception):
@@ -99,9 +119,60 @@ def _read(file: _Box, major: bytes, *, is_avif: bool) -> Geometry:
         _require(major != b"avis")
     items = _Items(file.get(b"meta"))
     if is_avif and items.coding == _AV1:
-        return Geometry("AVIF", items.size, items.orientation)
+        return Geometry("AVIF", items.size, items.orientation, items.decoded)
     _require(major in HEIF_BRANDS and items.coding == _HEVC)
-    return Geometry("HEIF", items.shown_size, 1)
+    return Geometry("HEIF", items.shown_size, 1, items.decoded)
+
+
+def require_declared_sizes(data: bytes) -> None:
+    """Check that no coded picture has many more pixels than the file declares of it.
+
+    Their decoders decode a picture in the size of its own header, before they compare it with
+    that of the file, or shrink it to that.
+
+    Raises:
+        TooLargeError: If one has, or there are too many units.
+    """
+    units = 0
+    try:
+        for declared, sizes in _coded_pictures(_File(io.BytesIO(data)).box(0)):
+            allowed = _CODED_FACTOR * declared[0] * declared[1] + _CODED_PIXELS
+            for size in sizes:
+                units += 1
+                if units > MAX_UNITS:
+                    msg = f"coded pictures of more than {MAX_UNITS} units"
+                    raise exceptions.TooLargeError(msg)
+                if size and size[0] * size[1] > allowed:
+                    msg = (
+                        f"a coded picture of {size[0]} x {size[1]} pixels, declared as"
+                        f" {declared[0]} x {declared[1]}"
+                    )
+                    raise exceptions.TooLargeError(msg)
+    except (_UnusualError, struct.error, LookupError, ValueError):  # the decoder has to judge it
+        return
+
+
+def _coded_pictures(file: _Box) -> Iterator[tuple[Size, Iterator[Size | None]]]:
+    """Yield the declared size of each coded picture that may be decoded, and those of its own."""
+    if moov := file.find(b"moov"):
+        for track in moov.boxes():
+            if track.name == b"trak" and (sample := _first_sample(track)):
+                yield _track_size(track), av1_sizes(sample)
+    if meta := file.find(b"meta"):
+        yield from _Items(meta).coded_pictures()
+
+
+def _first_sample(track: _Box) -> bytes | None:
+    """Return the first picture of a track of AV1."""
+    table = track.get(b"mdia", b"minf", b"stbl")
+    if next(table.get(b"stsd").boxes(8)).name != _AV1:
+        return None
+    wide = table.find(b"co64")
+    offsets = (wide or table.get(b"stco")).start_of_content(16)
+    (offset,) = struct.unpack_from(">Q" if wide else ">I", offsets, 8)
+    lengths = table.get(b"stsz").start_of_content(16)
+    of_all, _, of_first = struct.unpack_from(">III", lengths.ljust(16, b"\0"), 4)
+    return table.file.read(offset, of_all or of_first)
 
 
 class _File:
@@ -162,6 +233,10 @@ class _Box(NamedTuple):
             raise LongHeaderError(msg)
         return self.file.read(self.start, length)
 
+    def start_of_content(self, length: int) -> bytes:
+        """Return so many bytes of the content, or all of it."""
+        return self.file.read(self.start, min(length, self.end - self.start))
+
     def boxes(self, skipped: int = 0) -> Iterator[_Box]:
         """Yield the boxes inside, behind some bytes of fields."""
         return self.file.boxes(self.start + skipped, self.end)
@@ -201,14 +276,19 @@ def _read_track(moov: _Box) -> Geometry:
         if entry.name != _AV1:
             continue
         found = {box.name: box.content() for box in entry.boxes(_SAMPLE_ENTRY_BYTES)}
-        header = track.get(b"tkhd").content()
-        width, height = struct.unpack_from(">HxxH", header, _TRACK_SIZE[header[0]])
+        width, height = _track_size(track)
         orientation = _orientation(found)
         meta = track.find(b"meta")
         if orientation == 1 and meta:
             orientation = _Items(meta).orientation_of_metadata(None)
-        return Geometry("AVIF", (width, height), orientation)
+        return Geometry("AVIF", (width, height), orientation, width * height)
     raise _UnusualError
+
+
+def _track_size(track: _Box) -> Size:
+    header = track.get(b"tkhd").content()
+    width, height = struct.unpack_from(">HxxH", header, _TRACK_SIZE[header[0]])
+    return width, height
 
 
 class _Items:
@@ -216,6 +296,7 @@ class _Items:
 
     def __init__(self, meta: _Box) -> None:
         self._boxes: dict[bytes, _Box] = {}
+        self._read_properties: dict[int, tuple[bytes, bytes]] = {}
         for box in meta.boxes(4):
             _require(self._boxes.setdefault(box.name, box) is box or box.name == b"free")
 
@@ -275,55 +356,105 @@ class _Items:
         kind = self._types[self.primary]
         if kind != _GRID:
             return kind
+        (kind,) = {self._types[tile] for tile in self._tiles}
+        return kind
+
+    @cached_property
+    def _tiles(self) -> tuple[int, ...]:
+        """The numbers of the tiles of a grid, in their order."""
         source = (b"dimg", self.primary)
         (tiles,) = (to for name, item, to in self._references() if (name, item) == source)
-        (kind,) = {self._types[tile] for tile in tiles}
-        return kind
+        return tiles
+
+    @property
+    def decoded(self) -> int:
+        """The number of pixels that are decoded: those of all tiles, of a grid."""
+        width, height = self.size
+        if self._types[self.primary] != _GRID:
+            return width * height
+        # To a grid that is damaged the decoder applies no transformations.
+        version, flags, rows, columns = (content := self._read_item(self.primary))[:4]
+        shape = struct.unpack_from(">II" if flags & 1 else ">HH", content, 4)
+        _require(version == 0 and (rows + 1) * (columns + 1) == len(self._tiles))
+        _require(shape == self.size)
+        for tile in {*self._tiles}:
+            self._locate(tile)
+        areas = {tile: math.prod(_size(self._properties_of(tile))) for tile in {*self._tiles}}
+        return max(width * height, sum(areas[tile] for tile in self._tiles))
+
+    def coded_pictures(self) -> Iterator[tuple[Size, Iterator[Size | None]]]:
+        """Yield the declared size of each coded picture, and those of its own headers."""
+        left = 4 * next(iter(self._boxes.values())).file.size  # items may share bytes
+        for item, kind in self._types.items():
+            if kind not in {_AV1, _HEVC}:
+                continue
+            properties = self._properties_of(item)
+            file, extents = self._locate(item)
+            left -= sum(length for _, length in extents)
+            _require(left >= 0)
+            data = b"".join(file.read(start, length) for start, length in extents)
+            if kind == _AV1:
+                yield _size(properties), av1_sizes(data)
+            else:
+                length, units = hevc_configuration(dict(properties)[b"hvcC"])
+                yield _size(properties), hevc_sizes(chain(units, hevc_units(data, length)))
 
     @cached_property
     def _properties(self) -> list[tuple[bytes, bytes]]:
         """Name and content of the properties of the picture, in their order."""
-        container = self._boxes[b"iprp"]
-        properties = list(container.get(b"ipco").boxes())
+        return self._properties_of(self.primary)
+
+    def _properties_of(self, item: int) -> list[tuple[bytes, bytes]]:
+        """Return name and content of the properties of an item that matter, in their order."""
         found = []
-        for number, essential in self._associations(container.get(b"ipma").content()):
+        for number, essential in self._associations.get(item, ()):
             if not number:
                 continue
-            box = properties[number - 1]
+            box = self._all_properties[number - 1]
             _require(box.name in _PROPERTIES or not essential)
-            if box.name in {b"ispe", b"irot", b"imir", b"clap"}:
-                found.append((box.name, box.content()))
+            if box.name in _READ_PROPERTIES:
+                if number not in self._read_properties:  # which items share
+                    self._read_properties[number] = box.name, box.content()
+                found.append(self._read_properties[number])
         names = [name for name, _ in found]
         _require(names.count(b"ispe") == 1 and len(names) == len({*names}))
         return found
 
-    def _associations(self, content: bytes) -> Iterator[tuple[int, bool]]:
-        """Yield the numbers of the properties of the picture, and whether each is essential."""
+    @cached_property
+    def _all_properties(self) -> list[_Box]:
+        return list(self._boxes[b"iprp"].get(b"ipco").boxes())
+
+    @cached_property
+    def _associations(self) -> dict[int, list[tuple[int, bool]]]:
+        """The numbers of the properties of each item, and whether each is essential."""
+        content = self._boxes[b"iprp"].get(b"ipma").content()
         flags, count = struct.unpack_from(">II", content)
         _require_few(count)
         item_form, wide = (">IB" if flags >> 24 else ">HB"), flags & 1
+        form, top = (">%dH", 15) if wide else (">%dB", 7)
         position = 8
+        found: dict[int, list[tuple[int, bool]]] = {}
         for _ in range(count):
             item, associated = struct.unpack_from(item_form, content, position)
             position += struct.calcsize(item_form)
-            if item == self.primary:
-                form, top = (">%dH", 15) if wide else (">%dB", 7)
-                for value in struct.unpack_from(form % associated, content, position):
-                    yield value & (1 << top) - 1, bool(value >> top)
-                return
+            values = struct.unpack_from(form % associated, content, position)
+            numbers = [(value & (1 << top) - 1, bool(value >> top)) for value in values]
+            found.setdefault(item, numbers)
             position += associated << wide
+        return found
 
     @property
-    def size(self) -> tuple[int, int]:
+    def size(self) -> Size:
         """Width and height as stored."""
-        width, height = struct.unpack_from(">4xII", dict(self._properties)[b"ispe"])
-        return width, height
+        return _size(self._properties)
 
     @property
-    def shown_size(self) -> tuple[int, int]:
+    def shown_size(self) -> Size:
         """Width and height after the transformations, each in its turn."""
         width, height = self.size
-        for name, content in self._properties:
+        properties = [one for one in self._properties if one[0] != b"hvcC"]
+        _require(properties[0][0] == b"ispe")  # or the decoder forgets those before it
+        for name, content in properties:
             if name == b"clap":
                 width, height = _crop((width, height), content)
             elif name == b"irot" and content[0] & 1:
@@ -359,13 +490,23 @@ class _Items:
         _require(sum(length for _, length in extents) <= _MAX_CONTENT_BYTES)
         return b"".join(file.read(start, length) for start, length in extents)
 
-    def _locate(self, wanted: int) -> tuple[_File, list[tuple[int, int]]]:
+    def _locate(self, item: int) -> tuple[_File, list[tuple[int, int]]]:
         """Return where the content of an item is: positions and lengths."""
+        method, elsewhere, extents = self._locations[item]
+        _require(method in {0, 1} and not elsewhere and all(size for _, size in extents))
+        box = self._boxes[b"idat" if method else b"iloc"]
+        start = box.start if method else 0
+        return box.file, [(start + position, length) for position, length in extents]
+
+    @cached_property
+    def _locations(self) -> dict[int, tuple[int, int, list[tuple[int, int]]]]:
+        """How the content of each item is found, in which file, and its positions and lengths."""
         version, content = self._full(b"iloc")
         sizes, bases = content[0], content[1]
         read = _reader(content, 2)
         wide = 4 if version == 2 else 2  # noqa: PLR2004
         pieces = 0
+        found: dict[int, tuple[int, int, list[tuple[int, int]]]] = {}
         for _ in range(read(wide)):
             item = read(wide)
             method = read(2) & 0xF if version else 0
@@ -378,12 +519,8 @@ class _Items:
             for _ in range(count):
                 read(bases & 0xF if version else 0)
                 extents.append((base + read(sizes >> 4), read(sizes & 0xF)))
-            if item == wanted:
-                _require(method in {0, 1} and not elsewhere and all(size for _, size in extents))
-                box = self._boxes[b"idat" if method else b"iloc"]
-                start = box.start if method else 0
-                return box.file, [(start + position, length) for position, length in extents]
-        raise _UnusualError
+            found.setdefault(item, (method, elsewhere, extents))
+        return found
 
 
 def _reader(content: bytes, position: int) -> Callable[[int], int]:
@@ -404,9 +541,15 @@ def _require_few(count: int) -> None:
         raise LongHeaderError(msg)
 
 
-def _crop(size: tuple[int, int], aperture: bytes) -> tuple[int, int]:
+def _size(properties: list[tuple[bytes, bytes]]) -> Size:
+    width, height = struct.unpack_from(">4xII", dict(properties)[b"ispe"])
+    return width, height
+
+
+def _crop(size: Size, aperture: bytes) -> Size:
     """Return width and height of a clean aperture, whose sides are whole numbers inside."""
     fields = struct.unpack_from(">IIIIiIiI", aperture)
+    _require(max(map(abs, fields)) <= _MAX_FRACTION)
     sides = []
     for side, at in zip(size, (0, 2), strict=True):
         numerator, divisor, offset, offset_divisor = *fields[at : at + 2], *fields[at + 4 : at + 6]

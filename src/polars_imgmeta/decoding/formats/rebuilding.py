@@ -29,6 +29,8 @@ _WEBP_ALPHA = 0x10
 
 _JP2 = b"\0\0\0\x0cjP  \r\n\x87\n"
 _JP2_CODESTREAM = b"\xff\x4f\xff\x51"
+_JXL = b"\0\0\0\x0cJXL \r\n\x87\n"
+_JXL_BOXES = frozenset({b"ftyp", b"jxll", b"jxlc", b"jxlp"})
 _JP2_BOXES = frozenset({b"ftyp", b"jp2h", b"jp2c"})
 _JP2_HEADER_BOXES = frozenset({b"ihdr", b"bpcc", b"colr", b"pclr", b"cmap", b"cdef", b"res "})
 
@@ -152,11 +154,25 @@ def _boxes(data: bytes, position: int, end: int) -> Iterator[tuple[bytes, int, i
         position += length
 
 
+def _rebuild_jxl(data: bytes) -> Buffer | None:
+    """Keep the pixels: compressed metadata can be of any length.
+
+    A JPEG that was packed keeps all, as it cannot be restored otherwise.
+    """
+    if not data.startswith(_JXL):
+        return data
+    boxes = [*_boxes(data, len(_JXL), len(data))]
+    if any(name == b"jbrd" for name, _, _ in boxes):
+        return data
+    return b"".join((_JXL, *(data[start:end] for name, start, end in boxes if name in _JXL_BOXES)))
+
+
 _REBUILDERS: dict[str, Callable[[bytes], Buffer | None]] = {
     "BMP": rebuild_bmp,
     "HDR": rebuild_radiance,
     "JPEG": _rebuild_jpeg,
     "JPEG2000": _rebuild_jpeg2000,
+    "JXL": _rebuild_jxl,
     "PNG": _rebuild_png,
     "TIFF": rebuild_tiff,
     "WEBP": _rebuild_webp,

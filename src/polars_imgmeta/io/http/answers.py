@@ -18,7 +18,7 @@ from polars_imgmeta.exceptions import (
     AccessDeniedError,
     ImageError,
     NotFoundError,
-    TooLargeError,
+    OutOfMemoryError,
     UnreachableError,
 )
 from polars_imgmeta.io.http.addresses import Address
@@ -142,7 +142,7 @@ def _body(response: HTTPResponse, deadline: Deadline) -> bytes:
             data = _read_rest(data, response, length)
     except MemoryError:
         msg = "its bytes do not fit into memory"
-        raise TooLargeError(msg) from None
+        raise OutOfMemoryError(msg) from None
     if len(data) < length:
         msg = "the body ended early"
         raise TransientError(msg)
