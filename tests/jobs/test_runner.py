@@ -367,3 +367,12 @@ def test_cloud_storage(
     url = output if name.endswith(".parquet") else f"{output}/*.parquet"
     assert_frame_equal(pl.read_parquet(url, storage_options=options), extracted(table, "width"))
     assert im.run(table, output, "path", "width", storage_options=options).new == 0
+
+
+@pytest.mark.parametrize("output", ["out", "out.parquet"])
+def test_a_summary_needs_no_row(output: str, table: pl.DataFrame) -> None:
+    """Each file has one of its rows, also after a change."""
+    for properties in ("geometry", "brightness"):
+        im.run(table, output, "path", properties)
+        files = [output] if output.endswith(".parquet") else sorted(Path(output).glob("part-*"))
+        assert im.Summary.from_parquet(files) == im.summarise(pl.scan_parquet(output))

@@ -13,10 +13,11 @@ import polars as pl
 from polars_imgmeta.catalogue.registry import Property, PropertySet
 from polars_imgmeta.column import deduplication, marker, runs
 from polars_imgmeta.column.deduplication import Images
-from polars_imgmeta.column.merge import FAILED, SIZE, assemble, contradicted, merge
+from polars_imgmeta.column.findings import Findings
+from polars_imgmeta.column.merge import assemble, contradicted, merge
 from polars_imgmeta.column.plan import Plan, Rows, look, make_forced_plan, make_plan
 from polars_imgmeta.column.runs import Run
-from polars_imgmeta.column.structs import ERROR, MARKER, column, dtype_of, restored
+from polars_imgmeta.column.structs import MARKER, column, dtype_of, restored
 from polars_imgmeta.exceptions import ColumnError
 from polars_imgmeta.execution import scheduler
 from polars_imgmeta.execution.interrupts import heeding_interrupts
@@ -149,7 +150,8 @@ class Extraction:
             plan = make_forced_plan(rows, self.properties, condition)
         else:
             plan = make_plan(rows, self.properties, condition)
-        same, fresh = rows.current, self._nothing(len(old))
+        same = rows.current
+        fresh = Findings(self.properties, ()).table().clear(len(old))
         if plan.read.any():
             fresh = self._read(parts, plan, run)
             facts = [one.name for one in self._facts]
@@ -274,7 +276,7 @@ class Extraction:
     def _measure_now(self, images: Images, wanted: Sequence[PropertySet]) -> pl.DataFrame:
         """Return what was found for each image, as far as it is wanted."""
         reading = self.reading
-        measurements: list[Measurement] = [Measurement({}, None)] * len(images)
+        findings = Findings(self.properties, wanted)
         raises = reading.on_error == "raise"
         last, nested = time.monotonic(), is_any_computing()
         if self.observer:
@@ -287,9 +289,10 @@ class Extraction:
                 stop=_failed if raises else None,
             ):
                 for number, measurement in results:
-                    measurements[number] = measurement
+                    findings.add(number, measurement)
+                if results:
                     last = time.monotonic()
-                if nested and time.monotonic() > last + _PATIENCE_SECONDS:
+                elif nested and time.monotonic() > last + _PATIENCE_SECONDS:
                     require_progress(thread_count())
                 if self.observer:
                     failed = sum(_failed(measurement) for _, measurement in results)
@@ -297,34 +300,10 @@ class Extraction:
         finally:
             if self.observer:
                 self.observer.end()
-        if raises:
-            for number, measurement in enumerate(measurements):
-                if measurement.error is not None:
-                    raise locate(measurement.error, images[number])
-        values = [
-            pl.Series(one.name, [m.values.get(one.name) for m in measurements], one.dtype)
-            for one in self.properties
-        ]
-        messages = [m.error and f"{m.error.kind}: {m.error}" for m in measurements]
-        gaps = [
-            m.error and f" {' '.join(name for name in need.names if name not in m.values)} "
-            for m, need in zip(measurements, wanted, strict=True)
-        ]
-        sizes = [m.size for m in measurements]
-        return pl.DataFrame(
-            [
-                *values,
-                pl.Series(ERROR, messages, pl.String),
-                pl.Series(SIZE, sizes, pl.Int64),
-                pl.Series(FAILED, gaps, pl.String),
-            ]
-        )
-
-    def _nothing(self, rows: int) -> pl.DataFrame:
-        """Return what reading no row gives."""
-        schema = {one.name: one.dtype for one in self.properties}
-        schema |= {ERROR: pl.String(), SIZE: pl.Int64(), FAILED: pl.String()}
-        return pl.DataFrame(schema=schema).clear(rows)
+        if raises and findings.failure is not None:
+            number, error = findings.failure
+            raise locate(error, images[number])
+        return findings.table()
 
 
 def _condition(values: pl.Series, rows: int) -> pl.Series:

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
 import polars as pl
 
+from polars_imgmeta.analysis.summaries import Summary, summarise
 from polars_imgmeta.column import structs
-from polars_imgmeta.exceptions import JobError
+from polars_imgmeta.exceptions import ColumnError, JobError, PropertyError
 
 FILE: Final = "_imgmeta.parquet"
 """The name of the record in a folder of parts."""
@@ -106,9 +108,19 @@ class Manifest:
         """Return the metadata of the file that holds the record."""
         return {KEY: json.dumps({"format": _FORMAT, **asdict(self)})}
 
-    def part_metadata(self) -> dict[str, str]:
-        """Return the metadata of a part of this job."""
-        return {f"{KEY}.id": self.job}
+    def part_metadata(self, rows: pl.DataFrame) -> dict[str, str]:
+        """Return the metadata of a part of this job: which job, and a summary of its rows."""
+        summary: dict[str, str] = {}
+        with suppress(ColumnError):  # no property is a number
+            summary = summarise(rows, column=self.column).metadata
+        return {f"{KEY}.id": self.job, **summary}
+
+    def whole_metadata(self, parts: Iterable[str], **options: Any) -> dict[str, str]:  # noqa: ANN401 - Polars' own
+        """Return the metadata of a file that all parts are made into."""
+        summary: dict[str, str] = {}
+        with suppress(PropertyError):  # an earlier release wrote none
+            summary = Summary.from_parquet(parts, **options).metadata
+        return {**self.metadata(), f"{KEY}.id": self.job, **summary}
 
     def next_part(self) -> str:
         """Return the name of the part that comes next."""

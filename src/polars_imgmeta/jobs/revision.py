@@ -72,7 +72,7 @@ def _revise_file(where: str, change: Change, options: Mapping[str, str]) -> int:
     record = outputs.read_manifest(where, options)
     if record is not None:
         record = replace(record, parts={FIRST_PART: _describe(new, record)})
-        metadata = {**record.metadata(), **record.part_metadata()}
+        metadata = {**record.metadata(), **record.part_metadata(new)}
     if not new.equals(old):
         export.write_parquet(new, where, metadata=metadata, **to_storage)
     return len(new)
@@ -107,7 +107,7 @@ def _revise_folder(where: str, change: Change, storage: Storage, monitor: Monito
             old = pl.read_parquet(folder.url(name), **to_storage)
             new = change(old)
             if not new.equals(old):
-                metadata = record.part_metadata()
+                metadata = record.part_metadata(new)
                 export.write_parquet(new, folder.url(name), metadata=metadata, **to_storage)
             schema = new.schema
             record.parts[name] = _describe(new, record)

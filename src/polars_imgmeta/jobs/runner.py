@@ -493,7 +493,7 @@ class _Job:
             frame,
             self.folder.url(name),
             catalogue=self.catalogue,
-            metadata=self.manifest.part_metadata(),
+            metadata=self.manifest.part_metadata(frame),
             **self._to_storage(),
         )
 
@@ -506,14 +506,14 @@ class _Job:
         summary = self.manifest.summary or {}
         if not (self.published and not self.new and not self.changed):
             whole = Part(summary["rows"], summary["failures"], self._versions)
-            parts = {FIRST_PART: whole}
-            record = replace(self.manifest, parts=parts, owner=None)
+            record = replace(self.manifest, parts={FIRST_PART: whole}, owner=None)
+            parts = [self.folder.url(name) for name in self.manifest.parts]
             with self.folder.writing(self.output) as file:
                 export.write_frames(
                     self._parts(),
                     file,
                     catalogue=self.catalogue,
-                    metadata={**record.metadata(), **record.part_metadata()},
+                    metadata=record.whole_metadata(parts, **self._to_storage()),
                 )
         self.folder.remove()
 

@@ -1,0 +1,74 @@
+"""What was found for images, as the columns of a table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import polars as pl
+
+from polars_imgmeta.catalogue.registry import Property, PropertySet
+from polars_imgmeta.column.merge import FAILED, SIZE
+from polars_imgmeta.column.structs import ERROR
+from polars_imgmeta.exceptions import ImageError
+from polars_imgmeta.measuring.measurement import Measurement
+
+# As Python objects, measurements take several times as much memory as in a table.
+_CHUNK: Final = 4096
+
+
+class Findings:
+    """Collects measurements, in any order, into a table in the order of the images.
+
+    Args:
+        properties: The columns.
+        wanted: What is asked of each image.
+
+    Attributes:
+        failure: The first image that failed so far, and why; None where none has.
+    """
+
+    def __init__(self, properties: Sequence[Property], wanted: Sequence[PropertySet]) -> None:
+        self.failure: tuple[int, ImageError] | None = None
+        self._properties = properties
+        self._wanted = wanted
+        self._waiting: dict[int, dict[int, Measurement]] = {}
+        self._tables: dict[int, pl.DataFrame] = {}
+
+    def add(self, number: int, measurement: Measurement) -> None:
+        """Take the measurement of an image; each has one."""
+        if measurement.error and (self.failure is None or number < self.failure[0]):
+            self.failure = number, measurement.error
+        chunk = number // _CHUNK
+        begin = chunk * _CHUNK
+        waiting = self._waiting.setdefault(chunk, {})
+        waiting[number] = measurement
+        if len(waiting) == min(_CHUNK, len(self._wanted) - begin):
+            del self._waiting[chunk]
+            found = [waiting[one] for one in range(begin, begin + len(waiting))]
+            self._tables[chunk] = self._tabulate(found, self._wanted[begin : begin + _CHUNK])
+
+    def table(self) -> pl.DataFrame:
+        """Return a row for each image, when all have been measured."""
+        if not self._tables:
+            return self._tabulate([], [])
+        return pl.concat([self._tables.pop(chunk) for chunk in sorted(self._tables)], rechunk=True)
+
+    def _tabulate(self, found: list[Measurement], wanted: Sequence[PropertySet]) -> pl.DataFrame:
+        values = [
+            pl.Series(one.name, [m.values.get(one.name) for m in found], one.dtype)
+            for one in self._properties
+        ]
+        messages = [m.error and f"{m.error.kind}: {m.error}" for m in found]
+        gaps = [
+            m.error and f" {' '.join(name for name in need.names if name not in m.values)} "
+            for m, need in zip(found, wanted, strict=True)
+        ]
+        return pl.DataFrame(
+            [
+                *values,
+                pl.Series(ERROR, messages, pl.String),
+                pl.Series(SIZE, [m.size for m in found], pl.Int64),
+                pl.Series(FAILED, gaps, pl.String),
+            ]
+        )
