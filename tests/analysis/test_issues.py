@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable
 from pathlib import Path
 
+import mistakes
 import numpy as np
 import polars as pl
 import pytest
 from engines import ENGINES, run
 from hypothesis import given
 from hypothesis import strategies as st
+from mistakes import Mistake
 from polars.testing import assert_frame_equal
 from tables import chunked, extracted, fractions
 
@@ -237,7 +238,7 @@ def test_flags_of_an_earlier_call_are_replaced() -> None:
 
 FRAME = extracted({"brightness": [0.1]}, n=[1.0], word=["x"])
 
-MISTAKES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
+MISTAKES: dict[str, Mistake] = {
     "property missing": (
         lambda: im.issues(FRAME, "cleanvision"),
         im.ColumnError,
@@ -335,11 +336,7 @@ MISTAKES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_mistakes_are_explained(mistake: str) -> None:
     """Messages say what was expected, what was given, and what to do."""
-    call, kind, message = MISTAKES[mistake]
-    with pytest.raises(kind) as caught:
-        call()
-    assert type(caught.value) is kind
-    assert str(caught.value) == message
+    mistakes.check(*MISTAKES[mistake])
 
 
 def test_a_thousand_groups_are_looked_up() -> None:

@@ -48,7 +48,7 @@ def test_bare_it_prints_help(capsys: pytest.CaptureFixture[str]) -> None:
 
 COMMANDS = (
     *("extract", "add", "remove", "retry", "refresh"),
-    *("status", "errors", "show", "report", "issues", "compare", "demo"),
+    *("status", "errors", "show", "report", "issues", "duplicates", "compare", "demo"),
 )
 
 
