@@ -309,6 +309,19 @@ def test_copies_of_pictures_are_found(tmp_path: Path) -> None:
         assert kinds[f"{name}.webp"] == kinds[f"{name}.jpg"] == (5, "similar")
 
 
+@pytest.mark.parametrize(
+    "dtype", [pl.Int128(), pl.Boolean(), pl.Duration("us"), pl.Categorical(), pl.Date(), pl.Null()]
+)
+def test_splits_may_be_of_any_plain_dtype(dtype: pl.DataType) -> None:
+    """Rows of equal hashes match across unequal values; null is no side."""
+    text = isinstance(dtype, pl.Categorical)
+    sides = pl.Series("split", ["a", "b", None] if text else [0, 1, None])
+    sides = pl.Series("split", [None] * 3) if dtype == pl.Null else sides
+    frame = pl.DataFrame({"perceptual_hash": [swapped()] * 3, "split": sides.cast(dtype)})
+    images = im.duplicates(frame, across="split")["duplicate"].struct.field("images")
+    assert images.to_list() == ([None] * 3 if dtype == pl.Null else [2, 2, None])
+
+
 def test_flat_columns_and_hashes_alone_are_enough() -> None:
     """A frame with a column of hashes needs neither digests nor a struct."""
     frame = pl.DataFrame({"perceptual_hash": [swapped(), swapped(1), -swapped(5), None]})

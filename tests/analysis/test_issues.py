@@ -126,6 +126,18 @@ def test_defaults_judge_what_is_there() -> None:
     assert [one.name for one in flags.dtype.fields] == ["dark", "bright"]  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize("rows", [0, 1, 40])
+@pytest.mark.parametrize("engine", ENGINES)
+def test_without_any_value_there_is_no_issue(engine: str, rows: int) -> None:
+    """Where no image could be read, thresholds of the data are none, and nothing is an issue."""
+    frame = extracted({"brightness": [0.1] * 40, "size": [4] * 40, "is_greyscale": [True] * 40})
+    unread = pl.lit(None, frame.schema["path_imgmeta"])
+    frame = frame.with_columns(path_imgmeta=unread).head(rows)
+    assert run(engine, frame, im.issues).is_empty()
+    flags = run(engine, frame, im.flag_issues)["path_issues"].struct.unnest()
+    assert flags.null_count().sum_horizontal().item() == rows * flags.width
+
+
 def test_a_scan_is_gone_through_once(tmp_path: Path) -> None:
     """However many rules there are, each image of a lazy frame is read once."""
     calls: list[int] = []

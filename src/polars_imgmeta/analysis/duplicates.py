@@ -172,7 +172,10 @@ def _side(schema: Mapping[str, pl.DataType], argument: str, across: str) -> pl.E
             f" {schema[across]}"
         )
         raise ColumnError(msg)
-    return structs.column(across).cast(pl.String)
+    value = structs.column(across)
+    if isinstance(schema[across], pl.Duration):  # has no text
+        value = value.cast(pl.Int64)
+    return value.cast(pl.String)
 
 
 def _require_distance(distance: object) -> None:

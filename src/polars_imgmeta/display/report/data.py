@@ -127,7 +127,7 @@ def report_data(
     judged = [*(broken or ()), *(shifts or ()), *(twins.largest if twins else ())]
     named = [one.rows for one in judged]
     rows = _choose_rows(located, extremes, named, sample)
-    errors = properties[structs.ERROR]
+    errors = properties[structs.ERROR].cast(pl.String)  # of dtype Null after some tools
     failed = errors.is_not_null().arg_true()
     listed = failed.head(sample)
     incomplete = pl.any_horizontal(pl.col(existing.properties).is_null())

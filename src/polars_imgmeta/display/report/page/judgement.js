@@ -46,8 +46,8 @@ function buildDuplicates() {
     ? `${counted(groups, "group")}, in which ${counted(copies, "image")} can go.${some}${by}` : `No image is like another.${by}`));
   const property = (known) => fields.find((field) => field.auto && field.name === known);
   const sides = ["width", "height"].map(property);
-  // Columns of few words tell the images of a group apart, as the split does that each belongs to.
-  const kinds = fields.filter((field) => !field.auto && new Set(field.values).size <= 12);
+  // Columns of few values tell the images of a group apart, as the split does that each belongs to.
+  const kinds = fields.filter((field) => !field.auto && new Set(field.values).size <= Math.min(12, total / 3));
   root.append(element("div", { class: "contrasts" }, ...largest.map(({ images, copies: spare, rows, reasons, distances, originals }) => {
     const differing = kinds.filter(({ values }) => new Set(rows.map((row) => values[row])).size > 1);
     const twin = (row, place) => {
