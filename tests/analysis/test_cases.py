@@ -293,7 +293,7 @@ MISTAKES: dict[str, Mistake] = {
         ),
     ),
     "bins of no kind": (
-        lambda: im.test_cases(FRAME, "brightness", "four"),
+        lambda: im.test_cases(FRAME, "brightness", "four"),  # type: ignore[arg-type]
         im.PropertyError,
         (
             "`bins` of 'brightness' must be a count above 0 or finite, ascending edges, got 'four'"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,7 +27,7 @@ from polars_imgmeta.verbs import extraction
 _SHOWN = 20
 # Names that no column of the table has.
 _FLAGS, _FOUND, _NAME = "\0issues", "\0duplicate", "\0name"
-_WRITERS: Final = {
+_WRITERS: Final[dict[str, Callable[[pl.DataFrame, Path], object]]] = {
     ".csv": pl.DataFrame.write_csv,
     ".ndjson": pl.DataFrame.write_ndjson,
     ".jsonl": pl.DataFrame.write_ndjson,

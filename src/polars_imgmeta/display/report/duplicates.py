@@ -99,7 +99,7 @@ def find_groups(
     return Duplicates(
         earlier.name if earlier is not None else None,
         len(groups),
-        groups["copies"].sum(),
+        int(groups["copies"].sum()),
         [Group(**row) for row in largest.iter_rows(named=True)],
     )
 
