@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 import pytest
-from PIL import Image
+from album import make_album
 from tables import extracted
 
 import polars_imgmeta as im
@@ -77,13 +75,7 @@ def album(tmp_path: Path) -> Path:
     """A folder of four pictures, of which one is copied and one also there in half the size."""
     folder = tmp_path / "album"
     folder.mkdir()
-    random = np.random.default_rng(0)
-    for name in "abcd":
-        cells = random.integers(0, 256, (9, 12, 3), np.uint8)
-        picture = Image.fromarray(cells).resize((160, 120), Image.Resampling.BICUBIC)
-        picture.save(folder / f"{name}.png")
-    picture.resize((80, 60)).save(folder / "small.png")
-    shutil.copy(folder / "a.png", folder / "twin.png")
+    make_album(folder)
     return folder
 
 

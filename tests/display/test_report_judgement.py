@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
+from album import make_album
 from browser import Browser, launch
 from PIL import Image
 from selenium.webdriver.common.by import By
@@ -85,15 +85,9 @@ def test_drift_names_images_of_both_sets(
     assert browser.console() == []
 
 
-def album(folder: Path) -> pl.DataFrame:
+def extract_album(folder: Path) -> pl.DataFrame:
     """Return pictures, of which one has a copy, and one a small version in another split."""
-    random = np.random.default_rng(0)
-    for name in "abcd":
-        cells = random.integers(0, 256, (9, 12, 3), np.uint8)
-        picture = Image.fromarray(cells).resize((160, 120), Image.Resampling.BICUBIC)
-        picture.save(folder / f"{name}.png")
-    picture.resize((80, 60)).save(folder / "small.png")
-    shutil.copy(folder / "a.png", folder / "twin.png")
+    make_album(folder)
     names = ("width", "height", "file_digest", "pixel_digest", "perceptual_hash")
     frame = im.extract(im.scan_images(folder), "path", names).collect()
     test = pl.col("path").str.ends_with("small.png")
@@ -112,7 +106,7 @@ def groups_shown(browser: Browser) -> list[list[str]]:
 @pytest.mark.parametrize("lazy", [False, True])
 def test_duplicates_are_side_by_side(browser: Browser, tmp_path: Path, *, lazy: bool) -> None:
     """Of each group the best is marked and comes first; copies have a reason and a distance."""
-    df = album(tmp_path)
+    df = extract_album(tmp_path)
     df = pl.concat([df, df[:2]])  # a table of labels has rows of one image
     page = im.report(df.lazy() if lazy else df, tmp_path / "p.html")
     browser.open(page)
@@ -134,7 +128,7 @@ def test_duplicates_are_side_by_side(browser: Browser, tmp_path: Path, *, lazy: 
 
 def test_earlier_duplicates_are_shown_as_they_are(browser: Browser, tmp_path: Path) -> None:
     """A column of `duplicates`, such as one across splits, decides what the section shows."""
-    df = im.duplicates(album(tmp_path), across="split", into="leak")
+    df = im.duplicates(extract_album(tmp_path), across="split", into="leak")
     browser.open(im.report(df, tmp_path / "p.html", thumbnails=False))
     ((heading, kept, copy),) = groups_shown(browser)
     assert heading == "2 images; 1 can go"
@@ -151,7 +145,7 @@ def test_earlier_duplicates_are_shown_as_they_are(browser: Browser, tmp_path: Pa
 
 def test_copies_of_images_elsewhere_are_beside_these(browser: Browser, tmp_path: Path) -> None:
     """What a new image is a copy of is shown, though it is not in the data set."""
-    df = album(tmp_path)
+    df = extract_album(tmp_path)
     name = pl.col("path").str.extract(r"(\w+)\.png$")
     new = im.duplicates(df.filter(name.is_in(["b", "twin"])), against=df.filter(name == "a"))
     browser.open(im.report(new, tmp_path / "p.html"))
@@ -164,7 +158,7 @@ def test_copies_of_images_elsewhere_are_beside_these(browser: Browser, tmp_path:
 
 def test_images_without_digests_are_not_compared(browser: Browser, tmp_path: Path) -> None:
     """Without the group of identity there is no section; digests alone give exact copies."""
-    df = album(tmp_path)
+    df = extract_album(tmp_path)
     browser.open(im.report(im.remove(df, "identity"), tmp_path / "p.html", thumbnails=False))
     assert not browser.driver.find_elements(By.ID, "duplicates")
     digests = im.remove(df, "perceptual_hash")
