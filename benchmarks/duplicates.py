@@ -69,7 +69,7 @@ def draw(kind: str, count: int, distance: int) -> tuple[Hashes, int]:
         scenes = photos(1_000, random)
         hashes = flipped(random.choice(scenes, count), 12, random)
     elif kind == "shop":
-        hashes = lopsided(count, random)
+        hashes = lopsided(count, random) ^ photos(1, random)
     elif kind == "copies":
         hashes = random.choice(photos(10_000, random), count)
     else:
