@@ -4,7 +4,8 @@
 
 Pairs at exactly the distance are planted, and all of them must be found. Each case runs in a
 process of its own, so that its memory is its own. The hard kinds are hashes around few scenes,
-and a million copies of few pictures. `new` compares a hundredth of the images with the others.
+pictures of a shop, most bits of which are alike, and a million copies of few pictures. `new`
+compares a hundredth of the images with the others.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import polars as pl
 import polars_imgmeta as im
 from polars_imgmeta.analysis.hamming import Hashes
 
-_KINDS = ("uniform", "scenes", "copies", "new")
+_KINDS = ("uniform", "scenes", "shop", "copies", "new")
 _MOST_SECONDS = 60
 _BLOCK = 1 << 14
 
@@ -48,6 +49,18 @@ def flipped(hashes: Hashes, flips: int, random: np.random.Generator) -> Hashes:
     return changed
 
 
+def lopsided(count: int, random: np.random.Generator) -> Hashes:
+    """Return hashes whose bits are the more alike the higher they are, from half to a tenth."""
+    shares = np.linspace(0.5, 0.1, 63)
+    octets = np.empty((count, 8), np.uint8)
+    for start in range(0, count, _BLOCK):
+        bits = np.zeros((min(_BLOCK, count - start), 64), np.uint8)
+        bits[:, 1:] = random.random((len(bits), 63)) < shares
+        octets[start : start + len(bits)] = np.packbits(bits, axis=1, bitorder="little")
+    hashes: Hashes = octets.view(np.uint64)[:, 0]
+    return hashes
+
+
 def draw(kind: str, count: int, distance: int) -> tuple[Hashes, int]:
     """Return hashes of a kind, whose last ones are near the first, and how many these are."""
     random = np.random.default_rng(0)
@@ -55,6 +68,8 @@ def draw(kind: str, count: int, distance: int) -> tuple[Hashes, int]:
     if kind == "scenes":
         scenes = photos(1_000, random)
         hashes = flipped(random.choice(scenes, count), 12, random)
+    elif kind == "shop":
+        hashes = lopsided(count, random) ^ photos(1, random)
     elif kind == "copies":
         hashes = random.choice(photos(10_000, random), count)
     else:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
+import mistakes
 import numpy as np
 import polars as pl
 import pytest
 import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
+from mistakes import Mistake
 from tables import extracted
 
 import polars_imgmeta as im
@@ -87,7 +87,7 @@ def test_rows_without_label_or_value_are_unused() -> None:
 
 FRAME = labelled([0.5] * 40, [0.1])
 
-MISTAKES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
+MISTAKES: dict[str, Mistake] = {
     "too few": (
         lambda: im.calibrate(FRAME, {"dark": "bad"}),
         im.PropertyError,
@@ -149,11 +149,7 @@ MISTAKES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_mistakes_are_explained(mistake: str) -> None:
     """Messages say what was expected, what was given, and what to do."""
-    call, kind, message = MISTAKES[mistake]
-    with pytest.raises(kind) as caught:
-        call()
-    assert type(caught.value) is kind
-    assert str(caught.value) == message
+    mistakes.check(*MISTAKES[mistake])
 
 
 def test_the_rate_of_the_hint_is_possible() -> None:

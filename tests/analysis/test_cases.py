@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 
+import mistakes
 import numpy as np
 import polars as pl
 import pytest
 from engines import ENGINES, run
 from hypothesis import given
 from hypothesis import strategies as st
+from mistakes import Mistake
 from polars.testing import assert_frame_equal
 
 import polars_imgmeta as im
@@ -138,6 +140,20 @@ def test_quantiles_have_equally_many_rows(values: list[int], count: int) -> None
     assert sum(sizes) == len(values)
     if len(values) <= 200:  # beyond, edges are rounded to tens
         assert max(sizes) - min(sizes) <= 1 or len(values) < count
+
+
+@given(
+    common=st.sampled_from([4 / 3, 0.75, 1.0]),
+    others=st.lists(st.floats(0.3, 4), max_size=60),
+    copies=st.integers(0, 400),
+)
+def test_no_case_is_degenerate_by_default(common: float, others: list[float], copies: int) -> None:
+    """Without bins there are up to four cases, none of which is far smaller than a quarter."""
+    frame = pl.DataFrame({"aspect_ratio": [*others, *[common] * copies]})
+    cut = im.test_cases(frame, "aspect_ratio")
+    sizes = cut.group_by("test_case").len()["len"].to_list()
+    assert len(cases_of(cut)) - 1 <= 4
+    assert len(frame) < 16 or min(sizes) >= len(frame) // 16
 
 
 def test_equal_values_stay_together() -> None:
@@ -266,12 +282,21 @@ FRAME = bright([0.1]).with_columns(label=pl.lit("cat"), n=1)
 TWO = FRAME.with_columns(other_imgmeta="path_imgmeta")
 AMBIGUOUS = FRAME.with_columns(brightness=0.0)
 
-MISTAKES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
-    "no bins": (
-        lambda: im.test_cases(FRAME, "brightness"),
+MISTAKES: dict[str, Mistake] = {
+    "no bins for a lazy frame": (
+        lambda: im.test_cases(FRAME.lazy(), "brightness"),
         im.PropertyError,
         (
-            "`bins` of 'brightness' must be a count above 0 or finite, ascending edges, got None"
+            "`bins` of 'brightness' must be edges where the frame is lazy, got Quantiles(at=4),"
+            " which needs the values"
+            "\n\nHint: give edges, such as [0.25, 0.5], or collect the frame first"
+        ),
+    ),
+    "bins of no kind": (
+        lambda: im.test_cases(FRAME, "brightness", "four"),  # type: ignore[arg-type]
+        im.PropertyError,
+        (
+            "`bins` of 'brightness' must be a count above 0 or finite, ascending edges, got 'four'"
             "\n\nHint: 4, [0.25, 0.5, 0.75], or `Quantiles(4)`"
         ),
     ),
@@ -391,11 +416,7 @@ MISTAKES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_mistakes_are_explained(mistake: str) -> None:
     """Messages say what was expected, what was given, and what to do."""
-    call, kind, message = MISTAKES[mistake]
-    with pytest.raises(kind) as caught:
-        call()
-    assert type(caught.value) is kind
-    assert str(caught.value) == message
+    mistakes.check(*MISTAKES[mistake])
 
 
 @pytest.mark.parametrize(

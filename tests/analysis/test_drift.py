@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import mistakes
 import numpy as np
 import polars as pl
 import pytest
 import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
+from mistakes import Mistake
 from numpy.typing import NDArray
 from polars.testing import assert_frame_equal
 from tables import chunked, extracted
@@ -261,7 +262,7 @@ def test_a_summary_is_small() -> None:
 FRAME = extracted({"brightness": [0.1], "mode": ["L"]})
 SUMMARY = im.summarise(FRAME)
 
-MISTAKES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
+MISTAKES: dict[str, Mistake] = {
     "nothing in common": (
         lambda: im.compare(FRAME, extracted({"width": [1]})),
         im.ColumnError,
@@ -322,11 +323,7 @@ MISTAKES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_mistakes_are_explained(mistake: str) -> None:
     """Messages say what was expected, what was given, and what to do."""
-    call, kind, message = MISTAKES[mistake]
-    with pytest.raises(kind) as caught:
-        call()
-    assert type(caught.value) is kind
-    assert str(caught.value) == message
+    mistakes.check(*MISTAKES[mistake])
 
 
 def test_versions_are_not_mixed() -> None:

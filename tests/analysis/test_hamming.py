@@ -137,6 +137,11 @@ def scenes(count: int, random: np.random.Generator) -> Hashes:
     return flipped(random.choice(random.integers(0, 2**64, 20, np.uint64), count), 9, random)
 
 
+def camera(count: int, random: np.random.Generator) -> Hashes:
+    """Hashes of the frames of one camera, of which each is near many others."""
+    return flipped(np.full(count, 0x5555_5555_5555_5555, np.uint64), 5, random)
+
+
 def narrow(count: int, random: np.random.Generator) -> Hashes:
     """Hashes of which few bits vary."""
     return random.integers(0, 2**26, count, np.uint64)
@@ -149,7 +154,7 @@ def lopsided(count: int, random: np.random.Generator) -> Hashes:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("draw", [uniform, scenes, narrow, lopsided])
+@pytest.mark.parametrize("draw", [uniform, scenes, camera, narrow, lopsided])
 @pytest.mark.parametrize("distance", [2, 5])
 def test_ten_thousand_hashes_are_linked_as_by_brute_force(
     draw: Callable[[int, np.random.Generator], Hashes], distance: int
@@ -163,7 +168,7 @@ def test_ten_thousand_hashes_are_linked_as_by_brute_force(
     assert linked(hashes, distance) == brute.roots().tolist()
 
 
-@pytest.mark.parametrize(("draw", "most"), [(uniform, 0.002), (scenes, 0.1)])
+@pytest.mark.parametrize(("draw", "most"), [(uniform, 0.002), (scenes, 0.1), (camera, 0.1)])
 def test_few_pairs_are_compared(
     draw: Callable[[int, np.random.Generator], Hashes],
     most: float,

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable
 from pathlib import Path
 
+import mistakes
 import numpy as np
 import polars as pl
 import pytest
 from engines import ENGINES, run
 from hypothesis import given
 from hypothesis import strategies as st
+from mistakes import Mistake
 from polars.testing import assert_frame_equal
 from tables import chunked, extracted, fractions
 
@@ -123,6 +124,18 @@ def test_defaults_judge_what_is_there() -> None:
     assert found == [("000.png", "dark"), ("001.png", "bright")]
     flags = im.flag_issues(frame)["path_issues"]
     assert [one.name for one in flags.dtype.fields] == ["dark", "bright"]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("rows", [0, 1, 40])
+@pytest.mark.parametrize("engine", ENGINES)
+def test_without_any_value_there_is_no_issue(engine: str, rows: int) -> None:
+    """Where no image could be read, thresholds of the data are none, and nothing is an issue."""
+    frame = extracted({"brightness": [0.1] * 40, "size": [4] * 40, "is_greyscale": [True] * 40})
+    unread = pl.lit(None, frame.schema["path_imgmeta"])
+    frame = frame.with_columns(path_imgmeta=unread).head(rows)
+    assert run(engine, frame, im.issues).is_empty()
+    flags = run(engine, frame, im.flag_issues)["path_issues"].struct.unnest()
+    assert flags.null_count().sum_horizontal().item() == rows * flags.width
 
 
 def test_a_scan_is_gone_through_once(tmp_path: Path) -> None:
@@ -237,7 +250,7 @@ def test_flags_of_an_earlier_call_are_replaced() -> None:
 
 FRAME = extracted({"brightness": [0.1]}, n=[1.0], word=["x"])
 
-MISTAKES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
+MISTAKES: dict[str, Mistake] = {
     "property missing": (
         lambda: im.issues(FRAME, "cleanvision"),
         im.ColumnError,
@@ -335,11 +348,7 @@ MISTAKES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_mistakes_are_explained(mistake: str) -> None:
     """Messages say what was expected, what was given, and what to do."""
-    call, kind, message = MISTAKES[mistake]
-    with pytest.raises(kind) as caught:
-        call()
-    assert type(caught.value) is kind
-    assert str(caught.value) == message
+    mistakes.check(*MISTAKES[mistake])
 
 
 def test_a_thousand_groups_are_looked_up() -> None:

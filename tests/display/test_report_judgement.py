@@ -1,12 +1,15 @@
-"""The sections of a report that judge: issues and drift, in a real browser."""
+"""The sections of a report that judge: issues, duplicates and drift, in a real browser."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
+from album import make_album
 from browser import Browser, launch
 from PIL import Image
 from selenium.webdriver.common.by import By
@@ -15,6 +18,8 @@ from tables import extracted
 import polars_imgmeta as im
 
 pytestmark = pytest.mark.browser
+
+LARGE, SMALL = "160 \N{MULTIPLICATION SIGN} 120", "80 \N{MULTIPLICATION SIGN} 60"
 
 
 @pytest.fixture(scope="module")
@@ -78,3 +83,85 @@ def test_drift_names_images_of_both_sets(
     (row,) = browser.driver.find_elements(By.CSS_SELECTOR, "#drift-list tbody tr")
     assert len(row.find_elements(By.CSS_SELECTOR, "figure img")) in {0, 5}
     assert browser.console() == []
+
+
+def extract_album(folder: Path) -> pl.DataFrame:
+    """Return pictures, of which one has a copy, and one a small version in another split."""
+    make_album(folder)
+    names = ("width", "height", "file_digest", "pixel_digest", "perceptual_hash")
+    frame = im.extract(im.scan_images(folder), "path", names).collect()
+    test = pl.col("path").str.ends_with("small.png")
+    return frame.with_columns(split=pl.when(test).then(pl.lit("test")).otherwise(pl.lit("train")))
+
+
+def groups_shown(browser: Browser) -> list[list[str]]:
+    """Return for each group its heading and the caption of each picture."""
+    groups = browser.driver.find_elements(By.CSS_SELECTOR, "#duplicate-list .contrast")
+    return [
+        [one.text for one in group.find_elements(By.CSS_SELECTOR, "h3, figcaption")]
+        for group in groups
+    ]
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+def test_duplicates_are_side_by_side(browser: Browser, tmp_path: Path, *, lazy: bool) -> None:
+    """Of each group the best is marked and comes first; copies have a reason and a distance."""
+    df = extract_album(tmp_path)
+    df = pl.concat([df, df[:2]])  # a table of labels has rows of one image
+    page = im.report(df.lazy() if lazy else df, tmp_path / "p.html")
+    browser.open(page)
+    text = browser.driver.find_element(By.CSS_SELECTOR, "#duplicate-list > p").text
+    assert text == "2 groups, in which 2 images can go."
+    exact, near = sorted(groups_shown(browser), key=lambda group: "similar" in group[-1])
+    assert exact[0] == near[0] == "2 images; 1 can go"
+    assert {exact[1].split("\n")[1], exact[2].split("\n")[1]} == {"a.png", "twin.png"}
+    assert exact[1].split("\n")[::2] == ["keep", LARGE]
+    assert exact[2].split("\n")[::2] == ["same file", LARGE]
+    assert near[1].split("\n") == ["keep", "d.png", LARGE, "split: train"]
+    reason, *rest = near[2].split("\n")
+    assert re.fullmatch(r"similar, [0-4] bits?", reason)
+    assert rest == ["small.png", SMALL, "split: test"]
+    kept = browser.driver.find_elements(By.CSS_SELECTOR, "#duplicate-list .kept img")
+    assert len(kept) == 2
+    assert browser.console() == []
+
+
+def test_earlier_duplicates_are_shown_as_they_are(browser: Browser, tmp_path: Path) -> None:
+    """A column of `duplicates`, such as one across splits, decides what the section shows."""
+    df = im.duplicates(extract_album(tmp_path), across="split", into="leak")
+    browser.open(im.report(df, tmp_path / "p.html", thumbnails=False))
+    ((heading, kept, copy),) = groups_shown(browser)
+    assert heading == "2 images; 1 can go"
+    assert "split: train" in kept
+    assert "split: test" in copy
+    text = browser.driver.find_element(By.ID, "duplicate-list").text
+    assert text.startswith("1 group, in which 1 image can go. As the column “leak” says.")
+    assert "leak" not in browser.driver.find_element(By.ID, "cards").text
+    none = im.duplicates(df, None, across="split", into="leak")
+    browser.open(im.report(none, tmp_path / "none.html", thumbnails=False))
+    text = browser.driver.find_element(By.ID, "duplicate-list").text
+    assert text == "No image is like another. As the column “leak” says."
+
+
+def test_copies_of_images_elsewhere_are_beside_these(browser: Browser, tmp_path: Path) -> None:
+    """What a new image is a copy of is shown, though it is not in the data set."""
+    df = extract_album(tmp_path)
+    name = pl.col("path").str.extract(r"(\w+)\.png$")
+    new = im.duplicates(df.filter(name.is_in(["b", "twin"])), against=df.filter(name == "a"))
+    browser.open(im.report(new, tmp_path / "p.html"))
+    ((heading, kept, copy),) = groups_shown(browser)
+    assert heading == "1 image; 1 can go"
+    assert kept.split("\n") == ["keep, not in this data set", "a.png"]
+    assert copy.split("\n")[:2] == ["same file", "twin.png"]
+    assert len(browser.driver.find_elements(By.CSS_SELECTOR, "#duplicate-list figure img")) == 2
+
+
+def test_images_without_digests_are_not_compared(browser: Browser, tmp_path: Path) -> None:
+    """Without the group of identity there is no section; digests alone give exact copies."""
+    df = extract_album(tmp_path)
+    browser.open(im.report(im.remove(df, "identity"), tmp_path / "p.html", thumbnails=False))
+    assert not browser.driver.find_elements(By.ID, "duplicates")
+    digests = im.remove(df, "perceptual_hash")
+    browser.open(im.report(digests, tmp_path / "q.html", thumbnails=False))
+    ((_, _, copy),) = groups_shown(browser)
+    assert copy.startswith("same file\n")

@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
+import numpy as np
 import polars as pl
 
+from polars_imgmeta.analysis.intervals import wilson
 from polars_imgmeta.analysis.published_rules import RULE_SETS, RulesLike, as_rule_set
 from polars_imgmeta.analysis.rule_sets import RuleSet
 from polars_imgmeta.analysis.rules import Rule, condition
@@ -17,7 +19,7 @@ from polars_imgmeta.exceptions import ColumnError, PropertyError, hint
 from polars_imgmeta.typing import Frame
 
 _VALUE, _LABEL = "value", "label"
-_NORMAL_95: Final = 1.959963984540054
+_INTERVAL: Final = 0.95
 _SCHEMA: Final = pl.Schema(
     {
         "rule": pl.String(),
@@ -117,7 +119,7 @@ def calibrate(
         new = _calibrated(rule, good.sort().to_list(), false_alarm_rate, confidence)
         calibrated.append(new)
         found, false_alarms = (_count_issues(new, values) for values in (bad, good))
-        low, high = _wilson(found, len(bad))
+        low, high = wilson(np.array([float(found)]), np.array([float(len(bad))]), _INTERVAL)
         rows.append(
             {
                 "rule": name,
@@ -127,12 +129,14 @@ def calibrate(
                 "bad": len(bad),
                 "found": found,
                 "found_rate": found / len(bad) if len(bad) else None,
-                "found_at_least": low,
-                "found_at_most": high,
+                "found_at_least": float(low[0]),
+                "found_at_most": float(high[0]),
                 "unused": len(table) - len(usable),
             }
         )
-    return Calibration(known.updated(*calibrated), pl.DataFrame(rows, schema=_SCHEMA))
+    return Calibration(
+        known.updated(*calibrated), pl.DataFrame(rows, schema=_SCHEMA).fill_nan(None)
+    )
 
 
 def _rule_of(rules: RuleSet, name: str) -> Rule:
@@ -218,14 +222,3 @@ def _count_issues(rule: Rule, values: pl.Series) -> int:
     if isinstance(rule.above, float):
         beyond |= values > rule.above
     return int(beyond.sum())
-
-
-def _wilson(found: int, count: int) -> tuple[float | None, float | None]:
-    """Return the 95 % interval of a rate."""
-    if not count:
-        return None, None
-    rate, square = found / count, _NORMAL_95**2
-    centre = rate + square / (2 * count)
-    spread = _NORMAL_95 * math.sqrt(rate * (1 - rate) / count + square / (4 * count**2))
-    scale = 1 + square / count
-    return max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale)

@@ -22,6 +22,7 @@ MISSING: Final = "missing"
 _AND: Final = " & "
 # The dtype of an Enum holds all of its categories, also the unused ones.
 _MOST_CASES: Final = 10_000
+_DEFAULT_CASES: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +80,12 @@ def test_cases(
             combined cases, in which the first changes slowest. A mapping gives
             each its own bins.
         bins: The edges between the cases, ascending, such as `[0.25, 0.5]` for
-            three cases; or a count, for cases that are equally wide between the
-            minimum and the maximum of the frame; or
-            [`Quantiles`][polars_imgmeta.Quantiles], for cases of about as many
-            rows. Computed edges are rounded by at most a hundredth of a case, so
-            that names are short and exact; edges that coincide are merged.
+            three cases; or [`Quantiles`][polars_imgmeta.Quantiles], for cases of
+            about as many rows, four of them unless given; or a count, for cases
+            that are equally wide between the minimum and the maximum of the frame,
+            of which some may have few rows. Computed edges are rounded by at most
+            a hundredth of a case, so that names are short and exact; edges that
+            coincide are merged.
         into: The name of the new column.
         column: The auto-extracted column; may be left out where there is one.
 
@@ -153,6 +155,7 @@ def _bins_by_name(by: object, bins: object) -> dict[object, object]:
         if strangers := [name for name in names if not isinstance(name, str)]:
             msg = f"`by` must name properties or columns, got {strangers[0]!r}"
             raise ColumnError(msg)
+        bins = Quantiles(_DEFAULT_CASES) if bins is None else bins
         # Every name needs the edges, and a generator yields them once.
         edges = _listed(bins)
         pairs = dict.fromkeys(names, bins if edges is None else edges)

@@ -11,6 +11,7 @@ import polars as pl
 
 from polars_imgmeta.analysis.comparables import find_comparable
 from polars_imgmeta.analysis.distances import Distance, Distribution, distance
+from polars_imgmeta.analysis.naming import names_of_images
 from polars_imgmeta.analysis.summaries import Summary, summarise
 from polars_imgmeta.catalogue.registry import CATALOGUE
 from polars_imgmeta.column import structs
@@ -146,7 +147,7 @@ class _Side:
             )
             raise TypeError(msg)
         quantities = find_comparable(given, properties, column)
-        names = _names_of_images(given, column, locator)
+        names = names_of_images(given, column, locator)
         values = {name: one.values.cast(pl.Float64) for name, one in quantities.items()}
         table = given.lazy().select(**values, **{_IMAGE: names}).collect()
         return cls(summarise(table, list(values)) if summarised else None, table)
@@ -186,21 +187,6 @@ def _chosen(summary: Summary, properties: str | Iterable[str] | None) -> Summary
         )
         raise ColumnError(msg)
     return Summary({name: summary.properties[name] for name in names})
-
-
-def _names_of_images(frame: Frame, column: str | None, locator: str | None) -> pl.Expr:
-    """Return the locators as text; the numbers of the rows where images are bytes."""
-    schema = structs.schema_of(frame)
-    if locator is None and (column is not None or structs.find(schema)):
-        locator = structs.find_locator(frame, structs.choose(schema, column), None)
-    number = pl.format("row {}", pl.int_range(pl.len()))
-    if locator is None:
-        return number
-    structs.require_locator(schema, locator)
-    dtype, located = schema[locator], structs.column(locator)
-    if isinstance(dtype, pl.Struct) and any(one.name == "path" for one in dtype.fields):
-        return located.struct.field("path").fill_null(number)
-    return located.fill_null(number) if isinstance(dtype, pl.String) else number
 
 
 def _row(name: str, a: _Side, b: _Side) -> dict[str, Any]:

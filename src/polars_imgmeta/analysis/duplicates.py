@@ -16,6 +16,7 @@ from polars_imgmeta.analysis.matching import (
     QUALITY,
     Matching,
 )
+from polars_imgmeta.analysis.naming import locator_text
 from polars_imgmeta.column import structs
 from polars_imgmeta.exceptions import ColumnError, PropertyError, hint
 from polars_imgmeta.typing import Frame, FrameT
@@ -58,13 +59,14 @@ def duplicates(
             Groups of an earlier call, in a column of the name `into`, keep their ids. Of a lazy
             frame, the values that are compared are collected when the call is made.
         across: A column, such as the split of a data set: only images that differ in it match.
+            Rows in which it is null are not compared.
         into: The name of the new column. A column of an earlier call is replaced.
         column: The auto-extracted column; may be left out where there is one.
         locator: The locator column; may be left out where the column or its rows name it.
 
     Returns:
-        The frame with a struct column, which is null where the image could not be read or
-        there is none, and otherwise has these fields:
+        The frame with a struct column, which is null where the image could not be read, or
+        there is none, or `across` is null, and otherwise has these fields:
 
         - `group`: the id of the group, 16 hexadecimal digits, which depends on its images alone:
           it is the start of their smallest digest
@@ -137,7 +139,7 @@ def _values(
     if across is not None:
         values["side"] = _side(schema, argument, across)
     source = structs.find_locator(frame, existing, locator) if existing else locator
-    values["locator"] = pl.lit(None, pl.String) if source is None else _text(schema, source)
+    values["locator"] = locator_text(schema, source)
     return values
 
 
@@ -170,17 +172,10 @@ def _side(schema: Mapping[str, pl.DataType], argument: str, across: str) -> pl.E
             f" {schema[across]}"
         )
         raise ColumnError(msg)
-    return structs.column(across).cast(pl.String)
-
-
-def _text(schema: Mapping[str, pl.DataType], locator: str) -> pl.Expr:
-    """Return locators as text, null for those that are images themselves."""
-    structs.require_locator(schema, locator)
-    dtype, value = schema[locator], structs.column(locator)
-    if isinstance(dtype, pl.Struct):
-        named = any(field.name == "path" for field in dtype.fields)
-        return value.struct.field("path") if named else pl.lit(None, pl.String)
-    return pl.lit(None, pl.String) if dtype == pl.Binary else value.cast(pl.String)
+    value = structs.column(across)
+    if isinstance(schema[across], pl.Duration):  # has no text
+        value = value.cast(pl.Int64)
+    return value.cast(pl.String)
 
 
 def _require_distance(distance: object) -> None:

@@ -5,7 +5,8 @@ bands these are: each bit that differs spoils one. So for each choice of r bands
 sorted by these bands, and only neighbours that agree in all of them are compared. More and
 shorter bands mean more sorts of fewer pairs each; the cheapest number is chosen. Where many
 hashes agree, as those of similar scenes do, they are searched in the same way again by the bits
-in which they still differ.
+in which they still differ. Where most hashes are linked by the first sorts, as the frames of one
+camera are, only the others have to be compared from there on, for which fewer sorts do.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ _BITS: Final = 64
 _SORTED, _COMPARED, _CALLED = 1e-7, 4e-9, 1e-4
 # Longer runs of equal keys are searched by themselves, shorter ones together.
 _LONG_RUN: Final = 256
+# A plan is made anew where only one in so many of the nodes that it was made for has to seek.
+_FEWER: Final = 4
 _BLOCK: Final = 1 << 14
 _BLOCK_PAIRS: Final = 1 << 20
 _SAMPLE: Final = 10_000
@@ -92,10 +95,11 @@ class NearSearch:
     def link(self, nodes: Nodes) -> None:
         """Link all of these nodes whose hashes differ in at most `distance` bits."""
         seekers = self._seekers(nodes)
-        if not seekers.any():
+        planned = int(seekers.sum())
+        if not planned:
             return
         bits, width = _bits_by_balance(self.hashes[nodes])
-        agreeing = _cheapest(len(nodes), int(seekers.sum()), len(bits), width, self.distance)
+        agreeing = _cheapest(len(nodes), planned, len(bits), width, self.distance)
         if not agreeing:
             self._compare_all(nodes, seekers)
             return
@@ -103,7 +107,11 @@ class NearSearch:
         # Dealt in turn, each band has bits of all kinds, from even to lopsided.
         bands = [reduce(or_, (1 << int(bit) for bit in bits[band::count])) for band in range(count)]
         for chosen in combinations(bands, agreeing):
-            self._link_neighbours(nodes, self._seekers(nodes), reduce(or_, chosen))
+            self._link_neighbours(nodes, seekers, reduce(or_, chosen))
+            seekers = self._seekers(nodes)
+            if seekers.sum() * _FEWER < planned:
+                self.link(nodes)  # with another plan, by which those few are sooner compared
+                return
 
     def _seekers(self, nodes: Nodes) -> NDArray[np.bool_]:
         """Return which nodes have to be compared with all others.

@@ -28,7 +28,7 @@ def wilson(successes: Numbers, counts: Numbers, confidence: float) -> tuple[Numb
         centre = (successes + z * z / 2) / (counts + z * z)
         variance = successes * (counts - successes) / counts + z * z / 4
         half = z * np.sqrt(variance) / (counts + z * z)
-    return centre - half, centre + half
+    return (centre - half).clip(0, 1), (centre + half).clip(0, 1)
 
 
 def newcombe(

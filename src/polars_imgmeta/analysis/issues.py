@@ -160,7 +160,7 @@ def _issue(number: int, check: Check) -> dict[str, pl.Expr]:
     return {
         "number": pl.when(check.verdict).then(pl.lit(number, pl.UInt16)),
         "value": check.value,
-        "threshold": check.threshold,
+        "threshold": pl.when(check.verdict).then(check.threshold),
         "excess": check.excess,
     }
 

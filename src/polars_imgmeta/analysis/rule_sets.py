@@ -28,6 +28,13 @@ Resolved: TypeAlias = tuple[AnyRule, Quantity, Quantity | None]
 class RuleSet(Mapping[str, AnyRule]):
     """Rules by name, in order.
 
+    The methods `to_...` export the rules to other tools, with the same verdict on each row. They
+    take a `frame` of the schema that is judged, which may be empty (`to_pointblank` judges its
+    rows), and the auto-extracted `column` where there are several. They raise a `ColumnError` if
+    the frame lacks a property, and an `ImportError` if the other tool is not installed. Rules that
+    take their thresholds from data raise a `PropertyError` but in `to_expressions`: `fit` them
+    first.
+
     Args:
         rules: The rules.
 
@@ -173,13 +180,6 @@ class RuleSet(Mapping[str, AnyRule]):
     def to_expressions(self, frame: Frame, *, column: str | None = None) -> dict[str, pl.Expr]:
         """Return the verdict of each rule as an expression of Polars.
 
-        Args:
-            frame: A frame of the schema that is judged; it may be empty.
-            column: The auto-extracted column; may be left out where there is one.
-
-        Raises:
-            ColumnError: If the frame lacks a property.
-
         Examples:
             >>> df = im.extract(pl.DataFrame({"path": ["photos/dusk.png"]}), "path")
             >>> dark = im.RuleSet([im.RULE_SETS["default"]["dark"]])
@@ -191,14 +191,6 @@ class RuleSet(Mapping[str, AnyRule]):
 
     def to_sql(self, frame: Frame, *, column: str | None = None) -> dict[str, str]:
         """Return the verdict of each rule as an expression of SQL, in the dialect of DuckDB.
-
-        Args:
-            frame: A frame of the schema that is judged; it may be empty.
-            column: The auto-extracted column; may be left out where there is one.
-
-        Raises:
-            ColumnError: If the frame lacks a property.
-            PropertyError: If a rule takes its thresholds from data: `fit` it first.
 
         Examples:
             >>> import duckdb
@@ -212,15 +204,6 @@ class RuleSet(Mapping[str, AnyRule]):
     def to_pointblank(self, frame: Frame, *, column: str | None = None) -> pointblank.Validate:
         """Return a plan of pointblank for a frame, with a step for each rule.
 
-        Args:
-            frame: The frame that is judged.
-            column: The auto-extracted column; may be left out where there is one.
-
-        Raises:
-            ColumnError: If the frame lacks a property.
-            PropertyError: If a rule takes its thresholds from data: `fit` it first.
-            ImportError: If pointblank is not installed.
-
         Examples:
             >>> df = im.extract(pl.DataFrame({"path": ["photos/dusk.png"]}), "path")
             >>> dark = im.RuleSet([im.RULE_SETS["default"]["dark"]])
@@ -232,32 +215,13 @@ class RuleSet(Mapping[str, AnyRule]):
     def to_pandera(
         self, frame: Frame, *, column: str | None = None
     ) -> pandera.polars.DataFrameSchema:
-        """Return a schema of pandera, with a check for each rule.
-
-        Args:
-            frame: A frame of the schema that is judged; it may be empty.
-            column: The auto-extracted column; may be left out where there is one.
-
-        Raises:
-            ColumnError: If the frame lacks a property.
-            PropertyError: If a rule takes its thresholds from data: `fit` it first.
-            ImportError: If pandera is not installed.
-        """
+        """Return a schema of pandera, with a check for each rule."""
         return rule_exports.to_pandera(self._fixed_checks(frame, column))
 
     def to_dataframely(
         self, frame: Frame, *, column: str | None = None
     ) -> type[dataframely.Schema]:
         """Return a schema of dataframely with the columns of a frame, and a rule for each rule.
-
-        Args:
-            frame: A frame of the schema that is judged; it may be empty.
-            column: The auto-extracted column; may be left out where there is one.
-
-        Raises:
-            ColumnError: If the frame lacks a property.
-            PropertyError: If a rule takes its thresholds from data: `fit` it first.
-            ImportError: If dataframely is not installed.
 
         Examples:
             >>> df = im.extract(pl.DataFrame({"path": ["photos/dusk.png"]}), "path")

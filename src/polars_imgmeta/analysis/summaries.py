@@ -82,7 +82,7 @@ class PropertySummary:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """The distribution of each property of a data set, in some kilobytes.
+    """The distribution of each property of a data set, in tens of kilobytes.
 
     Two summaries are merged with `+`, which gives exactly the summary of the rows of both.
 
@@ -228,7 +228,7 @@ def summarise(
     *,
     column: str | None = None,
 ) -> Summary:
-    """Summarise the values of each property in some kilobytes, however many rows there are.
+    """Summarise the values of each property in tens of kilobytes, however many rows there are.
 
     Args:
         frame: The frame. A lazy one is gone through once.

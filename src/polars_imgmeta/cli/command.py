@@ -26,8 +26,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Returns:
         The exit status: 0; 1 if more images than `--max-failed` allows could not be read, more
-        than `--max-issues` allows are bad, or under `compare --fail` a property has shifted; 2 for
-        invalid arguments, or if the output cannot be written; 130 if interrupted.
+        than `--max-issues` allows are bad, more than `--max-copies` allows are copies, or under
+        `compare --fail` a property has shifted; 2 for invalid arguments, or if the output cannot
+        be written; 130 if interrupted.
     """
     parser = _parser()
     options = parser.parse_args(arguments)

@@ -1,22 +1,40 @@
-"""`imgmeta issues` and `compare`: which images are bad, and what has changed."""
+"""`imgmeta issues`, `duplicates` and `compare`: what is bad, what is the same, what has changed."""
 
 from __future__ import annotations
 
 import argparse
 import sys
-from typing import Any
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
 
 import polars as pl
 
 from polars_imgmeta.analysis.drift import compare
+from polars_imgmeta.analysis.duplicates import duplicates
 from polars_imgmeta.analysis.issues import flag_issues, issues
+from polars_imgmeta.analysis.naming import names_of_images
 from polars_imgmeta.analysis.published_rules import RULE_SETS
 from polars_imgmeta.cli import printing
-from polars_imgmeta.cli.extract import scan_output
-from polars_imgmeta.cli.options import add_table, limit, too_many
+from polars_imgmeta.cli.extract import require_writable, scan_output
+from polars_imgmeta.cli.options import add_reading, add_table, limit, reading_of, too_many
+from polars_imgmeta.exceptions import ImgmetaError, NotFoundError
+from polars_imgmeta.io.remote import make_storage
+from polars_imgmeta.io.replacement import replacing
+from polars_imgmeta.jobs import sources
+from polars_imgmeta.verbs import extraction
 
 _SHOWN = 20
-_FLAGS = "\0issues"
+# Names that no column of the table has.
+_FLAGS, _FOUND, _NAME = "\0issues", "\0duplicate", "\0name"
+_WRITERS: Final[dict[str, Callable[[pl.DataFrame, Path], object]]] = {
+    ".csv": pl.DataFrame.write_csv,
+    ".ndjson": pl.DataFrame.write_ndjson,
+    ".jsonl": pl.DataFrame.write_ndjson,
+    ".arrow": pl.DataFrame.write_ipc,
+    ".parquet": pl.DataFrame.write_parquet,
+}
+_COMPARED: Final = ("identity", "size", "sharpness")
 
 
 def register(commands: Any) -> None:  # noqa: ANN401 - argparse names no public type
@@ -30,27 +48,62 @@ def register(commands: Any) -> None:  # noqa: ANN401 - argparse names no public 
         metavar="N|P%",
         help="exit with status 1 if more images than this have an issue",
     )
-    judged.set_defaults(run=_issues)
+    judged.set_defaults(run=_issues, max_pixels=None, progress=False, sandbox=False)
+    repeated = commands.add_parser(
+        "duplicates",
+        help="list the images that are the same or look the same, in groups",
+        description="List the images that are the same or look the same, in groups, and say which"
+        " one of each to keep. A folder of images is read first.",
+    )
+    add_table(repeated)
+    repeated.add_argument(
+        "--distance",
+        type=_distance,
+        default=4,
+        metavar="BITS",
+        help="the most bits in which the hashes of images that look the same differ, 0 to 31;"
+        " `exact` for exact copies only (%(default)s)",
+    )
+    repeated.add_argument(
+        "--across", metavar="NAME", help="only images that differ in this column, such as a split"
+    )
+    repeated.add_argument("--against", metavar="TABLE", help="images that were there before")
+    repeated.add_argument(
+        "--max-copies",
+        type=limit,
+        metavar="N|P%",
+        help="exit with status 1 if more images than this are copies",
+    )
+    add_reading(repeated)
+    repeated.set_defaults(run=_duplicates)
     compared = commands.add_parser("compare", help="say what has changed between two tables")
     add_table(compared)
     compared.add_argument("other", help="the table to compare with")
     compared.add_argument(
         "--fail", action="store_true", help="exit with status 1 if a property has shifted"
     )
-    compared.set_defaults(run=_compare)
-    for parser in (judged, compared):
+    compared.set_defaults(run=_compare, max_pixels=None, progress=False, sandbox=False)
+    for parser in (judged, repeated, compared):
         parser.add_argument("--format", choices=("text", "csv", "ndjson"), default="text")
-        parser.set_defaults(max_pixels=None, progress=False, sandbox=False)
+        parser.add_argument(
+            "-o",
+            "--output",
+            type=Path,
+            metavar="FILE",
+            help=f"write all rows to a file {', '.join(_WRITERS)}",
+        )
+        parser.add_argument("--overwrite", action="store_true", help="replace the file of `-o`")
 
 
 def _issues(options: argparse.Namespace) -> int:
+    _require_output(options)
     table = scan_output(options.table, options)
     found = issues(table, options.rules, column=options.into, locator=options.column).collect()
     flagged = flag_issues(table, options.rules, into=_FLAGS, column=options.into)
     is_issue = pl.any_horizontal(pl.col(_FLAGS).struct.field("*"))
     rows, images = flagged.select(rows=pl.len(), images=is_issue.sum()).collect().row(0)
-    if options.format != "text":
-        _write(found, options.format)
+    if _written(found, options):
+        pass
     elif found.is_empty():
         print(f"No issue in {printing.count(rows, 'image')}.")
     else:
@@ -59,18 +112,75 @@ def _issues(options: argparse.Namespace) -> int:
         print(f"{images:,} of {printing.count(rows, 'image')} with issues: {listing}")
         shown = found.head(_SHOWN).select("locator", "rule", "severity", "value", "threshold")
         printing.print_frame(shown.with_columns(pl.col(pl.Float64).round_sig_figs(4)), sys.stdout)
-        if len(found) > _SHOWN:
-            print(f"and {len(found) - _SHOWN:,} more: `--format csv` lists all, with reasons")
+        _tell_of_more(len(found), "all, with reasons")
     return int(options.max_issues is not None and too_many(images, rows, options.max_issues))
 
 
+def _duplicates(options: argparse.Namespace) -> int:
+    _require_output(options)
+    table = _identified(options.table, options)
+    found = duplicates(
+        table,
+        options.distance,
+        against=_identified(options.against, options) if options.against else None,
+        across=options.across,
+        into=_FOUND,
+        column=options.into,
+        locator=options.column,
+    )
+    name = names_of_images(table, options.into, options.column).alias(_NAME)
+    sides = [options.across] if options.across else []
+    flat = found.select(name, *sides, _FOUND).collect(engine="streaming").unnest(_FOUND)
+    rows, copies = len(flat), flat.select((~pl.col("keep")).sum()).item()
+    # The largest groups first, and in each what is kept before its copies.
+    order = ["images", "group", "keep", "distance", _NAME]
+    grouped = flat.filter(pl.col("images") > 1).sort(
+        order, descending=[True, False, True, False, False]
+    )
+    listed = grouped.select(
+        "group", pl.col(_NAME).alias("locator"), *sides, "keep", "reason", "distance", "copy_of"
+    )
+    if _written(listed, options):
+        pass
+    elif listed.is_empty():
+        print(f"No image is like another of {printing.count(rows, 'image')}.")
+    else:
+        groups = printing.count(listed["group"].n_unique(), "group")
+        reasons = listed["reason"].drop_nulls().value_counts(sort=True)
+        print(
+            f"{groups} of images that match among {printing.count(rows, 'image')};"
+            f" {copies:,} can go: {printing.listing(dict(reasons.iter_rows()))}"
+        )
+        shown = listed.head(_SHOWN).drop("copy_of")
+        printing.print_frame(shown, sys.stdout, shown.width)
+        _tell_of_more(len(listed), "all, with what each is a copy of")
+    return int(options.max_copies is not None and too_many(copies, rows, options.max_copies))
+
+
+def _identified(where: str, options: argparse.Namespace) -> pl.LazyFrame:
+    """Return a table, or the images of a folder with all by which they are compared."""
+    storage = make_storage(reading_of(options).get("storage_options"), None)
+    if sources.scan_table(where, storage) is not None:
+        return scan_output(where, options)
+    opened = sources.open_source(where, None, storage)
+    if not opened.rows:
+        msg = f"no images in {where}: only files with the suffix of an image are read"
+        raise NotFoundError(msg)
+    frame = opened.frame.collect()
+    reading = reading_of(options)
+    return extraction.extract(frame, opened.locator, _COMPARED, into=options.into, **reading).lazy()
+
+
+def _distance(text: str) -> int | None:
+    return None if text == "exact" else int(text)
+
+
 def _compare(options: argparse.Namespace) -> int:
+    _require_output(options)
     tables = [scan_output(table, options) for table in (options.table, options.other)]
     found = compare(*tables, column=options.into, locator=options.column)
     shifted = found.filter(verdict="shifted")
-    if options.format != "text":
-        _write(found.with_columns(pl.col("images").list.join(" ")), options.format)
-    else:
+    if not _written(found.with_columns(pl.col("images").list.join(" ")), options):
         columns = ("property", "verdict", "ks", "p", "wasserstein", "unit", "psi", "psi_by_chance")
         shown = found.select(columns).with_columns(pl.col(pl.Float64).round_sig_figs(3))
         printing.print_frame(shown, sys.stdout)
@@ -84,6 +194,33 @@ def _compare(options: argparse.Namespace) -> int:
     return int(options.fail and not shifted.is_empty())
 
 
-def _write(frame: pl.DataFrame, form: str) -> None:
-    text = frame.write_csv() if form == "csv" else frame.write_ndjson()
+def _require_output(options: argparse.Namespace) -> None:
+    """Check the file that is written before any work is done.
+
+    Raises:
+        ImgmetaError: If it exists and is not to be replaced.
+        OSError: If it cannot be made.
+    """
+    if options.output is None:
+        return
+    require_writable("--output", options.output, tuple(_WRITERS))
+    if options.output.exists() and not options.overwrite:
+        msg = f"--output {options.output} exists; --overwrite replaces it"
+        raise ImgmetaError(msg)
+
+
+def _written(frame: pl.DataFrame, options: argparse.Namespace) -> bool:
+    """Write all rows where the options say; tell whether nothing is left to print."""
+    if options.output is not None:
+        with replacing(options.output) as unfinished:
+            _WRITERS[options.output.suffix.lower()](frame, unfinished)
+    if options.format == "text":
+        return False
+    text = frame.write_csv() if options.format == "csv" else frame.write_ndjson()
     sys.stdout.write(text)
+    return True
+
+
+def _tell_of_more(rows: int, what: str) -> None:
+    if rows > _SHOWN:
+        print(f"and {rows - _SHOWN:,} more: `--format csv` lists {what}")

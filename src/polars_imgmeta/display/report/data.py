@@ -25,6 +25,7 @@ from polars_imgmeta.column.structs import StructColumn
 from polars_imgmeta.display.formatting import python_values, text_of
 from polars_imgmeta.display.locator_lookup import LocatorLookup
 from polars_imgmeta.display.report.drift import find_shifts, pictures_of
+from polars_imgmeta.display.report.duplicates import describe_groups, find_earlier, find_groups
 from polars_imgmeta.display.report.issues import find_broken_rules
 from polars_imgmeta.display.thumbnails import data_uris
 from polars_imgmeta.measuring.options import Reading
@@ -71,7 +72,7 @@ _THUMBNAIL_SIDE = 192
 # JavaScript represents integers up to here exactly.
 _MAX_SAFE_INTEGER = (1 << 53) - 1
 # Names that no column of the user has.
-_KEY, _IMAGE, _ROW = "\0key", "\0image", "\0row"
+_KEY, _IMAGE, _ROW, _EARLIER = "\0key", "\0image", "\0row", "\0duplicate"
 
 
 def report_data(
@@ -97,7 +98,8 @@ def report_data(
         frame = frame.with_columns(pl.when(present).then(number).alias(locator))
     lookup = LocatorLookup(frame, locator)
     schema = frame.collect_schema()
-    apart = {existing.name, locator, *structs.find(schema)}
+    earlier = find_earlier(schema)
+    apart = {existing.name, locator, *structs.find(schema), earlier}
     own = [name for name in schema if name not in apart]
     lazy = isinstance(frame, pl.LazyFrame)
     values = frame.lazy().select(
@@ -111,6 +113,7 @@ def report_data(
         ),
         lookup.key.alias(_KEY),
         lookup.image.alias(_IMAGE),
+        *([pl.col(earlier).alias(_EARLIER)] if earlier else []),
     )
     table = values.collect(engine="streaming")
     properties = table[existing.name].struct.unnest()
@@ -119,9 +122,12 @@ def report_data(
     extremes = _find_extremes(table[_IMAGE], numeric)
     broken = find_broken_rules(table[existing.name], table[_IMAGE])
     shifts = None if against is None else find_shifts(table[existing.name], against)
-    named = [*(one.rows for one in broken or ()), *(one.rows for one in shifts or ())]
+    marked = table[_EARLIER].alias(earlier) if earlier else None
+    twins = find_groups(table[existing.name], table[_IMAGE], marked)
+    judged = [*(broken or ()), *(shifts or ()), *(twins.largest if twins else ())]
+    named = [one.rows for one in judged]
     rows = _choose_rows(located, extremes, named, sample)
-    errors = properties[structs.ERROR]
+    errors = properties[structs.ERROR].cast(pl.String)  # of dtype Null after some tools
     failed = errors.is_not_null().arg_true()
     listed = failed.head(sample)
     incomplete = pl.any_horizontal(pl.col(existing.properties).is_null())
@@ -160,6 +166,10 @@ def report_data(
         },
         "issues": broken
         and [asdict(one) | {"rows": [number_of[row] for row in one.rows]} for one in broken],
+        "duplicates": twins
+        and describe_groups(
+            twins, number_of, shown["text"], _THUMBNAIL_SIDE, reading, thumbnails=thumbnails
+        ),
         "drift": shifts
         and [
             {

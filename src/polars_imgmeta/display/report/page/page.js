@@ -503,6 +503,7 @@ if (!histograms.length) {
   drop("distributions");
 }
 buildIssues();
+buildDuplicates();
 buildExtremes();
 buildDrift();
 buildFailures();
