@@ -124,6 +124,9 @@ Side: TypeAlias = Literal["both", "below", "above"]
 Drift: TypeAlias = Literal["too few", "alike", "shifted"]
 """Whether the values of a property differ between two data sets."""
 
+PreviewLayout: TypeAlias = Literal["table", "grid"]
+"""How `show` arranges rows: as a table, or as pictures with captions."""
+
 OnError: TypeAlias = Literal["null", "raise"]
 """What a failing row does: become nulls with an `error`, or raise."""
 

@@ -8,6 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import numpy as np
 import polars as pl
 import pytest
 import vl_convert
+from browser import launch
 from hypothesis import given
 from hypothesis import strategies as st
 from interpreters import run_python
@@ -24,7 +26,8 @@ from reads import count_reads
 
 import polars_imgmeta as im
 from polars_imgmeta.column.binning import Bins
-from polars_imgmeta.display.charts import PURPLE
+from polars_imgmeta.display.aggregation import choose_pictured
+from polars_imgmeta.display.charts import GREY, GROUP_COLOURS, OUTLINE, PURPLE, RAMP
 
 UNIT = im.CATALOGUE["brightness"].unit
 ROOT = Path(__file__).parents[2]
@@ -278,7 +281,7 @@ def test_properties_are_drawn_beside_columns_of_their_name() -> None:
 
 
 def test_words_are_counted() -> None:
-    """Words are ordered by frequency or as in their Enum; beyond twenty, they are merged."""
+    """Words are ordered by frequency or as in their Enum; the title says how many are shown."""
     frame = SMALL.with_columns(many=pl.format("word {}", pl.int_range(pl.len()) // 2))
     order = pl.Enum(["shoe", "shirt", "hat", "sock"])
     data = rows(im.plot(SMALL, "label"))
@@ -289,10 +292,15 @@ def test_words_are_counted() -> None:
         "shirt",
         "hat",
     ]
-    data = rows(im.plot(frame, "many"))
-    assert len(data) == 20
-    assert data["bin"][-1] == "(others)"
-    assert data["images"][-1] == 50 - 19 * 2
+    chart = im.plot(frame, "many")
+    assert rows(chart)["images"].to_list() == [2] * 20
+    assert rows(chart)["fraction"].to_list() == [2 / 50] * 20
+    assert subtitle(chart) == ["many: the 20 most frequent of 25, 80% of the images"]
+    compared = rows(im.plot(frame, "many", against=frame))
+    assert compared.filter(bin="(others)")["images"].to_list() == [50 - 19 * 2] * 2
+    assert subtitle(im.plot(frame, "brightness", "width", color="many"))[0] == (
+        "many: the 9 most frequent of 25"
+    )
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 5, 8, 40])
@@ -343,7 +351,7 @@ def test_groups_of_numbers_and_times_are_ranges() -> None:
         "0.25": 1,
         "(none)": 2,
     }
-    assert list(grouped(pl.Series([0] * 90 + list(range(10))))) == [
+    assert list(grouped(pl.Series([0] * 900 + list(range(10)) * 10))) == [
         "below 2",
         "2 to 4",
         "4 to 6",
@@ -354,11 +362,14 @@ def test_groups_of_numbers_and_times_are_ranges() -> None:
 
 
 @given(
-    values=st.lists(finite | st.none(), min_size=1, max_size=40)
-    | st.lists(st.integers(-(10**6), 10**6), min_size=1)
+    values=st.lists(finite | st.none(), min_size=1, max_size=9)
+    | st.lists(st.integers(-(10**6), 10**6), min_size=1, max_size=9)
 )
 def test_groups_hold_every_row(values: list[float | None]) -> None:
-    """At most five ranges, none of them empty, and one for those without a value."""
+    """At most five ranges, none of them empty, and one for those without a value.
+
+    No group is small beside another: all are.
+    """
     counts = grouped(pl.Series(values, dtype=pl.Float64))
     assert sum(counts.values()) == len(values)
     assert 0 not in counts.values()
@@ -537,24 +548,146 @@ def test_extracted_properties_are_purple() -> None:
     assert not (pixels(im.plot(SMALL, "label")) == purple).all(axis=2).any()
 
 
-def test_purple_contrasts_with_light_and_dark() -> None:
-    """The contrast meets WCAG for text on white and for graphics on black."""
+def luminance(colour: str) -> float:
+    """Return the relative luminance of WCAG 2."""
+    levels = [byte / 255 for byte in bytes.fromhex(colour[1:])]
+    linear = [s / 12.92 if s <= 0.04045 else ((s + 0.055) / 1.055) ** 2.4 for s in levels]
+    return sum(w * s for w, s in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
 
-    def luminance(colour: str) -> float:
-        levels = [byte / 255 for byte in bytes.fromhex(colour)]
-        linear = [s / 12.92 if s <= 0.04045 else ((s + 0.055) / 1.055) ** 2.4 for s in levels]
-        return sum(w * s for w, s in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
 
-    purple = luminance(PURPLE[1:]) + 0.05
-    assert 1.05 / purple >= 4.5
-    assert purple / (luminance("121212") + 0.05) >= 3
+@pytest.mark.parametrize("ground", ["#ffffff", "#333333", "#262626", "#161616"])
+def test_colours_contrast_with_light_and_dark(ground: str) -> None:
+    """Marks meet WCAG for graphics on white and on the dark themes; scales can be seen."""
+
+    def contrast(colour: str) -> float:
+        dark, light = sorted([luminance(colour), luminance(ground)])
+        return (light + 0.05) / (dark + 0.05)
+
+    assert all(contrast(colour) >= 3 for colour in (*GROUP_COLOURS, GREY, OUTLINE))
+    assert all(contrast(colour) >= 1.65 for colour in RAMP)
+
+
+def test_scales_ascend_in_lightness() -> None:
+    """Each step of a colour scale is lighter by a third or more, for readers of any vision."""
+    levels = [luminance(colour) + 0.05 for colour in RAMP]
+    assert all(after / before > 1.33 for before, after in pairwise(levels))
+
+
+def test_groups_beyond_four_have_a_plot_each() -> None:
+    """They are rows of a ridge, or facets of points; four are drawn over each other."""
+    several = extracted(200).with_columns(group=pl.int_range(pl.len()).mod(5).cast(pl.String))
+    four = several.with_columns(pl.col("group").replace("4", "0"))
+    assert im.plot(several, "brightness", color="group").to_dict()["encoding"]["row"]
+    assert "layer" in im.plot(four, "brightness", color="group").to_dict()
+    for frame, facets in ((several, True), (four, False)):
+        spec = im.plot(frame, "brightness", "width", color="group", columns=2).to_dict()
+        assert ("facet" in spec["encoding"]) == facets
+        assert not facets or spec["encoding"]["facet"]["columns"] == 2
+
+
+def test_small_groups_are_left_out() -> None:
+    """A group of two is no spike of 100 %: it is named; small groups alone are counted."""
+    frame = pl.DataFrame({"x": range(60), "group": ["a"] * 58 + ["b"] * 2})
+    chart = im.plot(frame, "x", color="group")
+    assert set(rows(chart)["group"]) == {"a"}
+    assert subtitle(chart) == ["left out: groups of fewer than 10 images: b (2)"]
+    few = im.plot(frame.tail(6), "x", color="group")
+    assert set(rows(few)["group"]) == {"a", "b"}
+    assert few.to_dict()["layer"][0]["encoding"]["y"]["field"] == "images"
+
+
+def test_layout_is_chosen() -> None:
+    """Title, width and columns."""
+    chart = im.plot(SMALL, title="Photos", width=123, columns=2).to_dict()
+    assert chart["title"]["text"] == "Photos"
+    assert chart["title"]["subtitle"][0] == "45 images"
+    assert chart["columns"] == 2
+    assert {one["width"] for one in chart["concat"]} == {123}
+    assert im.plot(SMALL, "brightness", "width", width=99).to_dict()["width"] == 99
+
+
+@given(
+    values=st.lists(st.integers(0, 50) | st.none(), min_size=1, max_size=80),
+    most=st.integers(1, 30),
+)
+def test_extremes_have_their_pictures_first(values: list[int | None], most: int) -> None:
+    """As many rows as allowed are chosen, among them the minimum and the maximum."""
+    frame = pl.DataFrame({"x": values}, schema={"x": pl.Int64})
+    chosen = choose_pictured(frame, ["x"], most)
+    assert chosen.sum() == min(most, len(values))
+    known = frame["x"].drop_nulls()
+    if most >= 3 and len(known):
+        assert {known.min(), known.max()} <= set(frame.filter(chosen)["x"])
+    assert choose_pictured(frame, [], most).sum() == min(most, len(values))
+
+
+def test_most_extreme_points_are_pictured(sample_folder: Path) -> None:
+    """Of many points, each of the ten at the ends of both axes has its picture."""
+    photo = str(sample_folder / "photos/dusk.png")
+    frame = extracted(400).with_columns(path=pl.lit(photo))
+    drawn = rows(im.plot(frame, "brightness", "sharpness", pictures=80))
+    assert (drawn["image"] != "").sum() == 80
+    for key in "xy":
+        ends = drawn.sort(key)
+        for end in (ends.head(10), ends.tail(10)):
+            assert (end["image"] != "").all()
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+def test_histograms_show_examples(sample_folder: Path, *, lazy: bool) -> None:
+    """Each bin with images shows one of its own, the outermost bins first."""
+    photos = im.scan_images(sample_folder / "photos").select("path")
+    frame = im.extract(photos, "path").collect()
+    chart = im.plot(frame.lazy() if lazy else frame, "brightness")
+    bins = rows(chart)
+    filled = bins.filter(pl.col("images") > 0)
+    assert filled["image"].str.starts_with("data:image/").all()
+    assert (bins.filter(images=0)["image"] == "").all()
+    values = frame.select(pl.col("path_imgmeta").struct.field("brightness"), name="path")
+    for one in filled.iter_rows(named=True):
+        end = one["locator"].removeprefix("…")
+        (value,) = values.filter(pl.col("name").str.ends_with(end))["brightness"]
+        assert one["start"] <= value <= one["end"]
+    assert tooltips(chart)["locator"] == "example"
+    few = rows(im.plot(frame, "brightness", pictures=2)).filter(pl.col("images") > 0)
+    assert [uri != "" for uri in few["image"]] == [True, *[False] * (len(few) - 2), True]
+    assert "image" not in rows(im.plot(frame, "brightness", pictures=0)).columns
+
+
+def test_comparisons_show_examples_of_both(sample_folder: Path) -> None:
+    """Each data set has the pictures of its own frame."""
+    photos = im.scan_images(sample_folder / "photos").select("path")
+    frame = im.extract(photos, "path").collect()
+    good = frame.filter(pl.col("path_imgmeta").struct.field("error").is_null())
+    dark, lit = good.head(3), good.tail(3)
+    data = rows(im.plot(dark, "brightness", against=lit.lazy(), names=("dark", "lit")))
+    for name, part in (("dark", dark), ("lit", lit)):
+        shown = data.filter(pl.col("group") == name, pl.col("images") > 0)
+        ends = [path[-30:] for path in part["path"]]
+        assert all(text[-30:] in ends for text in shown["locator"])
+        assert (shown["image"] != "").all()
+
+
+@pytest.mark.browser
+def test_a_saved_page_works_offline(tmp_path: Path) -> None:
+    """With `inline`, a page has all of Vega, and requests nothing."""
+    page = tmp_path / "points.html"
+    im.plot(SMALL, "brightness", "sharpness", pictures=0).save(page, inline=True)
+    with launch(tmp_path / "profile") as browser:
+        browser.open(page)
+        for _ in range(100):
+            if browser.run("return !!document.querySelector('#vis canvas, #vis svg')"):
+                break
+            browser.settle()
+        assert browser.run("return !!document.querySelector('#vis canvas, #vis svg')")
+        assert browser.requests() == [page.as_uri()]
 
 
 def test_a_lazy_frame_is_computed_once(sample_folder: Path) -> None:
     """A pending extraction reads each image once for a chart without pictures."""
     plan = im.extract(im.scan_images(sample_folder / "photos"), "path", "geometry")
     with count_reads(sample_folder / "photos") as opened:
-        im.plot(plan)
+        im.plot(plan, pictures=0)
     assert opened
     assert set(opened.values()) == {1}
 

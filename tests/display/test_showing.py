@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import html.parser
+import io
+import re
 from pathlib import Path
 
 import polars as pl
 import pytest
+from PIL import Image
 from reads import count_reads
 
 import polars_imgmeta as im
@@ -55,13 +59,12 @@ def test_a_notebook_shows_rows_with_pictures(frame: pl.DataFrame) -> None:
     shown = im.show(frame)._repr_html_()
     table = Table(shown)
     texts = [text for _, text in table.cells]
-    path = frame["path"].to_list()
-    assert texts[:5] == ["picture", "path", "label", "width", "aspect ratio"]
-    assert texts[6:10] == [path[0], HOSTILE.replace("\u202e", "\\u202e"), "320", "1.333"]
-    assert texts[11:15] == [path[1], "null", "240", "0.75"]
+    assert texts[:5] == ["picture", "path", "label", "width", "aspect_ratio"]
+    assert texts[6:10] == ["dusk.png", HOSTILE.replace("\u202e", "\\u202e"), "320", "1.333"]
+    assert texts[11:15] == ["portrait.jpg", "null", "240", "0.75"]
     assert texts[15:20] == [
         "unsupported: not an image of a known format",
-        path[2],
+        "notes.jpg",
         "b",
         "null",
         "null",
@@ -69,7 +72,13 @@ def test_a_notebook_shows_rows_with_pictures(frame: pl.DataFrame) -> None:
     assert texts[20:] == ["no picture", "null", "c", "null", "null"]
     assert len(table.images) == 2
     assert all(uri.startswith("data:image/webp;base64,") for uri in table.images)
-    purple = [attributes for attributes, _ in table.cells if attributes.get("class") == "auto"]
+    titles = {text: attributes["title"] for attributes, text in table.cells if text == "dusk.png"}
+    assert titles == {"dusk.png": frame["path"][0]}
+    classes = [(attributes.get("class") or "").split() for attributes, _ in table.cells]
+    purple = [
+        cell for (cell, _), names in zip(table.cells, classes, strict=True) if "auto" in names
+    ]
+    assert classes[0::5] == [["picture"]] * 5
     assert len(purple) == 2 * 5
     assert {attributes["title"] for attributes in purple} == {
         f"{about}. Auto-extracted from 'path' into 'path_imgmeta'."
@@ -109,10 +118,41 @@ def test_elsewhere_it_prints_the_flat_frame(frame: pl.DataFrame) -> None:
 
 
 def test_taken_names_are_set_apart(frame: pl.DataFrame) -> None:
-    """A column of the user's may have the name of a property."""
+    """A column of the user's may have the name of a property, which then names its own."""
     taken = frame.with_columns(width=pl.lit("mine"))
     assert repr(im.show(taken)) == repr(im.unnest(taken, prefix="path_imgmeta."))
-    assert "mine" in im.show(taken)._repr_html_()
+    texts = [text for _, text in Table(im.show(taken)._repr_html_()).cells]
+    assert texts[:6] == ["picture", "path", "label", "width", "path_imgmeta.width", "aspect_ratio"]
+    assert "mine" in texts
+
+
+def test_a_grid_has_captions(frame: pl.DataFrame) -> None:
+    """Each row is a picture with its name and values."""
+    shown = im.show(frame, layout="grid")._repr_html_()
+    tags = Table(shown).tags
+    assert (tags.count("figure"), tags.count("img"), tags.count("td")) == (4, 2, 0)
+    assert tags.count("dd") == 4 * 3
+    assert "unsupported: not an image of a known format" in shown
+    with pytest.raises(ValueError, match="`layout` must be 'table' or 'grid', got 'list'"):
+        im.show(frame, layout="list")  # type: ignore[arg-type]
+
+
+def test_tiny_pictures_are_enlarged_by_whole_factors(tmp_path: Path) -> None:
+    """Those of few pixels stay sharp and exact; others keep their size or are shrunk."""
+    for name, size in (("a", (32, 20)), ("b", (90, 60)), ("c", (400, 100)), ("d", (1, 1))):
+        Image.effect_noise(size, 90).convert("RGB").save(tmp_path / f"{name}.png")
+    frame = im.extract(im.scan_images(tmp_path).select("path"), "path", "width").collect()
+    shown = im.show(frame)._repr_html_()
+    found = re.findall(r'width="(\d+)" height="(\d+)"( class="tiny")?>', shown)
+    assert [(int(width), int(height), bool(tiny)) for width, height, tiny in found] == [
+        (96, 60, True),
+        (90, 60, False),
+        (96, 24, False),
+        (96, 96, True),
+    ]
+    data = base64.b64decode(Table(shown).images[0].partition(",")[2])
+    with Image.open(io.BytesIO(data)) as copy, Image.open(tmp_path / "a.png") as picture:
+        assert copy.convert("RGB").tobytes() == picture.tobytes()
 
 
 def test_a_lazy_frame_computes_the_first_rows_alone(sample_folder: Path) -> None:

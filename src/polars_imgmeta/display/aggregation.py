@@ -14,9 +14,12 @@ import polars.selectors as cs
 from polars_imgmeta.column import structs
 from polars_imgmeta.column.binning import Bins, count_rows, quantile_edges
 from polars_imgmeta.column.fields import Quantity
+from polars_imgmeta.exceptions import require_positive
 from polars_imgmeta.typing import Frame
 
 _MOST_WORDS: Final = 20
+# The distribution of fewer images says little.
+_FEWEST: Final = 10
 _OTHERS: Final = "(others)"
 _NONE: Final = "(none)"
 _MOST_RANGES: Final = 5
@@ -34,6 +37,8 @@ class Axis:
     quantity: Quantity
     bins: Bins | None = None
     words: tuple[str, ...] = ()
+    cut: tuple[str, ...] = ()
+    """A line that says which words are not shown each for itself."""
 
     @property
     def unit(self) -> str | None:
@@ -46,11 +51,46 @@ class Axis:
         return f"{self.quantity.name} ({self.unit})" if self.unit else self.quantity.name
 
 
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How a chart is arranged: its title, the width of each plot in pixels, and the columns."""
+
+    title: str | None = None
+    width: int | None = None
+    columns: int = 3
+
+    def __post_init__(self) -> None:
+        if self.title is not None and not isinstance(self.title, str):
+            msg = f"`title` must be a text, got {self.title!r}"
+            raise ValueError(msg)
+        if self.width is not None:
+            require_positive("width", self.width)
+        require_positive("columns", self.columns)
+
+    def head(self, text: str, lines: Sequence[str]) -> tuple[str, list[str]]:
+        """Return the heading and the lines below it."""
+        return (text, list(lines)) if self.title is None else (self.title, [text, *lines])
+
+
 def count(
-    rows: pl.DataFrame, quantity: Quantity, groups: Sequence[str]
+    rows: pl.DataFrame, quantity: Quantity, groups: Sequence[str], *, merge: bool
 ) -> tuple[pl.DataFrame, Axis]:
-    """Count the rows of each group and bin, which may be 0, with their fraction of the group."""
-    rows, axis = axis_of(rows.drop_nulls("x"), "x", quantity, most_bins=30)
+    """Count the rows of each group and bin, which may be 0, with their fraction of the group.
+
+    With keys of locators, each bin has that of its most extreme row, and its `depth`: 1 for
+    the first and the last bin of a group with rows, 2 for those beside them, and so on.
+
+    Args:
+        rows: Of `x`, `group` and, for examples, `locator`.
+        quantity: What `x` is.
+        groups: The groups, in order.
+        merge: Whether words that are less frequent are one bin, or left out.
+    """
+    known = rows.drop_nulls("x")
+    totals = known.group_by("group").agg(total=pl.len())
+    away = pl.lit(0) if quantity.kind == "word" else (pl.col("x") - pl.col("x").median()).abs()
+    known = known.with_columns(away=away)
+    rows, axis = axis_of(known, "x", quantity, most_bins=30, merge=merge)
     if axis.bins:
         table = axis.bins.table
         rows = rows.with_columns(bin=axis.bins.place(pl.col("x")))
@@ -58,10 +98,65 @@ def count(
         table = pl.DataFrame({"bin": axis.words}, schema={"bin": pl.String})
         rows = rows.rename({"x": "bin"})
     every = pl.DataFrame({"group": groups}).join(table, how="cross")
-    counts = count_rows(rows, every, ["bin", "group"])
-    images = pl.col("images")
-    counts = counts.with_columns(fraction=(images / images.sum().over("group")).fill_nan(0))
+    on = ["bin", "group"]
+    counts = count_rows(rows, every, on)
+    counts = counts.join(totals, on="group", how="left", maintain_order="left")
+    fraction = (pl.col("images") / pl.col("total")).fill_null(0)
+    counts = counts.with_columns(fraction=fraction).drop("total")
+    if "locator" in rows.columns:
+        extreme = pl.col("locator").sort_by("away", descending=True, maintain_order=True).first()
+        examples = rows.group_by(on, maintain_order=True).agg(extreme)
+        counts = counts.join(examples, on=on, how="left", maintain_order="left")
+        place = pl.when(pl.col("images") > 0).then(pl.int_range(pl.len()))
+        ends = [place.rank(descending=last).over("group") for last in (False, True)]
+        counts = counts.with_columns(depth=pl.min_horizontal(ends) if axis.bins else ends[0])
     return format_times(counts, {"start": axis, "end": axis}), axis
+
+
+def choose_pictured(rows: pl.DataFrame, keys: Sequence[str], most: int) -> pl.Series:
+    """Choose the rows that have pictures; half are the most extreme, the others spread evenly.
+
+    Args:
+        rows: The rows that are drawn.
+        keys: The columns of numbers whose minimum and maximum are extreme.
+        most: The maximum number of pictures.
+
+    Examples:
+        >>> choose_pictured(pl.DataFrame({"x": [5, 1, 4, 9, 6, 7, 3, 8]}), ["x"], 4).to_list()
+        [True, True, False, True, False, True, False, False]
+    """
+    ranks = [pl.col(key).rank("ordinal", descending=last) for key in keys for last in (False, True)]
+    depth = pl.min_horizontal(ranks or [pl.lit(None, pl.UInt32)]).rank("ordinal")
+    extreme = rows.select((depth <= -(-most // 2)).fill_null(value=False)).to_series()
+    if len(extreme) < len(rows):  # a literal
+        extreme = pl.repeat(value=False, n=len(rows), eager=True)
+    others = rows.select(place=pl.arg_where(~extreme))["place"]
+    left = min(most - int(extreme.sum()), len(others))
+    spread = others.gather([number * len(others) // left for number in range(left)])
+    return extreme | pl.int_range(len(rows), eager=True).is_in(spread.implode())
+
+
+def leave_out_small(
+    rows: pl.DataFrame, groups: Sequence[str]
+) -> tuple[pl.DataFrame, list[str], list[str]]:
+    """Leave out groups whose distribution would say little, unless all are small.
+
+    Returns:
+        The other rows, their groups, and the line that says what is left out.
+    """
+    sizes = dict(rows.group_by("group").len().iter_rows())
+    small = [name for name in groups if sizes.get(name, 0) < _FEWEST]
+    if not small or len(small) == len(groups):
+        return rows, list(groups), []
+    few = ", ".join(f"{name} ({sizes.get(name, 0)})" for name in small)
+    kept = [name for name in groups if name not in small]
+    line = f"left out: groups of fewer than {_FEWEST} images: {few}"
+    return rows.filter(pl.col("group").is_in(kept)), kept, [line]
+
+
+def all_small(counts: pl.DataFrame) -> bool:
+    """Tell whether no group has enough images for fractions to mean much."""
+    return maximum_of(counts.group_by("group").agg(pl.col("images").sum())["images"]) < _FEWEST
 
 
 def in_common(counts: pl.DataFrame) -> list[str]:
@@ -74,6 +169,17 @@ def maximum_of(values: pl.Series) -> float:
     """Return the maximum, or 0 without values."""
     most = values.max()
     return float(most) if isinstance(most, int | float) else 0
+
+
+def first_digit(value: float) -> float:
+    """Round a positive number down to its first digit.
+
+    Examples:
+        >>> first_digit(0.37), first_digit(25)
+        (0.3, 20.0)
+    """
+    digit = 10.0 ** math.floor(math.log10(value))
+    return float(f"{value // digit * digit:.1g}")
 
 
 def whole_ticks(images: pl.Series, first: int) -> dict[str, Any]:
@@ -115,7 +221,7 @@ def collect(
     if "x" in quantities:
         missing = pl.any_horizontal(cs.by_name("x", "y", require_all=False).is_null())
     else:
-        missing = pl.all_horizontal(pl.exclude("group").is_null())
+        missing = pl.all_horizontal(pl.exclude("group", "locator").is_null())
     drawn = good.filter(~missing)
     counts = {"with an error": len(rows) - len(good), "without a value": len(good) - len(drawn)}
     left_out = ", ".join(f"{number:,} {reason}" for reason, number in counts.items() if number)
@@ -133,35 +239,42 @@ def _drawable_values(quantity: Quantity) -> pl.Expr:
 
 
 def axis_of(
-    rows: pl.DataFrame, key: str, quantity: Quantity, *, most_bins: int
+    rows: pl.DataFrame, key: str, quantity: Quantity, *, most_bins: int, merge: bool = True
 ) -> tuple[pl.DataFrame, Axis]:
     """Choose bins for a column of rows, or its most frequent words."""
     if quantity.kind == "word":
-        rows, words = keep_frequent(rows, key, quantity, _MOST_WORDS)
-        return rows, Axis(quantity, words=words)
+        return keep_frequent(rows, key, quantity, _MOST_WORDS, merge=merge)
     whole, limits = quantity.dtype.is_integer(), quantity.limits
     bins = Bins.readable(rows[key], whole=whole, limits=limits, count=most_bins)
     return rows, Axis(quantity, bins)
 
 
 def keep_frequent(
-    rows: pl.DataFrame, key: str, quantity: Quantity, most: int
-) -> tuple[pl.DataFrame, tuple[str, ...]]:
-    """Keep the most frequent words, ordered as in their Enum or by frequency; merge the rest."""
+    rows: pl.DataFrame, key: str, quantity: Quantity, most: int, *, merge: bool = True
+) -> tuple[pl.DataFrame, Axis]:
+    """Keep the most frequent words, ordered as in their Enum or by frequency.
+
+    The others are merged into one more word, or else left out.
+    """
     words = pl.col(key).fill_null(_NONE)
     counted = rows.group_by(words).len().sort("len", key, descending=[True, False])[key].to_list()
-    kept = counted if len(counted) <= most else counted[: most - 1]
+    kept = counted if len(counted) <= most else counted[: most - merge]
     if isinstance(quantity.dtype, pl.Enum):
         order = {word: number for number, word in enumerate(quantity.dtype.categories)}
         kept = sorted(kept, key=lambda word: order.get(word, len(order)))
-    rest = [_OTHERS] if len(kept) < len(counted) else []
-    merged = pl.when(words.is_in(kept)).then(words).otherwise(pl.lit(_OTHERS)).alias(key)
-    return rows.with_columns(merged), (*kept, *rest)
+    if len(kept) == len(counted):
+        return rows.with_columns(words), Axis(quantity, words=tuple(kept))
+    frequent = words.is_in(kept)
+    line = f"{quantity.name}: the {len(kept)} most frequent of {len(counted):,}"
+    if merge:
+        merged = pl.when(frequent).then(words).otherwise(pl.lit(_OTHERS)).alias(key)
+        return rows.with_columns(merged), Axis(quantity, words=(*kept, _OTHERS), cut=(line,))
+    shown = rows.with_columns(words).filter(pl.col(key).is_in(kept))
+    line += f", {len(shown) / len(rows):.0%} of the images"
+    return shown, Axis(quantity, words=tuple(kept), cut=(line,))
 
 
-def group(
-    rows: pl.DataFrame, key: str, quantity: Quantity, most: int
-) -> tuple[pl.DataFrame, tuple[str, ...]]:
+def group(rows: pl.DataFrame, key: str, quantity: Quantity, most: int) -> tuple[pl.DataFrame, Axis]:
     """Group rows by the most frequent words, or by ranges of about as many rows each."""
     if quantity.kind == "word":
         return keep_frequent(rows, key, quantity, most)
@@ -179,7 +292,7 @@ def group(
     number = Bins((-math.inf, *edges, math.inf)).place(pl.col(key))
     words = number.replace_strict(range(len(names)), names, default=_NONE, return_dtype=pl.String)
     missing = [_NONE] if rows[key].has_nulls() else []
-    return rows.with_columns(words.alias(key)), (*names, *missing)
+    return rows.with_columns(words.alias(key)), Axis(quantity, words=(*names, *missing))
 
 
 def _round_edges(

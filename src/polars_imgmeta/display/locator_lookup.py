@@ -20,8 +20,7 @@ class LocatorLookup:
     """The locator column of a frame, by keys.
 
     The key of a row is its number in an eager frame. A lazy one may return its rows in
-    another order when it is collected again: there, the key is the locator itself, or the
-    64-bit hash of a locator that may hold an image.
+    another order when it is collected again: there, the key is the 64-bit hash of the locator.
 
     Attributes:
         column: The locator column.
@@ -46,15 +45,12 @@ class LocatorLookup:
         self.image = pl.coalesce(
             pl.when(part.is_not_null()).then(one) for part, one in zip(parts, hashes, strict=True)
         )
-        self._hashed = bool(fields) or isinstance(dtype, pl.Binary)
         if isinstance(frame, pl.DataFrame):
             self.key = pl.int_range(pl.len(), dtype=pl.UInt32)
-        elif self._hashed:
+        else:
             # Of both parts: equal images may have different paths, which are shown.
             key = hashes[0] if len(hashes) == 1 else hashes[0].xor(hashes[1])
             self.key = pl.when(self.image.is_not_null()).then(key)
-        else:
-            self.key = parts[0]
 
     def find(self, keys: pl.Series, pictured: pl.Series) -> pl.DataFrame:
         """Look up rows; of a lazy frame, by collecting its locator column again.
@@ -66,8 +62,6 @@ class LocatorLookup:
         if isinstance(self._frame, pl.DataFrame):
             gathered = self._frame[self.column].gather(wanted)
             rows = pl.LazyFrame([wanted.alias("key"), gathered.alias("locator")])
-        elif not self._hashed:
-            rows = pl.LazyFrame([wanted.alias("key"), wanted.alias("locator")])
         else:
             rows = self._frame.select(self.key.alias("key"), pl.col(self.column).alias("locator"))
             rows = rows.filter(pl.col("key").is_in(wanted.implode()))

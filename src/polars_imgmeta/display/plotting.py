@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Final, Unpack
 
@@ -11,9 +12,9 @@ import polars as pl
 from polars_imgmeta.column import structs
 from polars_imgmeta.column.fields import Quantity, find_drawable, match_quantities
 from polars_imgmeta.display import aggregation
-from polars_imgmeta.display.aggregation import Axis
+from polars_imgmeta.display.aggregation import Axis, Layout
 from polars_imgmeta.display.locator_lookup import LocatorLookup
-from polars_imgmeta.display.thumbnails import add_thumbnails
+from polars_imgmeta.display.thumbnails import add_examples, add_thumbnails
 from polars_imgmeta.exceptions import ColumnError
 from polars_imgmeta.measuring.options import Reading, ReadOptions, takes
 from polars_imgmeta.typing import Frame
@@ -35,6 +36,9 @@ def plot(
     color: str | None = None,
     against: Frame | None = None,
     names: tuple[str, str] = ("this", "other"),
+    title: str | None = None,
+    width: int | None = None,
+    columns: int = 3,
     pictures: int = 300,
     column: str | None = None,
     locator: str | None = None,
@@ -49,18 +53,20 @@ def plot(
     - `x` and `y`: a point for each image, whose picture is shown on hover; for more
       than 5,000 images, a heat map of their number
     - `against`: overlaid distributions of two data sets, as fractions of each
-    - `color`: a third property or column that colours points, or groups with
-      overlaid distributions
+    - `color`: a third property or column that colours points, or whose groups have a
+      distribution each; more than four groups have a plot each
 
-    Polars bins and aggregates, so that charts stay small however large the frame is.
-    Rows with an error and rows without a value are left out; the title counts
-    them. Auto-extracted properties are purple.
+    Each bin, cell or point shows a picture on hover: the most extreme ones first, where there
+    are more than `pictures`. Polars bins and aggregates, so that charts stay small however
+    large the frame is. Rows with an error, rows without a value, and groups of fewer than 10
+    images beside larger ones are left out; the title counts them. Auto-extracted properties
+    are purple.
 
     Args:
         frame: The frame. Of a lazy one, the values that are drawn are collected once,
-            and then the locators of the pictures.
+            and then, by a second run of the plan, the locators that are shown.
         x: A property or a column of your own: numbers, times or words. Of words,
-            the 20 most frequent are shown, and the others as one.
+            the 20 most frequent are shown.
         y: A second one.
         color: A third one. Of words, the 9 most frequent are shown, and the others
             as one. Groups of numbers or times are up to 5 ranges of about as many
@@ -69,8 +75,11 @@ def plot(
         against: Another frame to compare distributions with: of `x`, or else of the
             properties that both frames have.
         names: The names of the frame and of the other one.
-        pictures: The maximum number of pictures in a chart; of more points, every
-            second, third and so on has one. They take about 3 kB each.
+        title: A title, above the number of images.
+        width: The width of each plot in pixels.
+        columns: How many plots are beside each other.
+        pictures: The maximum number of pictures in a chart. The most extreme points, or the
+            outermost bins, have theirs first. They take about 3 kB each.
         column: The auto-extracted column; may be left out where there is one.
         locator: The locator column, where the one on record was renamed.
         options: See `ReadOptions`.
@@ -81,7 +90,8 @@ def plot(
     Raises:
         ImportError: If the extra `plot` is not installed.
         ColumnError: If a name is neither a property nor a column, or ambiguous.
-        ValueError: If arguments exclude each other.
+        ValueError: If arguments exclude each other, or if `width` or `columns` is not a
+            positive integer.
 
     Examples:
         >>> df = im.scan_images("photos").imgmeta.extract("path").collect()
@@ -91,6 +101,7 @@ def plot(
     """
     schema = structs.schema_of(frame)
     _require_compatible(x, y, color, against, names=names, pictures=pictures)
+    layout = Layout(title, width, columns)
     try:
         import_module("altair")
     except ImportError as error:
@@ -100,11 +111,10 @@ def plot(
     if y is not None:
         given = {"x": x, "y": y} if color is None else {"x": x, "y": y, "color": color}
         drawn = {key: find_drawable(schema, name, column, key) for key, name in given.items()}
-        source, lacking = _find_locator(frame, drawn, column, locator) if pictures else (None, [])
-        lookup = None if source is None else LocatorLookup(frame, source)
+        lookup, lacking = _find_pictures(frame, drawn, column, locator, pictures)
         rows, left_out = aggregation.collect(frame, drawn, lookup.key if lookup else None)
         lines = [*left_out, *lacking]
-        return _relation(rows, drawn, lines, lookup, pictures=pictures, reading=reading)
+        return _relation(rows, drawn, lines, layout, lookup, pictures=pictures, reading=reading)
     every = x is None
     if x is None:
         chosen = structs.choose(schema, column)
@@ -116,66 +126,79 @@ def plot(
     if not found:
         msg = "`x` must name at least one property or column, got none"
         raise ColumnError(msg)
+    find = partial(_find_pictures, column=column, locator=locator, pictures=pictures)
+    draw = partial(
+        _distributions, layout=layout, pictures=pictures, reading=reading, alone=isinstance(x, str)
+    )
     if against is not None:
-        return _comparison(
-            frame, against, found, names, column, alone=isinstance(x, str), every=every
-        )
+        others = against.collect_schema()
+        found, matched, single = match_quantities(others, found, column, every=every)
+        parts, lookups, lines = [], {}, []
+        for name, part, quantities in zip(names, (frame, against), (found, matched), strict=True):
+            lookups[name], _ = find(part, quantities)
+            rows, left_out = _collect(part, quantities, lookups[name])
+            parts.append(rows.with_columns(group=pl.lit(name)))
+            lines.append(", ".join([f"{name}: {_count_images(len(rows))}", *left_out]))
+        lines += [f"not in both: {', '.join(single)}"] if single else []
+        text = " against ".join(names)
+        return draw(pl.concat(parts), found, (text, lines), names, lookups, pair=True)
     groups = {} if color is None else {"group": find_drawable(schema, color, column, "color")}
-    rows, left_out = aggregation.collect(frame, {**found, **groups})
+    lookup, _ = find(frame, found)
+    rows, lines = _collect(frame, {**found, **groups}, lookup)
+    text = _count_images(len(rows))
     words: Sequence[str] = ()
     if groups:
-        rows, words = aggregation.group(rows, "group", groups["group"], _MOST_GROUPS)
-    title = (_count_images(len(rows)), left_out)
-    return _distributions(rows, found, title, words, alone=isinstance(x, str))
+        rows, axis = aggregation.group(rows, "group", groups["group"], _MOST_GROUPS)
+        rows, words, small = aggregation.leave_out_small(rows, axis.words)
+        lines = [*axis.cut, *small, *lines]
+    return draw(rows, found, (text, lines), words, dict.fromkeys(words or [""], lookup))
 
 
-def _comparison(
-    frame: Frame,
-    against: Frame,
-    found: dict[str, Quantity],
-    names: tuple[str, str],
-    column: str | None,
-    *,
-    alone: bool,
-    every: bool,
-) -> alt.Chart | alt.LayerChart | alt.ConcatChart:
-    """Draw overlaid distributions of two frames."""
-    schema = against.collect_schema()
-    found, others, single = match_quantities(schema, found, column, every=every)
-    parts, lines = [], []
-    for name, part, quantities in zip(names, (frame, against), (found, others), strict=True):
-        rows, left_out = aggregation.collect(part, quantities)
-        parts.append(rows.with_columns(group=pl.lit(name)))
-        lines.append(", ".join([f"{name}: {_count_images(len(rows))}", *left_out]))
-    lines += [f"not in both: {', '.join(single)}"] if single else []
-    title = (" against ".join(names), lines)
-    return _distributions(pl.concat(parts), found, title, names, alone=alone, pair=True)
+def _collect(
+    frame: Frame, quantities: Mapping[str, Quantity], lookup: LocatorLookup | None
+) -> tuple[pl.DataFrame, list[str]]:
+    """Collect the values, with keys of one dtype whatever the frame, or nulls without any."""
+    key = lookup.key.cast(pl.UInt64) if lookup else pl.lit(None, pl.UInt64)
+    return aggregation.collect(frame, quantities, key)
 
 
 def _distributions(
     rows: pl.DataFrame,
     found: dict[str, Quantity],
-    title: tuple[str, Sequence[str]],
+    heading: tuple[str, Sequence[str]],
     groups: Sequence[str],
+    lookups: Mapping[str, LocatorLookup | None],
     *,
+    layout: Layout,
+    pictures: int,
+    reading: Reading,
     alone: bool,
     pair: bool = False,
 ) -> alt.Chart | alt.LayerChart | alt.ConcatChart:
+    """Draw distributions, with the pictures of their bins."""
     from polars_imgmeta.display import charts  # noqa: PLC0415 - Altair belongs to an extra
 
-    drawn = []
+    counted = []
     for key, quantity in found.items():
         group = pl.col("group") if groups else pl.lit("")
-        counts, axis = aggregation.count(rows.select(x=key, group=group), quantity, groups or [""])
-        above = title if alone else None
-        drawn.append(charts.distribution(counts, axis, groups, pair=pair, heading=above))
-    return charts.disarm(drawn[0] if alone else charts.grid(drawn, *title))
+        values = rows.select("locator", x=key, group=group)
+        counted.append(aggregation.count(values, quantity, groups or [""], merge=pair))
+    tables = add_examples([counts for counts, _ in counted], lookups, pictures, reading=reading)
+    axes = [axis for _, axis in counted]
+    drawn = [
+        charts.distribution(
+            counts, axis, groups, pair=pair, heading=heading if alone else None, layout=layout
+        )
+        for counts, axis in zip(tables, axes, strict=True)
+    ]
+    return charts.disarm(drawn[0] if alone else charts.grid(drawn, heading, layout))
 
 
 def _relation(
     rows: pl.DataFrame,
     drawn: dict[str, Quantity],
     left_out: list[str],
+    layout: Layout,
     lookup: LocatorLookup | None,
     *,
     pictures: int,
@@ -189,8 +212,9 @@ def _relation(
     rows, y = aggregation.axis_of(rows, "y", drawn["y"], most_bins=40)
     color = Axis(drawn["color"]) if "color" in drawn else None
     if color and color.quantity.kind == "word":
-        rows, words = aggregation.keep_frequent(rows, "color", color.quantity, _MOST_GROUPS)
-        color = Axis(color.quantity, words=words)
+        rows, color = aggregation.keep_frequent(rows, "color", color.quantity, _MOST_GROUPS)
+    axes = {"x": x, "y": y} | ({"color": color} if color else {})
+    cut = dict.fromkeys(line for axis in axes.values() for line in axis.cut)
     crowded = len(rows) > _MOST_POINTS or bool(x.words and y.words)
     heat = crowded and not (color and color.words)
     if heat:
@@ -203,10 +227,30 @@ def _relation(
         spread = pl.int_range(pl.len()) * 0.618_033_988_75 % 1
         rows = aggregation.format_times(rows.with_columns(spread=spread), {"x": x, "y": y})
     if lookup:
-        rows = add_thumbnails(rows, lookup, pictures=pictures, reading=reading)
-    source = lookup.column if lookup else None
-    chart = charts.heat(rows, x, y, color) if heat else charts.points(rows, x, y, color, source)
-    return charts.disarm(chart.properties(title=charts.title(text, left_out)))
+        numbers = [key for key, axis in axes.items() if not axis.words]
+        chosen = aggregation.choose_pictured(rows, numbers, pictures)
+        rows = add_thumbnails(rows, lookup, chosen, reading=reading)
+    if heat:
+        chart = charts.heat(rows, x, y, color, layout=layout)
+    else:
+        named = lookup.column if lookup else None
+        chart = charts.points(rows, x, y, color, named=named, layout=layout)
+    above = charts.title(*layout.head(text, [*cut, *left_out]))
+    return charts.disarm(chart.properties(title=above))
+
+
+def _find_pictures(
+    frame: Frame,
+    drawn: Mapping[str, Quantity],
+    column: str | None,
+    locator: str | None,
+    pictures: int,
+) -> tuple[LocatorLookup | None, list[str]]:
+    """Return the locators, or the reason why the chart has no pictures."""
+    if not pictures:
+        return None, []
+    source, lacking = _find_locator(frame, drawn, column, locator)
+    return (LocatorLookup(frame, source) if source else None), lacking
 
 
 def _find_locator(
@@ -221,7 +265,7 @@ def _find_locator(
     holders = [column, *(quantity.column for quantity in drawn.values()), *found]
     if not found:
         return None, []
-    holder = found[next(holder for holder in holders if holder)]
+    holder = found[next(holder for holder in holders if holder in found)]
     try:
         return structs.locator_of(frame, holder, None), []
     except ColumnError:

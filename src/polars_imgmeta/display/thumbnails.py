@@ -7,9 +7,11 @@ They show the picture that properties are computed from: the first frame, uprigh
 from __future__ import annotations
 
 import base64
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Final
 
+import numpy as np
 import polars as pl
 
 from polars_imgmeta.catalogue.registry import Property, PropertySet
@@ -26,6 +28,9 @@ DEFAULT_SIDE: Final = 96
 # Of 100; the next one where a detailed picture would take too many bytes. WebP takes half
 # the bytes of a JPEG of equal quality.
 _QUALITIES = (75, 30, 5)
+# Pages enlarge pictures of few pixels, where a loss would be seen.
+_TINY: Final = 64
+_LOSSLESS: Final = 101
 _MOST_BYTES = 9_000
 # A tooltip as wide as a long path would not fit the window.
 _LONGEST_NAME: Final = 48
@@ -65,16 +70,14 @@ def data_uris(
 
 
 def add_thumbnails(
-    rows: pl.DataFrame, lookup: LocatorLookup, *, pictures: int, reading: Reading
+    rows: pl.DataFrame, lookup: LocatorLookup, pictured: pl.Series, *, reading: Reading
 ) -> pl.DataFrame:
-    """Add thumbnails to at most so many rows, spread evenly, in `image`.
+    """Add thumbnails to the rows where `pictured` is true, in `image`.
 
     It is a `data:` URI or an empty text. The key in `locator` becomes the locator's text.
     """
     keys = rows["locator"]
-    every = max(1, -(-len(rows) // pictures))
-    found = lookup.find(keys, pictured=keys.gather_every(every))
-    pictured = pl.int_range(pl.len()) % every == 0
+    found = lookup.find(keys, pictured=keys.filter(pictured))
     uris = data_uris(found.select(pl.when(pictured).then("locator"))["locator"], reading=reading)
     # Vega would load a null as the address "null".
     image = pl.Series("image", uris, dtype=pl.String).fill_null("")
@@ -82,7 +85,53 @@ def add_thumbnails(
     shortened = "…" + text.str.tail(_LONGEST_NAME - 1)
     fits = text.str.len_chars() <= _LONGEST_NAME
     names = found.select(locator=pl.when(fits).then(text).otherwise(shortened))["locator"]
-    return rows.with_columns(image, names)
+    return rows.with_columns(image, names.fill_null(""))
+
+
+def add_examples(
+    tables: Sequence[pl.DataFrame],
+    lookups: Mapping[str, LocatorLookup | None],
+    most: int,
+    *,
+    reading: Reading,
+) -> list[pl.DataFrame]:
+    """Add thumbnails to the bins of distributions, the outermost first.
+
+    Args:
+        tables: Of `group`, `depth` and the key in `locator`, which becomes the locator's text.
+        lookups: The locators of each group, or None.
+        most: The maximum number of thumbnails.
+        reading: How images are read.
+    """
+    keys = [
+        table.select("group", "depth", "locator", table=pl.lit(number), row=pl.int_range(pl.len()))
+        for number, table in enumerate(tables)
+    ]
+    bins = pl.concat(keys).drop_nulls("locator")
+    bins = bins.with_columns(pictured=pl.col("depth").rank("ordinal") <= most)
+    found = []
+    for lookup in dict.fromkeys(lookups.values()):
+        names = [name for name, other in lookups.items() if other is lookup]
+        part = bins.filter(pl.col("group").is_in(names))
+        if lookup and len(part):
+            added = add_thumbnails(part, lookup, part["pictured"], reading=reading)
+            found.append(added.select("table", "row", "locator", "image"))
+    plain = [table.drop("depth", "locator") for table in tables]
+    if not found:
+        return plain
+    shown = pl.concat(found)
+    return [
+        table.with_row_index("row")
+        .join(
+            shown.filter(table=number).drop("table").cast({"row": pl.get_index_type()}),
+            on="row",
+            how="left",
+            maintain_order="left",
+        )
+        .drop("row")
+        .with_columns(pl.col("locator", "image").fill_null(""))
+        for number, table in enumerate(plain)
+    ]
 
 
 def _thumbnail(side: int) -> Property:
@@ -95,6 +144,19 @@ def _thumbnail(side: int) -> Property:
 def _make_thumbnail(side: int, picture: Picture) -> str:
     encoded = _encode_webp(shrink(picture, side))
     return "data:image/webp;base64," + base64.b64encode(encoded).decode("ascii")
+
+
+def size_of(uri: str) -> tuple[int, int]:
+    """Return the width and height of a thumbnail in pixels.
+
+    Examples:
+        >>> [uri] = data_uris(pl.Series(["photos/dusk.png"]), 40)
+        >>> size_of(uri)
+        (40, 30)
+    """
+    encoded = np.frombuffer(base64.b64decode(uri.partition(",")[2]), np.uint8)
+    picture = cv2.imdecode(encoded, cv2.IMREAD_COLOR)
+    return (0, 0) if picture is None else (picture.shape[1], picture.shape[0])
 
 
 def shrink(picture: Picture, side: int) -> Picture:
@@ -118,7 +180,7 @@ def shrink(picture: Picture, side: int) -> Picture:
 
 def _encode_webp(small: Picture) -> bytes:
     encoded = b""
-    for quality in _QUALITIES:
+    for quality in (_LOSSLESS,) * (max(small.shape) <= _TINY) + _QUALITIES:
         encoded = cv2.imencode(".webp", small, [cv2.IMWRITE_WEBP_QUALITY, quality])[1].tobytes()
         if len(encoded) <= _MOST_BYTES:
             break
