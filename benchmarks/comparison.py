@@ -39,7 +39,7 @@ PEERS = {
 PAGE = Path(__file__).parent.parent / "docs" / "comparison.md"
 README = PAGE.parent.parent / "README.md"
 _BEGIN, _END = "<!-- written by benchmarks/comparison.py -->\n", "<!-- end -->\n"
-_IN_README = (
+IN_README = (
     "Size of a photo that EXIF turns",
     "Size of a JPEG of which half",
     "Pixels of a JPEG of which half",
@@ -263,7 +263,7 @@ def compare(environments: Path) -> str:
 
 def shorten(tables: str) -> str:
     """Return the tables with the rows alone that the README shows."""
-    kept = ("Run on", "| |", "|---", *(f"| {question}" for question in _IN_README))
+    kept = ("Run on", "| |", "|---", *(f"| {question}" for question in IN_README))
     return "".join(
         line
         for line in tables.splitlines(keepends=True)
