@@ -1,9 +1,10 @@
-"""What this library and its peers do with the same images: the tables of `docs/comparison.md`.
+"""What this library and its peers do with the same images: the table of `docs/comparison.md`.
 
     python benchmarks/comparison.py [--environments DIR] [--write]
 
 Each peer is installed into an environment of its own, in which this script runs again as
-`comparison.py PEER FOLDER` and prints what happened. `--write` puts the tables into the page.
+`comparison.py PEER FOLDER` and prints what happened. `--write` puts the table into the page, and
+some of its rows into the README.
 Every cell is what a call returned or raised; none is typed in.
 """
 
@@ -36,7 +37,15 @@ PEERS = {
     "daft": "daft==0.7.26",
 }
 PAGE = Path(__file__).parent.parent / "docs" / "comparison.md"
+README = PAGE.parent.parent / "README.md"
 _BEGIN, _END = "<!-- written by benchmarks/comparison.py -->\n", "<!-- end -->\n"
+IN_README = (
+    "Size of a photo that EXIF turns",
+    "Size of a JPEG of which half",
+    "Pixels of a JPEG of which half",
+    "A photo, an empty file, a photo",
+    "Perceptual hashes",
+)
 _SECONDS = 600
 _FORMATS = {
     "JPEG": ".jpg",
@@ -181,9 +190,9 @@ def probe(peer: str, folder: Path) -> dict[str, str]:
     whole = folder / "whole.jpg"
     cells = {
         "Size of a photo of 400 x 300": one(sizes, "whole.jpg"),
-        "Size of the same, turned by EXIF: 300 x 400 in a viewer": one(sizes, "turned.jpg"),
+        "Size of a photo that EXIF turns: 300 x 400 in a viewer": one(sizes, "turned.jpg"),
         "Size of a JPEG of which half is missing": one(sizes, "half.jpg"),
-        "Pixels of that": one(values, "half.jpg"),
+        "Pixels of a JPEG of which half is missing": one(values, "half.jpg"),
         "Pixels of an empty file": one(values, "empty.jpg"),
         "A photo, an empty file, a photo: pixels": _told(
             lambda: values([whole, folder / "empty.jpg", folder / "turned.jpg"])
@@ -252,6 +261,28 @@ def compare(environments: Path) -> str:
     return "\n".join([*lines, ""])
 
 
+def shorten(tables: str) -> str:
+    """Return the tables with the rows alone that the README shows."""
+    kept = ("Run on", "| |", "|---", *(f"| {question}" for question in IN_README))
+    return "".join(
+        line
+        for line in tables.splitlines(keepends=True)
+        if not line.strip() or line.startswith(kept)
+    )
+
+
+def written(page: Path) -> str:
+    """Return the tables that a page has between the markers."""
+    return page.read_text("utf-8").partition(_BEGIN)[2].partition(_END)[0].strip() + "\n"
+
+
+def write(page: Path, tables: str) -> None:
+    """Put tables between the markers of a page."""
+    before, begin, rest = page.read_text("utf-8").partition(_BEGIN)
+    _, end, after = rest.partition(_END)
+    page.write_text(f"{before}{begin}\n{tables}\n{end}{after}", "utf-8")
+
+
 def main() -> None:
     """Compare, or probe one peer in its environment."""
     if len(sys.argv) > 2 and sys.argv[1] in PROBES:  # noqa: PLR2004
@@ -266,11 +297,8 @@ def main() -> None:
         tables = compare(options.environments or Path(temporary))
     print(tables)
     if options.write:
-        page = PAGE.read_text("utf-8")
-        written = re.sub(
-            f"(?<={_BEGIN}).*?(?={_END})", lambda _: f"\n{tables}\n", page, flags=re.DOTALL
-        )
-        PAGE.write_text(written, "utf-8")
+        write(PAGE, tables)
+        write(README, shorten(tables))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,12 @@
 """Speed of this library, compared with others that compute properties of images.
 
-    python benchmarks/peers.py [FOLDER] [--images N] [--rounds N] [--environment DIR]
+    python benchmarks/peers.py [FOLDER] [--natural FOLDER] [--images N] [--rounds N]
+                               [--environment DIR]
+
+`--natural` compares on the photos of a folder alone, as JPEG at their own size and at 0.2
+megapixels. Natural photos have many edges and colours, which take time. A common set is the
+Kodak Lossless True Color Image Suite: 24 photos of 768 x 512 pixels, free to use, which many
+sites offer as PNG.
 
 The peers are installed into an environment of their own, which is kept if its folder
 is given. Each contestant runs in a process of its own, and once in every round, so
@@ -51,6 +57,11 @@ _PROPERTIES = {
     "bare": "bare OpenCV and NumPy calls, all nine",
     "decode": "decode alone, the floor",
 }
+_FIVE = {
+    "eager=brightness,contrast,sharpness,grey_entropy,symmetry": "polars-imgmeta, the same five",
+    "bare_five": "bare OpenCV and NumPy calls, the same five",
+}
+_CLEANVISION = {"cleanvision": "CleanVision, six issues"}
 _HEADERS = {
     "polars_cv_header": "polars-cv, `image_info`",
     "eager=geometry": "polars-imgmeta, geometry",
@@ -62,9 +73,7 @@ _HEADERS = {
 def comparisons(folder: Path | None, images: int, work: Path) -> Iterator[Comparison]:
     """Yield the comparisons, on photos of a folder or generated ones, and on tiny pictures."""
     with sets.photos(folder, images) as paths:
-        yield Comparison(
-            "Photos, properties", paths, _PROPERTIES | {"cleanvision": "CleanVision, six issues"}
-        )
+        yield Comparison("Photos, properties", paths, _PROPERTIES | _FIVE | _CLEANVISION)
         yield Comparison("Photos, headers", paths, _HEADERS)
     for suffix in (".jpg", ".png", ".webp"):
         tiny = work / f"tiny{suffix}"
@@ -72,6 +81,15 @@ def comparisons(folder: Path | None, images: int, work: Path) -> Iterator[Compar
         paths = sets.write(tiny, 4 * images, 32, 32, suffix)
         yield Comparison(f"32 x 32 pixels, {suffix[1:].upper()}, properties", paths, _PROPERTIES)
         yield Comparison(f"32 x 32 pixels, {suffix[1:].upper()}, headers", paths, _HEADERS)
+
+
+def natural(source: Path, images: int, work: Path) -> Iterator[Comparison]:
+    """Yield the comparisons on natural photos, at their own size and at 0.2 megapixels."""
+    for megapixels, size in ((None, "their own size"), (0.2, "0.2 megapixels")):
+        folder = work / f"natural-{megapixels}"
+        folder.mkdir()
+        paths = sets.natural(source, folder, images, megapixels)
+        yield Comparison(f"Natural photos at {size}", paths, _PROPERTIES | _FIVE | _CLEANVISION)
 
 
 def compare(python: Path, comparison: Comparison, rounds: int, work: Path) -> None:
@@ -103,13 +121,18 @@ def main() -> None:
     """Install the peers, compare, and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("folder", type=Path, nargs="?")
+    parser.add_argument("--natural", type=Path, metavar="FOLDER")
     parser.add_argument("--images", type=int, default=500)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--environment", type=Path)
     options = parser.parse_args()
     with environment(options.environment) as python, tempfile.TemporaryDirectory() as work:
         subprocess.run([python, "-c", _VERSIONS], check=True)  # noqa: S603 - our own code
-        for comparison in comparisons(options.folder, options.images, Path(work)):
+        if options.natural:
+            chosen = natural(options.natural, options.images, Path(work))
+        else:
+            chosen = comparisons(options.folder, options.images, Path(work))
+        for comparison in chosen:
             compare(python, comparison, options.rounds, Path(work))
 
 

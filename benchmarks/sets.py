@@ -31,6 +31,27 @@ def write(folder: Path, count: int, rows: int, columns: int, suffix: str = ".jpg
     return paths
 
 
+def natural(source: Path, folder: Path, count: int, megapixels: float | None) -> list[str]:
+    """Write the photos of a folder as JPEG of quality 90, repeated up to a count of files.
+
+    Args:
+        source: A folder of photos, in any format that OpenCV reads.
+        folder: Where to write.
+        count: How many files to write.
+        megapixels: The size of each; that of the photo if None.
+    """
+    files = sorted(path for path in source.rglob("*") if path.is_file())
+    paths = [str(folder / f"{number:05}.jpg") for number in range(count)]
+    for number, path in enumerate(paths):
+        picture = cv2.imread(str(files[number % len(files)]))
+        assert picture is not None, files[number % len(files)]
+        if megapixels is not None:
+            scale = (megapixels * 1e6 / (picture.shape[0] * picture.shape[1])) ** 0.5
+            picture = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        cv2.imwrite(path, picture, [cv2.IMWRITE_JPEG_QUALITY, 90])
+    return paths
+
+
 @contextmanager
 def photos(folder: Path | None, count: int) -> Iterator[list[str]]:
     """Yield the paths of images in a folder, or of generated JPEGs of 0.3 megapixels."""

@@ -516,7 +516,7 @@ def test_header_and_pixels_must_agree() -> None:
     """A picture whose size differs from its header's is corrupt."""
     data = write(flat((1, 2, 3)), "PNG")
     header = header_of(data)._replace(width=3)
-    message = r"^the header tells 3 x 4 pixels, the data hold 6 x 4$"
+    message = r"^the header declares 3 x 4 pixels, the data hold 6 x 4$"
     with pytest.raises(exceptions.CorruptError, match=message):
         read_picture(data, header)
 

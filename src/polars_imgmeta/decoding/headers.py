@@ -238,7 +238,7 @@ def _make_header(
 ) -> Header:
     width, height = stored_size[::-1] if orientation in _TRANSPOSED else stored_size
     if not (0 < width <= _MAX_SIDE and 0 < height <= _MAX_SIDE):
-        msg = f"the header of this {name} image tells {width} x {height} pixels"
+        msg = f"the header of this {name} image declares {width} x {height} pixels"
         raise exceptions.CorruptError(msg)
     if stored_size[0] <= _FEW_COLUMNS and stored_size[1] > _MANY_ROWS and decoder != "own":
         weight = max(weight, _COLUMN_WEIGHT)

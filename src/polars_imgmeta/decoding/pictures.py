@@ -76,7 +76,7 @@ def read_picture(data: bytes, header: Header) -> Picture:
         CorruptError: If the pixels are damaged.
         UnsupportedError: If they cannot be converted to 8-bit RGB, or are of an animated JPEG XL.
         TooLargeError: If they do not fit into memory, a JPEG has too many scans, or a tile of a
-            JPEG 2000 or a coded picture of an AVIF or HEIF costs more than its header tells.
+            JPEG 2000 or a coded picture of an AVIF or HEIF costs more than its header declares.
     """
     if header.format == "JPEG":
         _require_few_scans(data, header)
@@ -90,7 +90,7 @@ def read_picture(data: bytes, header: Header) -> Picture:
     if picture.shape[:2] != header.shape:
         rows, columns = picture.shape[:2]
         msg = (
-            f"the header tells {header.width} x {header.height} pixels,"
+            f"the header declares {header.width} x {header.height} pixels,"
             f" the data hold {columns} x {rows}"
         )
         raise exceptions.CorruptError(msg)

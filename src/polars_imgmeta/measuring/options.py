@@ -38,7 +38,7 @@ class Sandbox:
 
     Children run without credentials in their environment, write no file, and read those from
     which Python imports and no others; they have no network. On systems that cannot enforce
-    this, [`sandbox_gaps`][polars_imgmeta.sandbox_gaps] tells what is missing.
+    this, [`sandbox_gaps`][polars_imgmeta.sandbox_gaps] returns what is missing.
 
     Attributes:
         timeout: The time limit for decoding and measuring an image, in seconds.
