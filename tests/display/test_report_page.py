@@ -432,7 +432,7 @@ def test_extremes_are_side_by_side(shown: Browser, flat: pl.DataFrame) -> None:
     section = shown.driver.find_element(By.ID, "extremes")
     words = [heading.text for heading in section.find_elements(By.TAG_NAME, "h4")]
     assert len(words) == 2 * len(im.GROUPS["standard"])
-    assert {"darkest", "brightest", "blurriest", "sharpest", "most symmetric"} <= set(words)
+    assert {"darkest", "brightest", "fewest edges", "most edges", "most symmetric"} <= set(words)
     figures = section.find_elements(By.CSS_SELECTOR, ".contrast:nth-child(5) figcaption")
     known = flat["brightness"].drop_nulls().sort()
     expected = [*known.head(5), *known.tail(5).reverse()]

@@ -41,7 +41,7 @@ EXTREMES: Final[dict[str, tuple[str, str]]] = {
     "aspect_ratio": ("most upright", "most panoramic"),
     "brightness": ("darkest", "brightest"),
     "contrast": ("flattest", "most contrasting"),
-    "sharpness": ("blurriest", "sharpest"),
+    "sharpness": ("fewest edges", "most edges"),
     "pixel_entropy": ("plainest", "most varied"),
     "symmetry": ("least symmetric", "most symmetric"),
     "blur": ("most blurred", "least blurred"),
@@ -119,7 +119,9 @@ def report_data(
     properties = table[existing.name].struct.unnest()
     located = table[_IMAGE].is_not_null().arg_true().to_numpy()
     numeric = properties.select(existing.properties).select(cs.numeric())
-    extremes = _find_extremes(table[_IMAGE], numeric)
+    errors = properties[structs.ERROR].cast(pl.String)  # of dtype Null after some tools
+    # What only a damaged header declares is no extreme, as in plots.
+    extremes = _find_extremes(table[_IMAGE], numeric, errors.is_null())
     broken = find_broken_rules(table[existing.name], table[_IMAGE])
     shifts = None if against is None else find_shifts(table[existing.name], against)
     marked = table[_EARLIER].alias(earlier) if earlier else None
@@ -127,7 +129,6 @@ def report_data(
     judged = [*(broken or ()), *(shifts or ()), *(twins.largest if twins else ())]
     named = [one.rows for one in judged]
     rows = _choose_rows(located, extremes, named, sample)
-    errors = properties[structs.ERROR].cast(pl.String)  # of dtype Null after some tools
     failed = errors.is_not_null().arg_true()
     listed = failed.head(sample)
     incomplete = pl.any_horizontal(pl.col(existing.properties).is_null())
@@ -201,12 +202,12 @@ def _holds_bytes(dtype: object) -> bool:
 
 
 def _find_extremes(
-    images: pl.Series, properties: pl.DataFrame
+    images: pl.Series, properties: pl.DataFrame, good: pl.Series
 ) -> dict[str, tuple[list[int], list[int]]]:
-    """Return the rows of minimum and maximum values, once an image; none if all are equal."""
+    """Return the good rows of minimum and maximum values, once an image; none if all are equal."""
     found: dict[str, tuple[list[int], list[int]]] = {}
     numbered = pl.DataFrame([images, *properties]).with_row_index(_ROW)
-    distinct = numbered.unique(images.name, keep="first", maintain_order=True)
+    distinct = numbered.filter(good).unique(images.name, keep="first", maintain_order=True)
     for name in properties.columns:
         finite = distinct[name].cast(pl.Float64).is_finite()
         values = distinct.select(_ROW, name).filter(finite)
