@@ -16,7 +16,7 @@ from polars_imgmeta.analysis.matching import (
     QUALITY,
     Matching,
 )
-from polars_imgmeta.analysis.naming import locator_text
+from polars_imgmeta.analysis.naming import locators_as_text
 from polars_imgmeta.column import structs
 from polars_imgmeta.exceptions import ColumnError, PropertyError, hint
 from polars_imgmeta.typing import Frame, FrameT
@@ -139,7 +139,7 @@ def _values(
     if across is not None:
         values["side"] = _side(schema, argument, across)
     source = structs.find_locator(frame, existing, locator) if existing else locator
-    values["locator"] = locator_text(schema, source)
+    values["locator"] = locators_as_text(schema, source)
     return values
 
 

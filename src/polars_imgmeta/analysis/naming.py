@@ -10,7 +10,7 @@ from polars_imgmeta.column import structs
 from polars_imgmeta.typing import Frame
 
 
-def locator_text(schema: Mapping[str, pl.DataType], locator: str | None) -> pl.Expr:
+def locators_as_text(schema: Mapping[str, pl.DataType], locator: str | None) -> pl.Expr:
     """Return locators as text, null where the images are in the table, without a path.
 
     Raises:
@@ -36,4 +36,4 @@ def names_of_images(frame: Frame, column: str | None, locator: str | None) -> pl
     if locator is None and (column is not None or structs.find(schema)):
         locator = structs.find_locator(frame, structs.choose(schema, column), None)
     number = pl.format("row {}", pl.int_range(pl.len()))
-    return pl.coalesce(locator_text(schema, locator), number)
+    return pl.coalesce(locators_as_text(schema, locator), number)

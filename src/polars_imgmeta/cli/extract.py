@@ -100,10 +100,7 @@ def run(options: argparse.Namespace) -> int:
     output = options.output
     form = _form(output, options.format)
     if form and output != _STDIN:
-        require_writable("--output", Path(output), tuple(_TEXT))
-        if Path(output).exists() and not options.overwrite:
-            msg = f"--output {output} exists; --overwrite replaces it"
-            raise ImgmetaError(msg)
+        require_replaceable(Path(output), tuple(_TEXT), overwrite=options.overwrite)
     properties = options.properties or ["standard"]
     source = _source(options)
     if not isinstance(source, str):
@@ -271,6 +268,19 @@ def _require_some(options: argparse.Namespace) -> None:
     if options.column is None:
         msg = f"no images in {options.source[0]}: only files with the suffix of an image are read"
         raise NotFoundError(msg)
+
+
+def require_replaceable(file: Path, suffixes: tuple[str, ...], *, overwrite: bool) -> None:
+    """Check the file of `--output` before any work is done.
+
+    Raises:
+        ImgmetaError: If it exists and is not to be replaced.
+        OSError: If it cannot be made.
+    """
+    require_writable("--output", file, suffixes)
+    if file.exists() and not overwrite:
+        msg = f"--output {file} exists; --overwrite replaces it"
+        raise ImgmetaError(msg)
 
 
 def require_writable(option: str, file: Path, suffixes: tuple[str, ...]) -> None:

@@ -16,9 +16,9 @@ from polars_imgmeta.analysis.issues import flag_issues, issues
 from polars_imgmeta.analysis.naming import names_of_images
 from polars_imgmeta.analysis.published_rules import RULE_SETS
 from polars_imgmeta.cli import printing
-from polars_imgmeta.cli.extract import require_writable, scan_output
+from polars_imgmeta.cli.extract import require_replaceable, scan_output
 from polars_imgmeta.cli.options import add_reading, add_table, limit, reading_of, too_many
-from polars_imgmeta.exceptions import ImgmetaError, NotFoundError
+from polars_imgmeta.exceptions import NotFoundError
 from polars_imgmeta.io.remote import make_storage
 from polars_imgmeta.io.replacement import replacing
 from polars_imgmeta.jobs import sources
@@ -102,18 +102,21 @@ def _issues(options: argparse.Namespace) -> int:
     flagged = flag_issues(table, options.rules, into=_FLAGS, column=options.into)
     is_issue = pl.any_horizontal(pl.col(_FLAGS).struct.field("*"))
     rows, images = flagged.select(rows=pl.len(), images=is_issue.sum()).collect().row(0)
-    if _written(found, options):
-        pass
-    elif found.is_empty():
-        print(f"No issue in {printing.count(rows, 'image')}.")
-    else:
-        counts = found.group_by("rule").len().sort("len", "rule", descending=[True, False])
-        listing = printing.listing(dict(counts.iter_rows()))
-        print(f"{images:,} of {printing.count(rows, 'image')} with issues: {listing}")
-        shown = found.head(_SHOWN).select("locator", "rule", "severity", "value", "threshold")
-        printing.print_frame(shown.with_columns(pl.col(pl.Float64).round_sig_figs(4)), sys.stdout)
-        _tell_of_more(len(found), "all, with reasons")
+    if not _written(found, options):
+        _print_issues(found, images, rows)
     return int(options.max_issues is not None and too_many(images, rows, options.max_issues))
+
+
+def _print_issues(found: pl.DataFrame, images: int, rows: int) -> None:
+    if found.is_empty():
+        print(f"No issue in {printing.count(rows, 'image')}.")
+        return
+    counts = found.group_by("rule").len().sort("len", "rule", descending=[True, False])
+    listing = printing.listing(dict(counts.iter_rows()))
+    print(f"{images:,} of {printing.count(rows, 'image')} with issues: {listing}")
+    shown = found.head(_SHOWN).select("locator", "rule", "severity", "value", "threshold")
+    printing.print_frame(shown.with_columns(pl.col(pl.Float64).round_sig_figs(4)), sys.stdout)
+    _tell_of_more(len(found), "all, with reasons")
 
 
 def _duplicates(options: argparse.Namespace) -> int:
@@ -140,34 +143,37 @@ def _duplicates(options: argparse.Namespace) -> int:
     listed = grouped.select(
         "group", pl.col(_NAME).alias("locator"), *sides, "keep", "reason", "distance", "copy_of"
     )
-    if _written(listed, options):
-        pass
-    elif listed.is_empty():
-        print(f"No image is like another of {printing.count(rows, 'image')}.")
-    else:
-        groups = printing.count(listed["group"].n_unique(), "group")
-        reasons = listed["reason"].drop_nulls().value_counts(sort=True)
-        print(
-            f"{groups} of images that match among {printing.count(rows, 'image')};"
-            f" {copies:,} can go: {printing.listing(dict(reasons.iter_rows()))}"
-        )
-        shown = listed.head(_SHOWN).drop("copy_of")
-        printing.print_frame(shown, sys.stdout, shown.width)
-        _tell_of_more(len(listed), "all, with what each is a copy of")
+    if not _written(listed, options):
+        _print_duplicates(listed, copies, rows)
     return int(options.max_copies is not None and too_many(copies, rows, options.max_copies))
+
+
+def _print_duplicates(listed: pl.DataFrame, copies: int, rows: int) -> None:
+    if listed.is_empty():
+        print(f"No image is like another of {printing.count(rows, 'image')}.")
+        return
+    groups = printing.count(listed["group"].n_unique(), "group")
+    reasons = listed["reason"].drop_nulls().value_counts(sort=True)
+    print(
+        f"{groups} of images that match among {printing.count(rows, 'image')};"
+        f" {copies:,} can go: {printing.listing(dict(reasons.iter_rows()))}"
+    )
+    shown = listed.head(_SHOWN).drop("copy_of")
+    printing.print_frame(shown, sys.stdout, shown.width)
+    _tell_of_more(len(listed), "all, with what each is a copy of")
 
 
 def _identified(where: str, options: argparse.Namespace) -> pl.LazyFrame:
     """Return a table, or the images of a folder with all by which they are compared."""
-    storage = make_storage(reading_of(options).get("storage_options"), None)
-    if sources.scan_table(where, storage) is not None:
-        return scan_output(where, options)
+    reading = reading_of(options)
+    storage = make_storage(reading.get("storage_options"), None)
+    if (table := sources.scan_table(where, storage)) is not None:
+        return table
     opened = sources.open_source(where, None, storage)
     if not opened.rows:
         msg = f"no images in {where}: only files with the suffix of an image are read"
         raise NotFoundError(msg)
     frame = opened.frame.collect()
-    reading = reading_of(options)
     return extraction.extract(frame, opened.locator, _COMPARED, into=options.into, **reading).lazy()
 
 
@@ -195,18 +201,8 @@ def _compare(options: argparse.Namespace) -> int:
 
 
 def _require_output(options: argparse.Namespace) -> None:
-    """Check the file that is written before any work is done.
-
-    Raises:
-        ImgmetaError: If it exists and is not to be replaced.
-        OSError: If it cannot be made.
-    """
-    if options.output is None:
-        return
-    require_writable("--output", options.output, tuple(_WRITERS))
-    if options.output.exists() and not options.overwrite:
-        msg = f"--output {options.output} exists; --overwrite replaces it"
-        raise ImgmetaError(msg)
+    if options.output is not None:
+        require_replaceable(options.output, tuple(_WRITERS), overwrite=options.overwrite)
 
 
 def _written(frame: pl.DataFrame, options: argparse.Namespace) -> bool:

@@ -118,7 +118,7 @@ class Manifest:
     def whole_metadata(self, parts: Iterable[str], **options: Any) -> dict[str, str]:  # noqa: ANN401 - Polars' own
         """Return the metadata of a file that all parts are made into."""
         summary: dict[str, str] = {}
-        with suppress(PropertyError):  # an earlier release wrote none
+        with suppress(PropertyError):  # a part without numbers has none
             summary = Summary.from_parquet(parts, **options).metadata
         return {**self.metadata(), f"{KEY}.id": self.job, **summary}
 

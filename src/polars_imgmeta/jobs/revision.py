@@ -68,12 +68,12 @@ def _revise_file(where: str, change: Change, options: Mapping[str, str]) -> int:
     to_storage: dict[str, Any] = {"storage_options": dict(options)} if options else {}
     old = pl.read_parquet(where, **to_storage)
     new = change(old)
-    metadata: dict[str, str] = {}
     record = outputs.read_manifest(where, options)
-    if record is not None:
-        record = replace(record, parts={FIRST_PART: _describe(new, record)})
-        metadata = {**record.metadata(), **record.part_metadata(new)}
     if not new.equals(old):
+        metadata: dict[str, str] = {}
+        if record is not None:
+            record = replace(record, parts={FIRST_PART: _describe(new, record)})
+            metadata = {**record.metadata(), **record.part_metadata(new)}
         export.write_parquet(new, where, metadata=metadata, **to_storage)
     return len(new)
 

@@ -11,12 +11,12 @@ import polars as pl
 from polars_imgmeta.analysis.duplicates import duplicates
 from polars_imgmeta.analysis.matching import DUPLICATE, FILE, HASH, PIXELS
 from polars_imgmeta.display.formatting import locator_text
+from polars_imgmeta.display.report.distinct import ROW, distinct_images
 from polars_imgmeta.display.report.drift import pictures_of
 from polars_imgmeta.measuring.options import Reading
 
 _GROUPS_SHOWN: Final = 20
 _IMAGES_SHOWN: Final = 12
-_ROW: Final = "\0row"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,15 +80,15 @@ def find_groups(
     found = _compared(structs, images) if earlier is None else earlier
     if found is None:
         return None
-    table = pl.DataFrame([images, found.alias("found")]).with_row_index(_ROW).unnest("found")
+    table = pl.DataFrame([images, found.alias("found")]).with_row_index(ROW).unnest("found")
     matched = table.filter(pl.col("images") > 1, pl.col(images.name).is_not_null())
     # Of rows of one image the kept one stays, so that no image is a copy of itself.
-    first = matched.sort("keep", "distance", _ROW, descending=[True, False, False])
+    first = matched.sort("keep", "distance", ROW, descending=[True, False, False])
     distinct = first.unique(images.name, keep="first", maintain_order=True)
     groups = distinct.group_by("group", maintain_order=True).agg(
         images=pl.len(),
         copies=(~pl.col("keep")).sum(),
-        rows=pl.col(_ROW).head(_IMAGES_SHOWN),
+        rows=pl.col(ROW).head(_IMAGES_SHOWN),
         reasons=pl.col("reason").head(_IMAGES_SHOWN),
         distances=pl.col("distance").head(_IMAGES_SHOWN),
         originals=pl.col("copy_of").drop_nulls().unique(maintain_order=True).head(_IMAGES_SHOWN),
@@ -140,9 +140,7 @@ def _compared(structs: pl.Series, images: pl.Series) -> pl.Series | None:
     names = {field.name for field in structs.dtype.fields}  # type: ignore[attr-defined] # a Struct
     if not names & {FILE, PIXELS, HASH}:
         return None
-    numbered = pl.DataFrame([structs, images]).with_row_index(_ROW)
-    distinct = numbered.drop_nulls(images.name).unique(images.name, keep="first")
     options: dict[str, Any] = {} if HASH in names else {"distance": None}
-    found = duplicates(distinct.select(_ROW, structs.name), into="found", **options)
-    joined = numbered.join(found.select(_ROW, "found"), on=_ROW, how="left", maintain_order="left")
-    return joined["found"]
+    found = duplicates(distinct_images(structs, images), into="found", **options)
+    rows = pl.select(pl.int_range(len(structs), dtype=pl.get_index_type()).alias(ROW))
+    return rows.join(found, on=ROW, how="left", maintain_order="left")["found"]

@@ -8,10 +8,10 @@ from typing import Final
 import polars as pl
 
 from polars_imgmeta.analysis.issues import issues
+from polars_imgmeta.display.report.distinct import ROW, distinct_images
 from polars_imgmeta.exceptions import ColumnError
 
 _SHOWN: Final = 10
-_ROW: Final = "\0row"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +45,9 @@ def find_broken_rules(structs: pl.Series, images: pl.Series) -> list[BrokenRule]
     Returns:
         The rules; None if no default rule applies to these properties.
     """
-    numbered = structs.to_frame().with_columns(images, pl.int_range(pl.len()).alias(_ROW))
-    distinct = numbered.drop_nulls(images.name).unique(images.name, keep="first")
-    named = distinct.drop(images.name).with_columns(pl.col(_ROW).cast(pl.String))
+    named = distinct_images(structs, images).with_columns(pl.col(ROW).cast(pl.String))
     try:
-        found = issues(named, locator=_ROW)
+        found = issues(named, locator=ROW)
     except ColumnError:
         return None
     rules = found.group_by("rule", maintain_order=True).agg(
