@@ -154,7 +154,7 @@ MISTAKES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
         im.ColumnError,
         (
             "the frame must not have columns of the new names, got 'width'"
-            "\n\nHint: set the new ones apart with `prefix=`"
+            "\n\nHint: give the new ones other names with `prefix=`"
         ),
     ),
     "unknown on_error": (

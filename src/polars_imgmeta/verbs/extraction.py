@@ -35,8 +35,8 @@ def extract(
     properties that it lacks, and computes what is missing or stale: rows that have no values
     yet, such as rows appended since; rows whose locator names another image now; values that
     an earlier version of a property has computed. It removes no property. A second call
-    opens no file. A row with an error is left alone while nothing new is asked of it, and is
-    read again as a whole when something is.
+    opens no file. A row with an error is left as it is while no new property is requested;
+    then its image is read again, and all its values are replaced.
 
     Args:
         frame: The frame.

@@ -266,7 +266,7 @@ def unnest(
     if taken := [new for new in flat.values() if new in schema and new != existing.name]:
         msg = (
             f"the frame must not have columns of the new names, got {', '.join(map(repr, taken))}"
-            "\n\nHint: set the new ones apart with `prefix=`"
+            "\n\nHint: give the new ones other names with `prefix=`"
         )
         raise ColumnError(msg)
     fields = [existing.field(old).alias(new) for old, new in flat.items()]
