@@ -41,6 +41,22 @@ MISTAKES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
         im.PropertyError,
         f"`properties` must name known properties, got 1\n\nKnown: {KNOWN}",
     ),
+    "names in one text": (
+        lambda: im.extract(FRAME, "path", "width, height"),
+        im.PropertyError,
+        (
+            "`properties` must name known properties, got 'width, height'"
+            f"\n\nHint: give several names as a list, ['width', 'height']\n\nKnown: {KNOWN}"
+        ),
+    ),
+    "a function for a property": (
+        lambda: im.extract(FRAME, "path", max),
+        im.PropertyError,
+        (
+            "`properties` must name known properties, got <built-in function max>"
+            f"\n\nHint: make a property of a function with `custom_property`\n\nKnown: {KNOWN}"
+        ),
+    ),
     "no property": (
         lambda: im.extract(FRAME, "path", []),
         im.PropertyError,

@@ -441,7 +441,7 @@ class Catalogue(Mapping[str, Property]):
                 known_names = (*self, *GROUPS)
                 msg = (
                     f"`properties` must name known properties, got {one!r}"
-                    f"{hint(one, known_names)}\n\nKnown: {', '.join(known_names)}"
+                    f"{_advice(one, known_names)}\n\nKnown: {', '.join(known_names)}"
                 )
                 raise PropertyError(msg)
         if not wanted:
@@ -474,6 +474,15 @@ def canonical_order(names: Iterable[str]) -> list[str]:
 
 
 _PLACES: Final = {row.name: place for place, row in enumerate(_ROWS)}
+
+
+def _advice(given: object, known: Iterable[str]) -> str:
+    """Return a hint for what is no property, or an empty string."""
+    if callable(given):
+        return "\n\nHint: make a property of a function with `custom_property`"
+    if isinstance(given, str) and "," in given:
+        return f"\n\nHint: give several names as a list, {[one.strip() for one in given.split(',')]}"
+    return hint(given, known)
 
 
 def _flatten(names: object) -> Iterator[object]:
