@@ -481,7 +481,9 @@ def _advice(given: object, known: Iterable[str]) -> str:
     if callable(given):
         return "\n\nHint: make a property of a function with `custom_property`"
     if isinstance(given, str) and "," in given:
-        return f"\n\nHint: give several names as a list, {[one.strip() for one in given.split(',')]}"
+        return (
+            f"\n\nHint: give several names as a list, {[one.strip() for one in given.split(',')]}"
+        )
     return hint(given, known)
 
 
