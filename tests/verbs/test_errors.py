@@ -62,7 +62,7 @@ MISTAKES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
         im.PropertyError,
         (
             "`properties` must name at least one property, got none"
-            "\n\nHint: leave it out for all nine of 'standard'"
+            "\n\nHint: such as 'brightness', or the group 'standard'"
         ),
     ),
     "unknown property of add": (
@@ -83,6 +83,23 @@ MISTAKES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
         im.ColumnError,
         (
             f"`locator` must name a column of the frame, got the Expr {pl.col('path')}"
+            "\n\nHint: give its name, 'path'\n\nColumns: 'path', 'label', 'n'"
+        ),
+    ),
+    "a series for a column": (
+        lambda: im.extract(FRAME, FRAME["path"]),  # type: ignore[arg-type]
+        im.ColumnError,
+        (
+            "`locator` must name a column of the frame, got the Series 'path'"
+            "\n\nHint: give its name, 'path'\n\nColumns: 'path', 'label', 'n'"
+        ),
+    ),
+    "a property for the column": (
+        lambda: im.extract(FRAME, "brightness", "path"),
+        im.ColumnError,
+        (
+            "`locator` must name a column of the frame, got 'brightness'"
+            "\n\nHint: name the column that locates the images, and then properties"
             "\n\nColumns: 'path', 'label', 'n'"
         ),
     ),
@@ -231,6 +248,14 @@ MISTAKES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
         lambda: im.scan_images(["photos", 3]),  # type: ignore[list-item]
         TypeError,
         "`source` must be a path or URL, or several, got 3",
+    ),
+    "a frame for a folder": (
+        lambda: im.scan_images(FRAME),  # type: ignore[arg-type]
+        TypeError,
+        (
+            "`source` must be a path or URL, or several, got a DataFrame"
+            "\n\nHint: `extract` takes a frame that has a column of paths"
+        ),
     ),
     "eager writer of a lazy frame": (
         lambda: im.write_parquet(FRAME.lazy(), "x.parquet"),  # type: ignore[arg-type]

@@ -447,7 +447,7 @@ class Catalogue(Mapping[str, Property]):
         if not wanted:
             msg = (
                 "`properties` must name at least one property, got none"
-                "\n\nHint: leave it out for all nine of 'standard'"
+                "\n\nHint: such as 'brightness', or the group 'standard'"
             )
             raise PropertyError(msg)
         return tuple(wanted[name] for name in canonical_order(wanted))

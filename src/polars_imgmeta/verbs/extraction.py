@@ -82,9 +82,9 @@ def extract(
     """
     schema = structs.schema_of(frame)
     reading = Reading.of(ExtractOptions, options)
+    structs.require_locator(schema, locator)
     wanted = reading.catalogue.resolve((properties, *more))
     require_expression(where)
-    structs.require_locator(schema, locator)
     name = name_of(into, locator)
     existing = structs.find(schema).get(name)
     # A tool that infers dtypes makes this of a column whose structs are all null.
