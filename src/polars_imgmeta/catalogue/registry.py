@@ -411,6 +411,11 @@ class Catalogue(Mapping[str, Property]):
         """By identity of the properties."""
         return hash(tuple(self._rows))
 
+    def __repr__(self) -> str:
+        """The caller's own properties by name, and the number of built-in ones."""
+        own = [name for name in self if name not in _BUILT_IN]
+        return f"Catalogue({', '.join([*own, f'{len(_BUILT_IN)} built-in properties'])})"
+
     def resolve(self, properties: object) -> tuple[Property, ...]:
         """Turn what a caller wrote into properties, once each, in canonical order.
 
