@@ -107,7 +107,7 @@ def test_namespaces_have_nothing_else() -> None:
 
 
 def test_an_accessor_shows_what_the_frame_holds(sample_folder: Path) -> None:
-    """Its repr has the properties and, of an eager frame, rows; completion offers the verbs alone."""
+    """Its repr has properties and, of an eager frame, rows; completion offers the verbs alone."""
     paths = [*(str(sample_folder / "photos" / name) for name in ("dusk.png", "gone.png")), None]
     frame = im.extract(pl.DataFrame({"path": paths}), "path", "width", "height")
     assert repr(frame.imgmeta) == (  # type: ignore[attr-defined]
