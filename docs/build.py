@@ -16,9 +16,8 @@ import urllib.parse
 from html.parser import HTMLParser
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
-import yaml
+from llms import page_names, write_llms
 from notebooks import write_notebooks
 
 ROOT = Path(__file__).parent.parent
@@ -34,6 +33,7 @@ def main() -> None:
     shutil.rmtree(_BUILT, ignore_errors=True)
     generator = [sys.executable, "-m", "zensical", "build", "--strict", "--clean"]
     subprocess.run(generator, cwd=ROOT, check=True)  # noqa: S603 - our own code
+    (_BUILT / "404.html").unlink()  # servers look for one in the root alone, which has no pages
     write_llms(_BUILT)
     write_notebooks(PAGES, _BUILT)
     if problems := find_problems(_BUILT):
@@ -42,31 +42,6 @@ def main() -> None:
     shutil.rmtree(site / name, ignore_errors=True)
     shutil.copytree(_BUILT, site / name)
     write_versions(site)
-
-
-def write_llms(site: Path) -> None:
-    """Write `llms.txt`, a list of the pages for language models, and the pages as Markdown."""
-    lines = ["# polars-imgmeta", "", f"> {_first_paragraph(PAGES / 'index.md')}", "", "## Pages"]
-    for name in _names(yaml.safe_load((ROOT / "mkdocs.yml").read_text("utf-8"))["nav"]):
-        page = PAGES / name
-        title = page.read_text("utf-8").partition("\n")[0].removeprefix("# ")
-        lines.append(f"- [{title}]({name}): {_first_paragraph(page)}")
-        shutil.copy(page, site / name)
-    (site / "llms.txt").write_text("\n".join([*lines, ""]), "utf-8")
-
-
-def _names(entries: Any) -> list[str]:  # noqa: ANN401 - YAML
-    """Return the pages of the navigation in their order."""
-    if isinstance(entries, str):
-        return [entries]
-    inner = entries.values() if isinstance(entries, dict) else entries
-    return [name for entry in inner for name in _names(entry)]
-
-
-def _first_paragraph(page: Path) -> str:
-    paragraphs = page.read_text("utf-8").split("\n\n")
-    plain = [text for text in paragraphs if re.match(r"[A-Z`*\[]", text)]
-    return " ".join(plain[0].split())
 
 
 class _Links(HTMLParser):
@@ -96,13 +71,13 @@ def find_problems(site: Path) -> list[str]:
         links.feed(page.read_text("utf-8"))
         for target in links.targets:
             parts = urllib.parse.urlsplit(target)
-            if parts.scheme or parts.netloc or not parts.path or page.name == "404.html":
+            if parts.scheme or parts.netloc or not parts.path:
                 continue
             if not (page.parent / urllib.parse.unquote(parts.path)).resolve().exists():
                 problems.append(f"{page.relative_to(site)}: nothing at {target}")
-    listed = set(_names(yaml.safe_load((ROOT / "mkdocs.yml").read_text("utf-8"))["nav"]))
     found = {page.relative_to(PAGES).as_posix() for page in PAGES.rglob("*.md")}
-    return problems + [f"{name}: not in `nav` of mkdocs.yml" for name in found ^ listed]
+    unlisted = found ^ set(page_names())
+    return problems + [f"{name}: not in `nav` of mkdocs.yml" for name in unlisted]
 
 
 def write_versions(site: Path) -> None:

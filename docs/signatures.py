@@ -17,7 +17,8 @@ class CompletedVerbs(Extension):
 
     def on_package(self, *, pkg: Module, **_: object) -> None:
         """Complete the functions of a package that has been read."""
-        kinds = pkg["measuring.options"].classes.values()
+        classes = pkg["measuring.options"].classes.values()
+        kinds = [kind for kind in classes if kind.name.endswith("Options")]
         annotations = {
             name: option.annotation for kind in kinds for name, option in kind.attributes.items()
         }

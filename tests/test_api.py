@@ -107,7 +107,7 @@ def test_namespaces_have_nothing_else() -> None:
 
 
 def test_an_accessor_shows_what_the_frame_holds(sample_folder: Path) -> None:
-    """Its repr tells properties and, of an eager frame, rows; completion offers the verbs alone."""
+    """Its repr has properties and, of an eager frame, rows; completion offers the verbs alone."""
     paths = [*(str(sample_folder / "photos" / name) for name in ("dusk.png", "gone.png")), None]
     frame = im.extract(pl.DataFrame({"path": paths}), "path", "width", "height")
     assert repr(frame.imgmeta) == (  # type: ignore[attr-defined]
@@ -117,6 +117,21 @@ def test_an_accessor_shows_what_the_frame_holds(sample_folder: Path) -> None:
     bare = frame.select("path").imgmeta  # type: ignore[attr-defined]
     assert repr(bare) == "no auto-extracted column; make one with `extract`"
     assert set(dir(bare)) <= set(VERBS)
+    for other in (pl.col("path").imgmeta, frame["path"].imgmeta):  # type: ignore[attr-defined]
+        assert repr(other) == "`extract` returns the properties of these images"
+    assert repr(im.CATALOGUE) == f"Catalogue({len(im.CATALOGUE)} built-in properties)"
+
+
+def test_the_reference_lists_the_methods() -> None:
+    """The table names each method of a data frame, and what a lazy frame has instead."""
+    text = (ROOT / "docs" / "reference.md").read_text()
+    eager, lazy = (
+        set(re.findall("`([a-z_]+)`", row)) for row in re.findall(r"Frame` \|(.*)", text)
+    )
+    methods = {name for name in dir(namespaces.DataFrameNamespace) if not name.startswith("_")}
+    others = {name for name in dir(namespaces.LazyFrameNamespace) if not name.startswith("_")}
+    assert eager == methods
+    assert lazy == methods ^ others
 
 
 @pytest.mark.parametrize(

@@ -117,7 +117,7 @@ class PropertyFailedError(ImageError):
 
 
 def combined(errors: Iterable[ImageError | None]) -> ImageError | None:
-    """Return one error that tells what all of them tell, a line each.
+    """Return one error with the messages of all, a line each.
 
     That of the image comes first, then those of its custom properties by name.
     """

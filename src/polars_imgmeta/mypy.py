@@ -1,4 +1,4 @@
-"""Tell mypy of the accessors `imgmeta`: `plugins = ["polars_imgmeta.mypy"]` in its configuration.
+"""Type the accessors `imgmeta` for mypy: `plugins = ["polars_imgmeta.mypy"]` in its configuration.
 
 mypy does not see what Polars attaches at run time. This plugin declares `imgmeta` on frames,
 series and expressions, and gives it the type of its namespace wherever it is used.

@@ -54,6 +54,9 @@ class _Namespace(Generic[_S_co]):
     def __dir__(self) -> list[str]:
         return [name for name in dir(type(self)) if not name.startswith("_")]
 
+    def __repr__(self) -> str:
+        return "`extract` returns the properties of these images"
+
 
 class _FrameNamespace(_Namespace[FrameT]):
     def __repr__(self) -> str:

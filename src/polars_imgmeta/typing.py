@@ -107,7 +107,7 @@ ErrorKind: TypeAlias = Literal[
 """Why a row has no values: the word before the colon in its `error`."""
 
 SourceField: TypeAlias = Literal["file_size", "modified", "etag"]
-"""What tells whether an image has changed at its source."""
+"""A fact that shows whether an image has changed at its source."""
 
 State: TypeAlias = Literal["missing", "stale", "gone", "changed", "failed", "ok"]
 """The state of a row; of several that apply, the first one."""
@@ -128,7 +128,7 @@ PreviewLayout: TypeAlias = Literal["table", "grid"]
 """How `show` arranges rows: as a table, or as pictures with captions."""
 
 OnError: TypeAlias = Literal["null", "raise"]
-"""What a failing row does: become nulls with an `error`, or raise."""
+"""What a row whose image cannot be read does: become nulls with an `error`, or raise."""
 
 Frame: TypeAlias = pl.DataFrame | pl.LazyFrame
 """An eager or a lazy frame."""

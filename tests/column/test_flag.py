@@ -23,9 +23,9 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 from engines import ENGINES, run
+from iceberg import make_catalog
 from interpreters import run_python
 from polars.testing import assert_frame_equal
-from pyiceberg.catalog.sql import SqlCatalog
 from reads import count_reads
 from typical import captured_photo
 
@@ -369,19 +369,12 @@ def by_delta_merge(frame: pl.DataFrame, folder: Path) -> pl.DataFrame:
 
 def by_iceberg(frame: pl.DataFrame, folder: Path) -> pl.DataFrame:
     """Create an Iceberg table, append by Polars and by pyiceberg, and scan it."""
-    catalog = iceberg_catalog(folder)
+    catalog = make_catalog(folder)
     table = catalog.create_table("n.photos", schema=im.to_arrow(frame).schema)
     im.sink_iceberg(frame[:2].lazy(), table, mode="append")
     frame[2:3].lazy().sink_iceberg(table, mode="append")
     table.append(im.to_arrow(frame[3:]))
     return pl.scan_iceberg(table).collect()
-
-
-def iceberg_catalog(folder: Path) -> SqlCatalog:
-    """A catalog of Iceberg tables in a folder, with the namespace `n`."""
-    catalog = SqlCatalog("c", uri=f"sqlite:///{folder}/c.db", warehouse=folder.as_uri())
-    catalog.create_namespace("n")
-    return catalog
 
 
 def by_lance(frame: pl.DataFrame, folder: Path) -> pl.DataFrame:
@@ -517,7 +510,7 @@ def test_a_delta_table_evolves(frame: pl.DataFrame, photos: Path, tmp_path: Path
 
 def test_an_iceberg_table_evolves(frame: pl.DataFrame, photos: Path, tmp_path: Path) -> None:
     """An added property is null in the former rows, which alone are read for it."""
-    catalog = iceberg_catalog(tmp_path)
+    catalog = make_catalog(tmp_path)
     table = catalog.create_table("n.photos", schema=im.to_arrow(frame).schema)
     im.sink_iceberg(frame.head(3).lazy(), table, mode="append")
     added = im.add(frame, "height")

@@ -288,6 +288,12 @@ def test_pandas(frame: pl.DataFrame, expected: pl.DataFrame, photos: Path) -> No
     pd.testing.assert_frame_equal(again, result)
 
 
+def test_pandas_takes_no_other_frame(frame: pl.DataFrame) -> None:
+    """The error names both."""
+    with pytest.raises(TypeError, match=r"must be a pandas DataFrame, got polars\.DataFrame"):
+        imgmeta_pandas.extract(frame, im.ArrowExtractor("path"))
+
+
 def _plain(value: object) -> object:
     return None if value is pd.NA else value
 

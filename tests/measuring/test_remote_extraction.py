@@ -426,6 +426,7 @@ print(*frame["path_imgmeta"].struct.field("error"), sep="\\n")
 for call in (
     lambda: im.extract(frame, "path", storage_options={"aws_region": "a"}),
     lambda: im.scan_images("s3://bucket"),
+    lambda: im.run("s3://bucket/folder", "table"),
 ):
     try:
         call()
@@ -444,6 +445,7 @@ def test_without_the_extra(sample_folder: Path) -> None:
         f"unreachable: https:// {install}",
         f"unreachable: gs:// {install}",
         f"`storage_options` {install}",
+        f"s3:// {install}",
         f"s3:// {install}",
     ]
 

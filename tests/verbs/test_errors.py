@@ -41,12 +41,28 @@ MISTAKES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
         im.PropertyError,
         f"`properties` must name known properties, got 1\n\nKnown: {KNOWN}",
     ),
+    "names in one text": (
+        lambda: im.extract(FRAME, "path", "width, height"),
+        im.PropertyError,
+        (
+            "`properties` must name known properties, got 'width, height'"
+            f"\n\nHint: give several names as a list, ['width', 'height']\n\nKnown: {KNOWN}"
+        ),
+    ),
+    "a function for a property": (
+        lambda: im.extract(FRAME, "path", max),
+        im.PropertyError,
+        (
+            "`properties` must name known properties, got <built-in function max>"
+            f"\n\nHint: make a property of a function with `custom_property`\n\nKnown: {KNOWN}"
+        ),
+    ),
     "no property": (
         lambda: im.extract(FRAME, "path", []),
         im.PropertyError,
         (
             "`properties` must name at least one property, got none"
-            "\n\nHint: leave it out for all nine of 'standard'"
+            "\n\nHint: such as 'brightness', or the group 'standard'"
         ),
     ),
     "unknown property of add": (
@@ -67,6 +83,23 @@ MISTAKES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
         im.ColumnError,
         (
             f"`locator` must name a column of the frame, got the Expr {pl.col('path')}"
+            "\n\nHint: give its name, 'path'\n\nColumns: 'path', 'label', 'n'"
+        ),
+    ),
+    "a series for a column": (
+        lambda: im.extract(FRAME, FRAME["path"]),  # type: ignore[arg-type]
+        im.ColumnError,
+        (
+            "`locator` must name a column of the frame, got the Series 'path'"
+            "\n\nHint: give its name, 'path'\n\nColumns: 'path', 'label', 'n'"
+        ),
+    ),
+    "a property for the column": (
+        lambda: im.extract(FRAME, "brightness", "path"),
+        im.ColumnError,
+        (
+            "`locator` must name a column of the frame, got 'brightness'"
+            "\n\nHint: name the column that locates the images, and then properties"
             "\n\nColumns: 'path', 'label', 'n'"
         ),
     ),
@@ -154,7 +187,7 @@ MISTAKES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
         im.ColumnError,
         (
             "the frame must not have columns of the new names, got 'width'"
-            "\n\nHint: set the new ones apart with `prefix=`"
+            "\n\nHint: give the new ones other names with `prefix=`"
         ),
     ),
     "unknown on_error": (
@@ -215,6 +248,14 @@ MISTAKES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
         lambda: im.scan_images(["photos", 3]),  # type: ignore[list-item]
         TypeError,
         "`source` must be a path or URL, or several, got 3",
+    ),
+    "a frame for a folder": (
+        lambda: im.scan_images(FRAME),  # type: ignore[arg-type]
+        TypeError,
+        (
+            "`source` must be a path or URL, or several, got a DataFrame"
+            "\n\nHint: `extract` takes a frame that has a column of paths"
+        ),
     ),
     "eager writer of a lazy frame": (
         lambda: im.write_parquet(FRAME.lazy(), "x.parquet"),  # type: ignore[arg-type]

@@ -15,8 +15,8 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from iceberg import make_catalog
 from polars.testing import assert_frame_equal
-from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.table import Table
 from pyiceberg.types import StructType
 
@@ -320,8 +320,7 @@ def iceberg_docs(table: Table) -> dict[str, str | None]:
 def test_iceberg_tables_carry_descriptions(frame: pl.DataFrame, tmp_path: Path) -> None:
     """A table that is created or evolves gets `doc`; others stay as they are."""
     frame = frame.select("path", "path_imgmeta")
-    catalog = SqlCatalog("c", uri=f"sqlite:///{tmp_path}/c.db", warehouse=tmp_path.as_uri())
-    catalog.create_namespace("n")
+    catalog = make_catalog(tmp_path)
     docs = {
         "path_imgmeta": "Properties of images, extracted by polars-imgmeta",
         "width": im.CATALOGUE["width"].description,
@@ -344,8 +343,7 @@ def test_iceberg_tables_carry_descriptions(frame: pl.DataFrame, tmp_path: Path) 
 
 def test_iceberg_tables_are_created_with_descriptions(frame: pl.DataFrame, tmp_path: Path) -> None:
     """By a catalog or its configuration, and with a caller's own `doc` untouched."""
-    catalog = SqlCatalog("c", uri=f"sqlite:///{tmp_path}/c.db", warehouse=tmp_path.as_uri())
-    catalog.create_namespace("n")
+    catalog = make_catalog(tmp_path)
     lazy = frame.select("path", "path_imgmeta").lazy()
     configured = pl.io.iceberg.IcebergCatalogConfig.from_catalog(catalog)
     for name, given in (("n.a", catalog), ("n.b", configured)):

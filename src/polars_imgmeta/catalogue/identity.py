@@ -1,4 +1,4 @@
-"""What tells whether two images are the same: digests and a perceptual hash."""
+"""Whether two images are the same: digests and a perceptual hash."""
 
 from __future__ import annotations
 

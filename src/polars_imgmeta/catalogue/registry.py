@@ -411,6 +411,11 @@ class Catalogue(Mapping[str, Property]):
         """By identity of the properties."""
         return hash(tuple(self._rows))
 
+    def __repr__(self) -> str:
+        """The caller's own properties by name, and the number of built-in ones."""
+        own = [name for name in self if name not in _BUILT_IN]
+        return f"Catalogue({', '.join([*own, f'{len(_BUILT_IN)} built-in properties'])})"
+
     def resolve(self, properties: object) -> tuple[Property, ...]:
         """Turn what a caller wrote into properties, once each, in canonical order.
 
@@ -441,13 +446,13 @@ class Catalogue(Mapping[str, Property]):
                 known_names = (*self, *GROUPS)
                 msg = (
                     f"`properties` must name known properties, got {one!r}"
-                    f"{hint(one, known_names)}\n\nKnown: {', '.join(known_names)}"
+                    f"{_advice(one, known_names)}\n\nKnown: {', '.join(known_names)}"
                 )
                 raise PropertyError(msg)
         if not wanted:
             msg = (
                 "`properties` must name at least one property, got none"
-                "\n\nHint: leave it out for all nine of 'standard'"
+                "\n\nHint: such as 'brightness', or the group 'standard'"
             )
             raise PropertyError(msg)
         return tuple(wanted[name] for name in canonical_order(wanted))
@@ -474,6 +479,17 @@ def canonical_order(names: Iterable[str]) -> list[str]:
 
 
 _PLACES: Final = {row.name: place for place, row in enumerate(_ROWS)}
+
+
+def _advice(given: object, known: Iterable[str]) -> str:
+    """Return a hint for what is no property, or an empty string."""
+    if callable(given):
+        return "\n\nHint: make a property of a function with `custom_property`"
+    if isinstance(given, str) and "," in given:
+        return (
+            f"\n\nHint: give several names as a list, {[one.strip() for one in given.split(',')]}"
+        )
+    return hint(given, known)
 
 
 def _flatten(names: object) -> Iterator[object]:

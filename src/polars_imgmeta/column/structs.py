@@ -16,7 +16,7 @@ from typing import Final
 import polars as pl
 import polars.selectors as cs
 
-from polars_imgmeta.catalogue.registry import Property, canonical_order
+from polars_imgmeta.catalogue.registry import CATALOGUE, GROUPS, Property, canonical_order
 from polars_imgmeta.column.deduplication import require_locator_dtype
 from polars_imgmeta.exceptions import ColumnError, hint
 from polars_imgmeta.typing import Frame
@@ -188,15 +188,24 @@ def require_locator(schema: Mapping[str, pl.DataType], locator: object) -> None:
         ColumnError: If it is missing or of a dtype that cannot.
     """
     if not isinstance(locator, str) or locator not in schema:
-        spelled = (
-            repr(locator) if isinstance(locator, str) else f"the {type(locator).__name__} {locator}"
-        )
+        spelled, advice = repr(locator), hint(locator, schema)
+        if isinstance(locator, pl.Series):
+            spelled, advice = f"the Series {locator.name!r}", _name_advice(locator.name, schema)
+        elif isinstance(locator, pl.Expr):
+            name = locator.meta.output_name(raise_if_undetermined=False)
+            spelled, advice = f"the Expr {locator}", _name_advice(name, schema)
+        elif isinstance(locator, str) and (locator in CATALOGUE or locator in GROUPS):
+            advice = "\n\nHint: name the column that locates the images, and then properties"
         msg = (
-            f"`locator` must name a column of the frame, got {spelled}"
-            f"{hint(locator, schema)}\n\nColumns: {listing(schema)}"
+            f"`locator` must name a column of the frame, got {spelled}{advice}"
+            f"\n\nColumns: {listing(schema)}"
         )
         raise ColumnError(msg)
     require_locator_dtype(schema[locator], locator)
+
+
+def _name_advice(name: str | None, schema: Mapping[str, pl.DataType]) -> str:
+    return f"\n\nHint: give its name, {name!r}" if name in schema else ""
 
 
 def locator_of(frame: Frame, existing: StructColumn, locator: str | None) -> str:

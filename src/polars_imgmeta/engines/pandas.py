@@ -23,6 +23,7 @@ def extract(frame: pd.DataFrame, extractor: ArrowExtractor) -> pd.DataFrame:
 
     Raises:
         ColumnError, ImageError: As for a call of `extractor`.
+        TypeError: If the frame is not one of pandas.
 
     Examples:
         >>> import pandas as pd
@@ -35,6 +36,10 @@ def extract(frame: pd.DataFrame, extractor: ArrowExtractor) -> pd.DataFrame:
     import pandas as pd  # noqa: PLC0415 - only where it is used
     import pyarrow as pa  # noqa: PLC0415 - see above
 
+    if not isinstance(frame, pd.DataFrame):
+        module = type(frame).__module__.partition(".")[0]
+        msg = f"`frame` must be a pandas DataFrame, got {module}.{type(frame).__name__}"
+        raise TypeError(msg)
     used = (extractor.locator, extractor.into)
     columns = {
         name: pa.array(frame[name], from_pandas=True) if name in used else pa.nulls(len(frame))

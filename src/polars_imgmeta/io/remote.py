@@ -97,6 +97,7 @@ def list_remote(
     source: str, suffixes: Collection[str], storage: Storage
 ) -> Iterator[tuple[str, SourceFacts]]:
     """List objects of cloud storage: see `cloud.client.list_objects`."""
+    require_remote(str(scheme_of(source)))
     from polars_imgmeta.io.cloud.client import list_objects  # noqa: PLC0415 - an extra
 
     return list_objects(source, suffixes, storage.options, storage.access)

@@ -216,9 +216,9 @@ def refresh(
 ) -> FrameT:
     """Read the images again that have changed at their source, and no others.
 
-    Asks each locator what is there now: one `stat` a file, one small request an object, many
-    at once. The size is compared with the one that each row records; modification time and
-    ETag are compared where the column holds them: extract the group `"source"` for that.
+    Looks at each source: one `stat` for each file, one small request for each object, many at
+    once. The size is compared with the one that each row records; modification time and ETag
+    are compared if the column has them: extract the group `"source"` for that.
 
     Args:
         frame: The frame.

@@ -227,7 +227,8 @@ def sink_iceberg(
     result: pl.DataFrame = frame.sink_iceberg(table, **options)
     if options.get("create_if_not_exists") or options.get("schema_mode"):
         columns = structs.find(structs.schema_of(frame))
-        _describe_fields(_loaded(table, options.get("catalog")), columns, catalogue)
+        with _loaded(table, options.get("catalog")) as loaded:
+            _describe_fields(loaded, columns, catalogue)
     return result
 
 
@@ -306,18 +307,27 @@ class _Flagged(pl.DataFrame):
         return table.cast(schema).__arrow_c_stream__(requested_schema)
 
 
+@contextlib.contextmanager
 def _loaded(
     table: str | pyiceberg.table.Table,
     catalog: Any,  # noqa: ANN401 - Polars' own
-) -> pyiceberg.table.Table:
-    """Return the current state of a table, from the catalog that Polars takes."""
-    if not isinstance(table, str):
-        return table.refresh()
+) -> Iterator[pyiceberg.table.Table]:
+    """Give the current state of a table, from the catalog that Polars takes."""
     import pyiceberg.catalog  # noqa: PLC0415 - only where it is used
 
-    if isinstance(catalog, pl.io.iceberg.IcebergCatalogConfig):
-        catalog = catalog.class_(catalog.name, **catalog.properties)
-    return (catalog or pyiceberg.catalog.load_catalog()).load_table(table)
+    if not isinstance(table, str):
+        yield table.refresh()
+    elif isinstance(catalog, pyiceberg.catalog.Catalog):
+        yield catalog.load_table(table)
+    else:
+        config = isinstance(catalog, pl.io.iceberg.IcebergCatalogConfig)
+        made = (
+            catalog.class_(catalog.name, **catalog.properties)
+            if config
+            else pyiceberg.catalog.load_catalog()
+        )
+        with contextlib.closing(made):
+            yield made.load_table(table)
 
 
 def _describe_fields(

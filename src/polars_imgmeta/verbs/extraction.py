@@ -35,8 +35,8 @@ def extract(
     properties that it lacks, and computes what is missing or stale: rows that have no values
     yet, such as rows appended since; rows whose locator names another image now; values that
     an earlier version of a property has computed. It removes no property. A second call
-    opens no file. A row with an error is left alone while nothing new is asked of it, and is
-    read again as a whole when something is.
+    opens no file. A row with an error is left as it is while no new property is requested;
+    then its image is read again, and all its values are replaced.
 
     Args:
         frame: The frame.
@@ -82,9 +82,9 @@ def extract(
     """
     schema = structs.schema_of(frame)
     reading = Reading.of(ExtractOptions, options)
+    structs.require_locator(schema, locator)
     wanted = reading.catalogue.resolve((properties, *more))
     require_expression(where)
-    structs.require_locator(schema, locator)
     name = name_of(into, locator)
     existing = structs.find(schema).get(name)
     # A tool that infers dtypes makes this of a column whose structs are all null.

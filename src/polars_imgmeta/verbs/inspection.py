@@ -188,8 +188,8 @@ def status(
         frame: The frame.
         column: The auto-extracted column; may be left out where there is one.
         locator: The locator column; may be left out where the column or its rows name it.
-        check_sources: Whether to ask each locator what is there now: one `stat` a file, one
-            small request an object, many at once.
+        check_sources: Whether to look at each source: one `stat` for each file, one small
+            request for each object, many at once.
         options: See `StatusOptions`.
 
     Returns:
@@ -200,9 +200,9 @@ def status(
         - `"missing"`: it has no values yet, or lacks one
         - `"stale"`: its locator names another image now, or a value was computed by another
           version of its property
-        - `"gone"`, if sources are checked: there is nothing any more
-        - `"changed"`, if sources are checked: size, modification time or ETag are others
-          than those that the row records
+        - `"gone"`, if sources are checked: nothing is there any more
+        - `"changed"`, if sources are checked: size, modification time or ETag differ from
+          those that the row records
         - `"failed"`: it has an error
         - `"ok"`
 
@@ -266,7 +266,7 @@ def unnest(
     if taken := [new for new in flat.values() if new in schema and new != existing.name]:
         msg = (
             f"the frame must not have columns of the new names, got {', '.join(map(repr, taken))}"
-            "\n\nHint: set the new ones apart with `prefix=`"
+            "\n\nHint: give the new ones other names with `prefix=`"
         )
         raise ColumnError(msg)
     fields = [existing.field(old).alias(new) for old, new in flat.items()]

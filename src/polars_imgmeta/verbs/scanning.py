@@ -78,6 +78,12 @@ def scan_images(
 
 
 def _listed(source: PathLike | Iterable[PathLike]) -> Iterable[PathLike]:
+    if isinstance(source, pl.DataFrame | pl.LazyFrame):
+        msg = (
+            f"`source` must be a path or URL, or several, got a {type(source).__name__}"
+            "\n\nHint: `extract` takes a frame that has a column of paths"
+        )
+        raise TypeError(msg)
     return source if isinstance(source, Iterable) and not isinstance(source, str) else (source,)
 
 
