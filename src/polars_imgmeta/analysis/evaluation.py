@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from polars_imgmeta.analysis.intervals import Numbers, newcombe, wilson
 from polars_imgmeta.column import structs
-from polars_imgmeta.column.fields import find_quantity
+from polars_imgmeta.column.fields import Quantity, find_quantity
 from polars_imgmeta.exceptions import ColumnError, hint, require_positive
 from polars_imgmeta.typing import Frame
 
@@ -100,7 +100,7 @@ def evaluate_cases(
     _require_case(schema, by)
     needed = [pl.all()]
     if isinstance(metric, str):
-        values = find_quantity(schema, metric, column, argument="metric").values
+        values = find_metric(schema, metric, column).values
         needed, metric = [values.alias(_METRIC)], pl.col(_METRIC)
     elif not isinstance(metric, pl.Expr):
         msg = f"`metric` must be the name of a property or column, or an expression, got {metric!r}"
@@ -122,6 +122,17 @@ def evaluate_cases(
     numbers = pl.DataFrame(found._asdict()).fill_nan(None)
     table = pl.concat([table, numbers], how="horizontal")
     return table.with_columns(verdict=verdict.cast(VERDICTS)).rename({_CASE: by})
+
+
+def find_metric(schema: Mapping[str, pl.DataType], metric: object, column: str | None) -> Quantity:
+    """Resolve the name of a metric: a property or a column of numbers or Booleans.
+
+    Raises:
+        ColumnError: If it is neither, ambiguous, or of another dtype.
+    """
+    quantity = find_quantity(schema, metric, column, argument="metric")
+    _require_rating(quantity.dtype)
+    return quantity
 
 
 class _Found(NamedTuple):
@@ -175,9 +186,7 @@ def _values_of(rows: pl.DataFrame, metric: pl.Expr) -> tuple[pl.Expr, pl.Series]
     if len(inputs) == 1 and metric.meta.undo_aliases().meta.eq(inputs[0].mean()):
         metric = inputs[0]
     values = rows.select(metric.alias(_METRIC)).to_series()
-    if not (values.dtype.is_numeric() or values.dtype in {pl.Boolean, pl.Null}):
-        msg = f"`metric` must be a number or a Boolean, got values of dtype {values.dtype}"
-        raise ColumnError(msg)
+    _require_rating(values.dtype)
     if len(values) not in {1, len(rows)}:
         msg = (
             "`metric` must be one value for each image, or one for all, got"
@@ -310,6 +319,12 @@ def _between_quantiles(
         if len(finite):
             low[place], high[place] = np.quantile(finite, (tail, 1 - tail))
     return low, high
+
+
+def _require_rating(dtype: pl.DataType) -> None:
+    if not (dtype.is_numeric() or dtype in {pl.Boolean, pl.Null}):
+        msg = f"`metric` must be a number or a Boolean, got values of dtype {dtype}"
+        raise ColumnError(msg)
 
 
 def _require_options(confidence: object, **counts: object) -> None:
