@@ -107,10 +107,7 @@ function buildCases() {
     "Each property is cut into quarters; those that tell most come first. A line is the 95 % confidence interval of a case, a tick the mean of all other rows. ",
     `Of ${counted(judged, "case")} that ${judged === 1 ? "is" : "are"} large enough to be judged, about ${significant(Math.ceil(judged / 20))} would differ by chance alone.`);
   const filter = caseFilter();
-  const cases = suites.flatMap((suite) => suite.cases);
-  const ends = cases.flatMap((one) => [one.low, one.high, one.value, one.value - one.difference]).filter(Number.isFinite);
-  const [least, most] = [Math.min(...ends), Math.max(...ends)];
-  const x = (number) => `${3 + 94 * (number - least) / (most - least || 1)}%`;
+  const [least, most, x] = sharedScale(suites.flatMap((suite) => suite.cases));
   for (const suite of suites) {
     const rows = suite.cases.map((one, number) => {
       const label = suite.auto ? `${suite.name.replaceAll("_", " ")} ${one.name}` : one.name;
@@ -136,6 +133,17 @@ function buildCases() {
   }
   if (!suites.length) say("No property cuts the images into several cases.");
   if (others.length) say(`Properties by which it differs less: ${others.map((one) => one.replaceAll("_", " ")).join(", ")}.`);
+}
+
+/** The ends of a scale on which all cases fit that are judged, and the position of a number on it. */
+function sharedScale(cases) {
+  const filled = cases.filter((one) => one.value !== null);
+  const judged = filled.filter((one) => one.verdict !== "too small");
+  const ends = (judged.length ? judged : filled).flatMap((one) => [one.low, one.high, one.value, one.value - one.difference])
+    .filter((number) => typeof number === "number");
+  const [least, most] = ends.length ? [Math.min(...ends), Math.max(...ends)] : [0, 1];
+  const place = (number) => Math.min(1, Math.max(0, (number - least) / (most - least || 1)));
+  return [least, most, (number) => `${4 + 92 * place(number)}%`];
 }
 
 function interval(low, high) {
