@@ -134,7 +134,7 @@ def report_data(
     twins = find_groups(table[existing.name], table[_IMAGE], marked)
     suites = metric and find_cases(
         table[existing.name],
-        table[cut].get_columns(),
+        [table[name] for name in cut],
         table[_IMAGE],
         table[_METRIC].alias(metric.name),
     )
