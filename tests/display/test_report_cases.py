@@ -216,7 +216,8 @@ def test_cases_are_listed_with_interval_verdict_and_images(
     browser.open(im.report(frame, tmp_path / "p.html", metric="correct", thumbnails=False))
     assert texts(browser, "#case-list caption") == ["brightness", "noise"]
     (said,) = texts(browser, "#case-list > p")
-    assert f"The mean of correct is {np.mean(frame['correct'].to_numpy()):.3g} over 240 rows." in said
+    share = np.mean(frame["correct"].to_numpy())
+    assert f"The mean of correct is {share:.3g} over 240 rows." in said
     assert "Of 8 cases that are large enough to be judged, about 1 would differ by chance" in said
     dark, *others = browser.driver.find_elements(By.CSS_SELECTOR, "#case-list tbody tr")
     assert len(others) == 7

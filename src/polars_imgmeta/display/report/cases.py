@@ -136,9 +136,7 @@ def find_cases(
     )
 
 
-def describe_cases(
-    found: Suites, rows: list[int], number_of: Mapping[int, int]
-) -> dict[str, Any]:
+def describe_cases(found: Suites, rows: list[int], number_of: Mapping[int, int]) -> dict[str, Any]:
     """Return the cases as data for JSON, with rows as the page numbers them.
 
     Args:
