@@ -106,6 +106,30 @@ def test_the_interval_of_a_mean_is_that_of_scipy() -> None:
     assert (table["difference_low"], table["difference_high"]) == pytest.approx(both, abs=0.03)
 
 
+def test_the_mean_of_many_images_has_the_interval_of_the_central_limit() -> None:
+    """Beyond 1,000 images an interval is the normal one, also beside cases of few images."""
+    random = np.random.default_rng(4)
+    own, few, rest = random.gamma(2, 1, 30_000), random.gamma(2, 1, 50), random.gamma(2, 1.1, 2_000)
+    frame = pl.DataFrame(
+        {
+            "case": ["a"] * len(own) + ["b"] * len(few) + ["c"] * len(rest),
+            "score": [*own, *few, *rest],
+        }
+    )
+    table = im.evaluate_cases(frame, "score", "case", resamples=20_000)
+    others = [np.concatenate(pair) for pair in ((few, rest), (own, rest), (own, few))]
+    for row, scores, other in zip(
+        table.iter_rows(named=True), (own, few, rest), others, strict=True
+    ):
+        error, other_error = (part.std() / np.sqrt(len(part)) for part in (scores, other))
+        low, high = stats.norm.interval(0.95, scores.mean(), error)
+        assert (row["low"], row["high"]) == pytest.approx((low, high), abs=error / 6)
+        both = np.hypot(error, other_error)
+        low, high = stats.norm.interval(0.95, scores.mean() - other.mean(), both)
+        found = (row["difference_low"], row["difference_high"])
+        assert found == pytest.approx((low, high), abs=both / 6)
+
+
 def test_any_expression_is_bootstrapped() -> None:
     """An aggregate agrees with scipy's bootstrap of the same statistic."""
     random = np.random.default_rng(2)

@@ -1,4 +1,4 @@
-"""`imgmeta issues`, `imgmeta duplicates` and `imgmeta compare`."""
+"""`imgmeta issues`, `imgmeta duplicates`, `imgmeta compare` and `imgmeta cases`."""
 
 from __future__ import annotations
 
@@ -156,3 +156,98 @@ def test_duplicates_need_something_to_compare(
     with pytest.raises(SystemExit, match="2"):
         main(["duplicates", "day.parquet", "--distance", "many"])
     assert main(["duplicates", "day.parquet", "--distance", "64"]) == 2
+
+
+@pytest.fixture
+def rated() -> pl.DataFrame:
+    """A table of 160 images, of which a model gets the dark half wrong more often."""
+    light = [number / 160 for number in range(160)]
+    frame = extracted({"brightness": light}).with_columns(
+        pl.Series("correct", [number % 10 < (4 if number < 80 else 9) for number in range(160)]),
+        pl.Series("label", ["cat", "dog"] * 80),
+    )
+    im.write_parquet(frame, "rated.parquet")
+    return frame
+
+
+@pytest.mark.parametrize(
+    ("options", "by", "bins"),
+    [
+        ([], ["brightness"], None),
+        (["--bins", "0.25,0.5"], ["brightness"], [0.25, 0.5]),
+        (["--by", "correct_share"], ["brightness", "correct_share"], None),
+    ],
+)
+def test_cases(
+    options: list[str],
+    by: list[str],
+    bins: list[float] | None,
+    rated: pl.DataFrame,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Programs get what `test_cases` and `evaluate_cases` return, and a file has it too."""
+    frame = rated.with_columns(correct_share=pl.int_range(pl.len()) % 7)
+    im.write_parquet(frame, "rated.parquet")
+    command = ["cases", "rated.parquet", "--by", "brightness", "--metric", "correct", *options]
+    expected = im.evaluate_cases(im.test_cases(frame, by, bins), "correct")
+    assert main([*command, "--format", "csv", "-o", "cases.parquet"]) == 0
+    printed = pl.read_csv(capsys.readouterr().out.encode())
+    written = pl.read_parquet("cases.parquet")
+    assert written["case"].cast(pl.String).equals(expected["test_case"].cast(pl.String))
+    assert written.drop("case").equals(expected.drop("test_case"))
+    assert printed["images"].to_list() == expected["images"].to_list()
+    assert main(command) == 0
+    assert main([*command, "-o", "cases.parquet"]) == 2
+
+
+def test_cases_in_words(rated: pl.DataFrame, capsys: pytest.CaptureFixture[str]) -> None:
+    """The table says which case is worse and by how much, and which are too small."""
+    command = ["cases", "rated.parquet", "--metric", "correct", "--by"]
+    assert main([*command, "brightness", "--bins", "0.1,0.5"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith(
+        "correct differs from the rest in 2 of 2 cases with 30 images or more\n"
+    )
+    table = im.evaluate_cases(im.test_cases(rated, "brightness", [0.1, 0.5]), "correct")
+    small, dark, light = table.iter_rows(named=True)
+    assert "brightness [0, 0.1)" in shown
+    assert "too small" in shown
+    assert f"lower by {-dark['difference']:.3g}" in shown
+    assert f"higher by {light['difference']:.3g}" in shown
+    assert small["images"] == 16
+    assert main([*command, "brightness", "--minimum", "10"]) == 0
+    assert "of 4 cases with 10 images or more" in capsys.readouterr().out
+    # A column of words has its own cases.
+    assert main([*command, "label", "--format", "csv"]) == 0
+    assert pl.read_csv(capsys.readouterr().out.encode())["case"].to_list() == ["cat", "dog"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--by", "light", "--metric", "correct"], "`--by` must name a property or a column"),
+        (["--by", "brightness", "--metric", "corect"], "did you mean 'correct'?"),
+        (["--by", "brightness", "--metric", "label"], "must be a number or a Boolean"),
+        (["--by", "label", "--bins", "3", "--metric", "correct"], "`by` must name numbers"),
+        (["--by", "brightness", "--bins", "3", "--metric", "correct"], "edges between 0 and 1"),
+    ],
+)
+def test_mistakes_about_cases(
+    options: list[str],
+    message: str,
+    rated: pl.DataFrame,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Nothing is read in vain, and the message says what to give."""
+    assert not rated.is_empty()
+    assert main(["cases", "rated.parquet", *options]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_report_evaluates_a_metric(rated: pl.DataFrame, tmp_path: Path) -> None:
+    """The page of a table has the test cases of the metric that is named."""
+    (tmp_path / "images").mkdir()
+    frame = rated.with_columns(path=pl.lit("images/none.png"))
+    im.write_parquet(frame, "rated.parquet")
+    assert main(["report", "rated.parquet", "-o", "page.html", "--metric", "correct"]) == 0
+    assert '"metric":"correct"' in Path("page.html").read_text("utf-8")

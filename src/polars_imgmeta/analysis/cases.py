@@ -143,6 +143,11 @@ def test_cases(
 test_cases.__test__ = False  # type: ignore[attr-defined] # pytest would collect it where imported
 
 
+def is_test_cases(dtype: pl.DataType) -> bool:
+    """Tell whether a column of this dtype is one that `test_cases` makes."""
+    return isinstance(dtype, pl.Enum) and dtype.categories[-1:].str.ends_with(MISSING).any()
+
+
 def _bins_by_name(by: object, bins: object) -> dict[object, object]:
     """Return the names to cut, each with its bins."""
     if isinstance(by, Mapping):
@@ -251,9 +256,7 @@ def _require_new_name(schema: Mapping[str, pl.DataType], into: object) -> None:
     if not isinstance(into, str):
         msg = f"`into` must be the name of a column, got {into!r}"
         raise ColumnError(msg)
-    taken = schema.get(into)
-    earlier = isinstance(taken, pl.Enum) and taken.categories[-1:].str.ends_with(MISSING).any()
-    if taken is not None and not earlier:
+    if into in schema and not is_test_cases(schema[into]):
         msg = (
             f"`into` must name a new column, got {into!r}, which exists and holds no test cases"
             "\n\nHint: choose another name with `into=`"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from itertools import chain
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 
 from polars_imgmeta.analysis.intervals import Numbers, newcombe, wilson
 from polars_imgmeta.column import structs
-from polars_imgmeta.column.fields import find_quantity
+from polars_imgmeta.column.fields import Quantity, find_quantity
 from polars_imgmeta.exceptions import ColumnError, hint, require_positive
 from polars_imgmeta.typing import Frame
 
@@ -25,6 +24,8 @@ _CASE, _METRIC, _PLACE, _DRAW = "=case", "=metric", "=place", "=draw"
 _MOST_DRAWN: Final = 1 << 20
 # A single image drawn again and again does not vary.
 _FEWEST_DRAWN: Final = 2
+# The mean of more values than this is as good as normal, and drawn as such: at once.
+_MOST_RESAMPLED: Final = 1_000
 
 
 def evaluate_cases(
@@ -48,7 +49,8 @@ def evaluate_cases(
     - One value for many images, such as `pl.col("error").median()`, with a bootstrap interval.
 
     The bootstrap draws as many images of each case, with replacement, `resamples` times; an
-    interval lies between two quantiles of the results.
+    interval lies between two quantiles of the results. The mean of more than 1,000 images of a
+    case is drawn from the normal distribution, which takes no longer for a million.
 
     Args:
         frame: The frame. Of a lazy one, the columns that are needed are collected.
@@ -98,7 +100,7 @@ def evaluate_cases(
     _require_case(schema, by)
     needed = [pl.all()]
     if isinstance(metric, str):
-        values = find_quantity(schema, metric, column, argument="metric").values
+        values = find_metric(schema, metric, column).values
         needed, metric = [values.alias(_METRIC)], pl.col(_METRIC)
     elif not isinstance(metric, pl.Expr):
         msg = f"`metric` must be the name of a property or column, or an expression, got {metric!r}"
@@ -120,6 +122,17 @@ def evaluate_cases(
     numbers = pl.DataFrame(found._asdict()).fill_nan(None)
     table = pl.concat([table, numbers], how="horizontal")
     return table.with_columns(verdict=verdict.cast(VERDICTS)).rename({_CASE: by})
+
+
+def find_metric(schema: Mapping[str, pl.DataType], metric: object, column: str | None) -> Quantity:
+    """Resolve the name of a metric: a property or a column of numbers or Booleans.
+
+    Raises:
+        ColumnError: If it is neither, ambiguous, or of another dtype.
+    """
+    quantity = find_quantity(schema, metric, column, argument="metric")
+    _require_rating(quantity.dtype)
+    return quantity
 
 
 class _Found(NamedTuple):
@@ -173,9 +186,7 @@ def _values_of(rows: pl.DataFrame, metric: pl.Expr) -> tuple[pl.Expr, pl.Series]
     if len(inputs) == 1 and metric.meta.undo_aliases().meta.eq(inputs[0].mean()):
         metric = inputs[0]
     values = rows.select(metric.alias(_METRIC)).to_series()
-    if not (values.dtype.is_numeric() or values.dtype in {pl.Boolean, pl.Null}):
-        msg = f"`metric` must be a number or a Boolean, got values of dtype {values.dtype}"
-        raise ColumnError(msg)
+    _require_rating(values.dtype)
     if len(values) not in {1, len(rows)}:
         msg = (
             "`metric` must be one value for each image, or one for all, got"
@@ -204,10 +215,9 @@ def _means(sums: Numbers, counts: Numbers) -> tuple[Numbers, Numbers]:
         return sums / counts, rest
 
 
-def _places_drawn(counts: Numbers, resamples: int, seed: int) -> Iterator[NDArray[np.intp]]:
+def _places_drawn(sizes: NDArray[np.intp], resamples: int, seed: int) -> Iterator[NDArray[np.intp]]:
     """Draw rows again within each case, in blocks: a row of places for each time."""
     random = np.random.default_rng(seed)
-    sizes = counts.astype(int)
     most = max(1, _MOST_DRAWN // max(1, sizes.sum()))
     starts = np.cumsum(sizes) - sizes
     for done in range(0, resamples, most):
@@ -227,18 +237,30 @@ def _draw_means(
 
     Values are sorted by case.
     """
-    filled = counts > 0
-    starts = (np.cumsum(counts) - counts)[filled].astype(int)
+    sizes = counts.astype(int)
+    sums = _sums(values[np.newaxis], sizes)
+    many = sizes > _MOST_RESAMPLED
+    few_sizes = np.where(many, 0, sizes)
+    few_values = values[np.repeat(~many, sizes)]
+    blocks = _places_drawn(few_sizes, resamples, seed) if len(few_values) else ()
+    drawn = [_sums(few_values[places], few_sizes) for places in blocks]
+    sums_drawn = np.concatenate(drawn) if drawn else np.zeros((resamples, len(sizes)))
+    with np.errstate(invalid="ignore", over="ignore"):  # as infinite values give
+        means = np.repeat((sums[0] / np.maximum(counts, 1)), sizes)
+        spreads = np.sqrt(_sums(np.square(values - means)[np.newaxis], sizes)[0])
+        normal = np.random.default_rng((seed, 1)).standard_normal((resamples, int(many.sum())))
+        sums_drawn[:, many] = sums[0, many] + spreads[many] * normal
+    return _means(np.concatenate([sums, sums_drawn]), counts)
 
-    def sums_of(drawn: Numbers) -> Numbers:
-        sums = np.zeros((len(drawn), len(counts)))
-        sums[:, filled] = np.add.reduceat(drawn, starts, axis=1) if len(starts) else 0
-        return sums
 
-    draws = _places_drawn(counts, resamples, seed) if len(values) else ()
-    blocks = chain([values[np.newaxis]], (values[places] for places in draws))
-    own, rest = zip(*(_means(sums_of(block), counts) for block in blocks), strict=True)
-    return np.concatenate(own), np.concatenate(rest)
+def _sums(rows: Numbers, sizes: NDArray[np.intp]) -> Numbers:
+    """Return the sum of each case in each row of values, which are sorted by case."""
+    sums = np.zeros((len(rows), len(sizes)))
+    filled = sizes > 0
+    if filled.any():
+        starts = (np.cumsum(sizes) - sizes)[filled]
+        sums[:, filled] = np.add.reduceat(rows, starts, axis=1)
+    return sums
 
 
 def _draw_aggregates(
@@ -249,7 +271,8 @@ def _draw_aggregates(
     Rows are sorted by case.
     """
     found = [_aggregate(rows.with_columns(pl.lit(0).alias(_DRAW)), metric, 1, len(counts))]
-    for places in _places_drawn(counts, resamples, seed) if len(rows) else ():
+    sizes = counts.astype(int)
+    for places in _places_drawn(sizes, resamples, seed) if len(rows) else ():
         draws = np.repeat(np.arange(len(places)), places.shape[1])
         drawn = rows[places.ravel()].with_columns(pl.Series(_DRAW, draws))
         found.append(_aggregate(drawn, metric, len(places), len(counts)))
@@ -296,6 +319,12 @@ def _between_quantiles(
         if len(finite):
             low[place], high[place] = np.quantile(finite, (tail, 1 - tail))
     return low, high
+
+
+def _require_rating(dtype: pl.DataType) -> None:
+    if not (dtype.is_numeric() or dtype in {pl.Boolean, pl.Null}):
+        msg = f"`metric` must be a number or a Boolean, got values of dtype {dtype}"
+        raise ColumnError(msg)
 
 
 def _require_options(confidence: object, **counts: object) -> None:

@@ -11,10 +11,11 @@ camera are, only the others have to be compared from there on, for which fewer s
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import reduce
 from itertools import combinations
-from math import comb
+from math import comb, inf
 from operator import or_
 from typing import Final
 
@@ -103,11 +104,8 @@ class NearSearch:
         if not agreeing:
             self._compare_all(nodes, seekers)
             return
-        count = agreeing + self.distance
-        # Dealt in turn, each band has bits of all kinds, from even to lopsided.
-        bands = [reduce(or_, (1 << int(bit) for bit in bits[band::count])) for band in range(count)]
-        for chosen in combinations(bands, agreeing):
-            self._link_neighbours(nodes, seekers, reduce(or_, chosen))
+        for mask in _masks(bits, agreeing, self.distance):
+            self._link_neighbours(nodes, seekers, mask)
             seekers = self._seekers(nodes)
             if seekers.sum() * _FEWER < planned:
                 self.link(nodes)  # with another plan, by which those few are sooner compared
@@ -167,6 +165,35 @@ class NearSearch:
             self.sets.union(ones, others)
 
 
+def shared_masks(hashes: Hashes, distance: int, most: int) -> list[int]:
+    """Return masks such that hashes within the distance agree in all bits of at least one.
+
+    Those with which it takes least to compare each hash with all that agree with it in a mask.
+
+    Args:
+        hashes: The hashes.
+        distance: The most bits in which two of them differ.
+        most: The maximum number of masks, at least `distance` + 1.
+
+    Examples:
+        >>> masks = shared_masks(np.arange(1 << 16, dtype=np.uint64), 1, 8)
+        >>> [f"{mask:016b}" for mask in masks]
+        ['0101010101010100', '1010101010101010']
+    """
+    bits, width = _bits_by_balance(hashes)
+    agreeing = _cheapest(len(hashes), len(hashes), len(bits), width, distance, most=most)
+    return list(_masks(bits, agreeing, distance)) if agreeing else [0]
+
+
+def _masks(bits: NDArray[np.intp], agreeing: int, distance: int) -> Iterator[int]:
+    """Yield each choice of so many bands of bits that pairs within a distance agree in one."""
+    count = agreeing + distance
+    # Dealt in turn, each band has bits of all kinds, from even to lopsided.
+    bands = [reduce(or_, (1 << int(bit) for bit in bits[band::count])) for band in range(count)]
+    for chosen in combinations(bands, agreeing):
+        yield reduce(or_, chosen)
+
+
 def _bits_by_balance(hashes: Hashes) -> tuple[NDArray[np.intp], float]:
     """Return the bits above 0 that differ within a sample, those first that halve it best.
 
@@ -180,12 +207,19 @@ def _bits_by_balance(hashes: Hashes) -> tuple[NDArray[np.intp], float]:
     return bits, float(-np.log2(shares[bits] ** 2 + (1 - shares[bits]) ** 2).sum())
 
 
-def _cheapest(nodes: int, seekers: int, bits: int, width: float, distance: int) -> int:
-    """Return how many bands must agree for the least work, or 0 to compare all pairs."""
+def _cheapest(
+    nodes: int, seekers: int, bits: int, width: float, distance: int, *, most: float = inf
+) -> int:
+    """Return how many bands must agree for the least work, or 0 to compare all pairs.
+
+    There are at most so many choices of bands.
+    """
     pairs = seekers * (nodes - seekers / 2)
     costs = {0: _CALLED + pairs * _COMPARED}
     for agreeing in range(1, bits - distance + 1):
         bands = agreeing + distance
+        if comb(bands, agreeing) > most:
+            break
         a_sort = _CALLED + nodes * _SORTED + pairs * _COMPARED / 2 ** (width * agreeing / bands)
         costs[agreeing] = comb(bands, agreeing) * a_sort
     return min(costs, key=costs.__getitem__)

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final, Self
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from polars_imgmeta.analysis.hamming import DisjointSets, Hashes, NearSearch, Nodes
+from polars_imgmeta.analysis.candidates import Candidates, Keys
+from polars_imgmeta.analysis.hamming import (
+    DisjointSets,
+    Hashes,
+    NearSearch,
+    Nodes,
+    shared_masks,
+)
 
 FILE, PIXELS, HASH = "file_digest", "pixel_digest", "perceptual_hash"
 QUALITY: Final = ("size", "file_size", "sharpness")
@@ -46,6 +54,11 @@ _ID_DIGITS: Final = 16
 # Photos have 31 bits; pictures without content none, ramps and stripes at most 7, tiny ones of
 # few colours up to 9, and symmetrical ones about 16.
 _FEWEST_BITS: Final = 12
+# A round over all nodes that remain takes about as long as settling one in so many of them in turn.
+_WORTH_A_ROUND: Final = 64
+# Candidates that are compared at once, and kinds of keys by which these are found.
+_BLOCK: Final = 1 << 18
+_MOST_MASKS: Final = 32
 
 
 @dataclass(frozen=True, eq=False)
@@ -205,22 +218,74 @@ class _Relation:
         """Return for each node the kept one that it is a copy of, or itself.
 
         In each group the best node is kept, and what matches it is a copy; then the best of
-        what remains, and so on. Each round does this in all groups. Known nodes are kept.
+        what remains, and so on. Known nodes are kept.
         """
         originals = np.arange(len(roots))
         counts = np.bincount(roots, minlength=len(roots))
         remaining = np.flatnonzero(counts[roots] > 1)
         remaining = remaining[~self._repeated_known(remaining)]
-        remaining = remaining[np.argsort(roots[remaining], kind="stable")]
+        remaining = self._settle_in_rounds(remaining, roots, originals)
         while len(remaining):
+            remaining = self._settle_in_turn(remaining, originals)
+        return originals
+
+    def _settle_in_rounds(self, remaining: Nodes, roots: Nodes, originals: Nodes) -> Nodes:
+        """Keep the best node of all groups at once, round by round, as long as that pays.
+
+        Return the nodes that remain, ascending, where a round settles few of them.
+        """
+        remaining = remaining[np.argsort(roots[remaining], kind="stable")]
+        settled = len(remaining)
+        while settled * _WORTH_A_ROUND > len(remaining) > 0:
             starts = np.flatnonzero(np.diff(roots[remaining], prepend=-1))
             lengths = np.diff(starts, append=len(remaining))
             best = np.repeat(remaining[starts], lengths)
             unsettled = np.repeat(np.add.reduceat(~self.known[remaining], starts) > 0, lengths)
             copies = self._match(remaining, best) & ~self.known[remaining]
             originals[remaining[copies]] = best[copies]
-            remaining = remaining[unsettled & ~copies & (remaining != best)]
-        return originals
+            left = remaining[unsettled & ~copies & (remaining != best)]
+            settled, remaining = len(remaining) - len(left), left
+        return np.sort(remaining)
+
+    def _settle_in_turn(self, nodes: Nodes, originals: Nodes) -> Nodes:
+        """Keep or drop nodes from the best on, looking up what matches each one that is kept.
+
+        Nodes are taken in blocks of about the same number of candidates, so that the memory is
+        bounded, and each pair is compared at most once. Return the nodes that remain, where
+        most of the candidates are settled.
+        """
+        candidates = Candidates.of(len(nodes), self._keys(nodes))
+        known, is_open = self.known[nodes], np.ones(len(nodes), bool)
+        done = 0
+        while 2 * np.count_nonzero(is_open[done:]) > len(nodes):
+            block = done + np.flatnonzero(is_open[done : done + _BLOCK])
+            most = np.searchsorted(np.cumsum(candidates.counts[block]), _BLOCK, side="right")
+            first, block = done, block[: max(1, most)]
+            done = block[-1] + 1 if len(block) else done + _BLOCK
+            pairs = []
+            for ones, others in candidates.later(block):
+                fit = is_open[others] & ~known[others]
+                fit[fit] = self._match(nodes[ones[fit]], nodes[others[fit]])
+                pairs.append((ones[fit], others[fit]))
+            ones, others = (np.concatenate(side) for side in zip(*pairs, strict=True))
+            kept = _first_kept(ones - first, others - first, done - first)
+            fit = kept[ones - first]
+            ones, others = ones[fit], others[fit]
+            np.minimum.at(originals, nodes[others], nodes[ones])
+            is_open[others] = False
+        return nodes[done:][is_open[done:]]
+
+    def _keys(self, nodes: Nodes) -> Iterator[Keys]:
+        """Yield keys, of which nodes that match have at least one in common."""
+        every = np.arange(len(nodes))
+        for name in (FILE, PIXELS):
+            if name in self.equal:
+                yield every, self.equal[name][nodes]
+        hashed = np.flatnonzero(self.hashed[nodes])
+        if len(hashed):
+            hashes = self.hashes[nodes[hashed]]
+            for mask in shared_masks(hashes, self.distance, _MOST_MASKS):
+                yield hashed, hashes & np.uint64(mask)
 
     def _repeated_known(self, nodes: Nodes) -> NDArray[np.bool_]:
         """Return which known nodes are like a better one in all respects."""
@@ -241,6 +306,26 @@ class _Relation:
             if name in self.equal:
                 match |= self.equal[name][ones] == self.equal[name][others]
         return match if self.sides is None else match & (self.sides[ones] != self.sides[others])
+
+
+def _first_kept(ones: Nodes, others: Nodes, count: int) -> NDArray[np.bool_]:
+    """Return which of the first nodes are kept, where each drops later ones that it matches.
+
+    Args:
+        ones: The earlier node of each pair that matches.
+        others: The later one, which may be beyond these nodes.
+        count: How many nodes there are.
+    """
+    kept = np.ones(count, bool)
+    inside = others < count
+    ones, others = ones[inside], others[inside]
+    order = np.argsort(ones, kind="stable")
+    ones, others = ones[order], others[order]
+    keepers, starts = np.unique(ones, return_index=True)
+    for one, (start, end) in zip(keepers, pairwise([*starts, len(ones)]), strict=True):
+        if kept[one]:
+            kept[others[start:end]] = False
+    return kept
 
 
 def _describe(images: pl.DataFrame, originals: Nodes, groups: pl.DataFrame) -> pl.DataFrame:

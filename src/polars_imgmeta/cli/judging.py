@@ -1,4 +1,4 @@
-"""`imgmeta issues`, `duplicates` and `compare`: what is bad, what is the same, what has changed."""
+"""`imgmeta issues`, `duplicates`, `compare` and `cases`: what is bad, the same, changed, weak."""
 
 from __future__ import annotations
 
@@ -10,14 +10,25 @@ from typing import Any, Final
 
 import polars as pl
 
+from polars_imgmeta.analysis.cases import test_cases
 from polars_imgmeta.analysis.drift import compare
 from polars_imgmeta.analysis.duplicates import duplicates
+from polars_imgmeta.analysis.evaluation import (
+    HIGHER,
+    LIKE_REST,
+    LOWER,
+    TOO_SMALL,
+    evaluate_cases,
+    find_metric,
+)
 from polars_imgmeta.analysis.issues import flag_issues, issues
 from polars_imgmeta.analysis.naming import names_of_images
 from polars_imgmeta.analysis.published_rules import RULE_SETS
 from polars_imgmeta.cli import printing
 from polars_imgmeta.cli.extract import require_replaceable, scan_output
 from polars_imgmeta.cli.options import add_reading, add_table, limit, reading_of, too_many
+from polars_imgmeta.column import structs
+from polars_imgmeta.column.fields import find_quantity
 from polars_imgmeta.exceptions import NotFoundError
 from polars_imgmeta.io.remote import make_storage
 from polars_imgmeta.io.replacement import replacing
@@ -26,7 +37,7 @@ from polars_imgmeta.verbs import extraction
 
 _SHOWN = 20
 # Names that no column of the table has.
-_FLAGS, _FOUND, _NAME = "\0issues", "\0duplicate", "\0name"
+_FLAGS, _FOUND, _NAME, _CASE = "\0issues", "\0duplicate", "\0name", "\0case"
 _WRITERS: Final[dict[str, Callable[[pl.DataFrame, Path], object]]] = {
     ".csv": pl.DataFrame.write_csv,
     ".ndjson": pl.DataFrame.write_ndjson,
@@ -83,7 +94,39 @@ def register(commands: Any) -> None:  # noqa: ANN401 - argparse names no public 
         "--fail", action="store_true", help="exit with status 1 if a property has shifted"
     )
     compared.set_defaults(run=_compare, max_pixels=None, progress=False, sandbox=False)
-    for parser in (judged, repeated, compared):
+    cut = commands.add_parser(
+        "cases",
+        help="say how a metric differs between test cases",
+        description="Cut a table into test cases by ranges of properties, and say in which a metric"
+        " differs from that of the others.",
+    )
+    add_table(cut)
+    cut.add_argument(
+        "--by",
+        action="extend",
+        type=lambda text: text.split(","),
+        required=True,
+        metavar="NAME,...",
+        help="properties or numeric columns, which combine; or one column of words",
+    )
+    cut.add_argument(
+        "--metric", required=True, metavar="NAME", help="a column of true and false, or of numbers"
+    )
+    cut.add_argument(
+        "--bins",
+        type=edges,
+        metavar="EDGE,...",
+        help="the edges between cases, ascending (by default quarters)",
+    )
+    cut.add_argument(
+        "--minimum",
+        type=int,
+        default=30,
+        metavar="N",
+        help="the fewest images with which a case is judged (%(default)s)",
+    )
+    cut.set_defaults(run=_cases, max_pixels=None, progress=False, sandbox=False)
+    for parser in (judged, repeated, compared, cut):
         parser.add_argument("--format", choices=("text", "csv", "ndjson"), default="text")
         parser.add_argument(
             "-o",
@@ -198,6 +241,54 @@ def _compare(options: argparse.Namespace) -> int:
                 f" such as {', '.join(row['images'][:3])}"
             )
     return int(options.fail and not shifted.is_empty())
+
+
+def _cases(options: argparse.Namespace) -> int:
+    _require_output(options)
+    table = scan_output(options.table, options)
+    schema = table.collect_schema()
+    column = options.into
+    find_metric(schema, options.metric, column)  # before anything is collected
+    by = [find_quantity(schema, name, column, argument="--by") for name in options.by]
+    needed = {options.metric, *options.by, *structs.find(schema)}
+    frame = table.select(structs.column(name) for name in schema if name in needed).collect()
+    if len(by) == 1 and by[0].kind == "word" and options.bins is None:
+        frame = frame.with_columns(by[0].values.alias(_CASE))
+    else:
+        frame = test_cases(frame, options.by, options.bins, into=_CASE, column=column)
+    found = evaluate_cases(frame, options.metric, _CASE, minimum=options.minimum, column=column)
+    found = found.rename({_CASE: "case"})
+    if not _written(found, options):
+        _print_cases(found, options)
+    return 0
+
+
+def _print_cases(found: pl.DataFrame, options: argparse.Namespace) -> None:
+    judged = found.filter(pl.col("verdict") != TOO_SMALL)
+    differing = judged.filter(pl.col("verdict") != LIKE_REST)
+    print(
+        f"{options.metric} differs from the rest in {len(differing):,} of"
+        f" {printing.count(len(judged), 'case')} with {options.minimum:,} images or more"
+    )
+    numbers = found.head(_SHOWN).with_columns(pl.col(pl.Float64).round_sig_figs(3))
+    verdict = pl.col("verdict").cast(pl.String)
+    by = pl.when(pl.col("verdict").is_in([LOWER, HIGHER])).then(
+        pl.format(" by {}", pl.col("difference").abs())
+    )
+    shown = numbers.select(
+        "case",
+        "images",
+        "value",
+        pl.format("{} to {}", "low", "high").alias("interval"),
+        pl.concat_str(verdict, by.fill_null("")).alias("against the rest"),
+    )
+    printing.print_frame(shown, sys.stdout, shown.width)
+    _tell_of_more(len(found), "all, with the interval of the difference")
+
+
+def edges(text: str) -> list[float]:
+    """Return numbers that commas separate."""
+    return [float(edge) for edge in text.split(",")]
 
 
 def _require_output(options: argparse.Namespace) -> None:

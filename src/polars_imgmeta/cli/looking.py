@@ -42,6 +42,11 @@ def register(commands: Any) -> None:  # noqa: ANN401 - argparse names no public 
     report.add_argument(
         "-o", "--output", type=Path, required=True, metavar="FILE", help="the page, .html"
     )
+    report.add_argument(
+        "--metric",
+        metavar="NAME",
+        help="a column of true and false, or of numbers, to evaluate in test cases",
+    )
     report.set_defaults(run=_report)
     for parser in (status, errors, show, report):
         parser.set_defaults(max_pixels=None, progress=False, sandbox=False)
@@ -105,6 +110,8 @@ def _report(options: argparse.Namespace) -> int:
     writing.writable_page(options.output)
     frame = scan_output(options.table, options).collect()
     title = f"Images of {options.table}"
-    written = writing.report(frame, options.output, column=options.into, title=title)
+    written = writing.report(
+        frame, options.output, column=options.into, title=title, metric=options.metric
+    )
     print(f"Wrote {written}.")
     return 0

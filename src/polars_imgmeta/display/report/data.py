@@ -16,14 +16,16 @@ import polars as pl
 import polars.selectors as cs
 from numpy.typing import NDArray
 
+from polars_imgmeta.analysis.cases import is_test_cases
 from polars_imgmeta.analysis.drift import Comparable
 from polars_imgmeta.catalogue.registry import CATALOGUE
 from polars_imgmeta.column import structs
 from polars_imgmeta.column.binning import Bins, Limits
-from polars_imgmeta.column.fields import limits_of
+from polars_imgmeta.column.fields import Quantity, limits_of
 from polars_imgmeta.column.structs import StructColumn
 from polars_imgmeta.display.formatting import python_values, text_of
 from polars_imgmeta.display.locator_lookup import LocatorLookup
+from polars_imgmeta.display.report.cases import describe_cases, find_cases
 from polars_imgmeta.display.report.drift import find_shifts, pictures_of
 from polars_imgmeta.display.report.duplicates import describe_groups, find_earlier, find_groups
 from polars_imgmeta.display.report.issues import find_broken_rules
@@ -73,6 +75,7 @@ _THUMBNAIL_SIDE = 192
 _MAX_SAFE_INTEGER = (1 << 53) - 1
 # Names that no column of the user has.
 _KEY, _IMAGE, _ROW, _EARLIER = "\0key", "\0image", "\0row", "\0duplicate"
+_METRIC: Final = "\0metric"
 
 
 def report_data(
@@ -84,6 +87,7 @@ def report_data(
     thumbnails: bool,
     reading: Reading,
     against: Comparable | None = None,
+    metric: Quantity | None = None,
 ) -> Json:
     """Collect the content of a report, as plain data for JSON without NaN and infinities.
 
@@ -101,6 +105,7 @@ def report_data(
     earlier = find_earlier(schema)
     apart = {existing.name, locator, *structs.find(schema), earlier}
     own = [name for name in schema if name not in apart]
+    cut = [name for name in own if metric and is_test_cases(schema[name])]
     lazy = isinstance(frame, pl.LazyFrame)
     values = frame.lazy().select(
         existing.name,
@@ -109,11 +114,12 @@ def report_data(
             pl.col(name).map_elements(text_of, pl.String)
             if lazy and _holds_bytes(schema[name])
             else pl.col(name)
-            for name in own[:MOST_COLUMNS]
+            for name in dict.fromkeys([*own[:MOST_COLUMNS], *cut])
         ),
         lookup.key.alias(_KEY),
         lookup.image.alias(_IMAGE),
         *([pl.col(earlier).alias(_EARLIER)] if earlier else []),
+        *([metric.values.alias(_METRIC)] if metric else []),
     )
     table = values.collect(engine="streaming")
     properties = table[existing.name].struct.unnest()
@@ -126,7 +132,14 @@ def report_data(
     shifts = None if against is None else find_shifts(table[existing.name], against)
     marked = table[_EARLIER].alias(earlier) if earlier else None
     twins = find_groups(table[existing.name], table[_IMAGE], marked)
+    suites = metric and find_cases(
+        table[existing.name],
+        [table[name] for name in cut],
+        table[_IMAGE],
+        table[_METRIC].alias(metric.name),
+    )
     judged = [*(broken or ()), *(shifts or ()), *(twins.largest if twins else ())]
+    judged += suites.shown if suites else ()
     named = [one.rows for one in judged]
     rows = _choose_rows(located, extremes, named, sample)
     failed = errors.is_not_null().arg_true()
@@ -180,6 +193,7 @@ def report_data(
             }
             for one in shifts
         ],
+        "cases": suites and describe_cases(suites, rows, number_of),
         "failures": {
             "kinds": errors.drop_nulls().str.extract("^([^:]*)").value_counts(sort=True).rows(),
             "rows": [

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Unpack
 
 from polars_imgmeta.analysis.drift import Comparable
+from polars_imgmeta.analysis.evaluation import find_metric
 from polars_imgmeta.column import structs
 from polars_imgmeta.display.report.data import Json, report_data
 from polars_imgmeta.exceptions import require_positive
@@ -35,16 +36,18 @@ def report(
     sample: int = 1_000,
     thumbnails: bool = True,
     against: Comparable | None = None,
+    metric: str | None = None,
     **options: Unpack[ReadOptions],
 ) -> Path:
     """Write a page that shows the images of a frame and their properties.
 
     The page is one HTML file that needs no network: a summary; a histogram of each
     property, where a selected range filters everything else; a gallery that is
-    sorted and filtered; the images that break the default rules; the extremes of each
-    property side by side; what has changed against another data set, if one is given;
-    and the failures by kind. Auto-extracted properties are purple. The user's own columns
-    are shown beside them, at most the first 30.
+    sorted and filtered; the test cases in which a metric differs, if one is named; the
+    images that break the default rules; the extremes of each property side by side; what
+    has changed against another data set, if one is given; and the failures by kind.
+    Auto-extracted properties are purple. The user's own columns are shown beside them, at
+    most the first 30.
 
     Args:
         frame: The frame. Of a lazy one, the values are collected once; where the
@@ -61,6 +64,9 @@ def report(
         thumbnails: Whether to show the pictures, which reads each image once.
         against: Another data set, or a [`Summary`][polars_imgmeta.Summary] of one, from which
             these properties may have shifted.
+        metric: The name of a Boolean or numeric column, such as `"correct"` or `"iou"`, that rates
+            the images. It is evaluated in the test cases that each property gives, four of about
+            as many rows, and in those of columns that `test_cases` has made.
         options: See `ReadOptions`.
 
     Returns:
@@ -68,7 +74,7 @@ def report(
 
     Raises:
         ColumnError: If the auto-extracted column is ambiguous, or if the locator
-            column is missing.
+            column is missing, or if `metric` names no Boolean or numeric column.
         TypeError: If `frame` is not a frame, `file` not a path or `title` not text.
         ValueError: If `sample` or `max_pixels` is not a positive integer, or if a
             storage option is unknown.
@@ -84,6 +90,7 @@ def report(
     existing = structs.choose(schema, column)
     find = structs.locator_of if thumbnails else structs.find_locator
     source = find(frame, existing, locator)
+    rating = None if metric is None else find_metric(schema, metric, column)
     if not isinstance(title, str):
         msg = f"`title` must be text, got {title!r}"
         raise TypeError(msg)
@@ -98,6 +105,7 @@ def report(
         thumbnails=thumbnails,
         reading=reading,
         against=against,
+        metric=rating,
     )
     data = {
         "title": title,

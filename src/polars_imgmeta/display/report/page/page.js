@@ -373,7 +373,7 @@ function update() {
   for (let row = 0; row < total; row += 1) if (!blocked[row]) matches.push(row);
   matches.sort(comparison());
   byId("count").textContent = `${whole(matches.length)} of ${counted(total, "row")} match`;
-  const filtered = histograms.some((histogram) => histogram.root.classList.contains("active")) || byId("search").value !== "";
+  const filtered = histograms.some((histogram) => histogram.root.classList.contains("active")) || byId("search").value !== "" || byId("chosen-case") !== null;
   byId("reset").disabled = !filtered;
   turn(0);
 }
@@ -502,6 +502,7 @@ fields.forEach((field, index) => {
 if (!histograms.length) {
   drop("distributions");
 }
+buildCases();
 buildIssues();
 buildDuplicates();
 buildExtremes();
