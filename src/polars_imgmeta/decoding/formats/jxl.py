@@ -67,8 +67,8 @@ class Metadata(NamedTuple):
 
     @property
     def weight(self) -> int:
-        """How often a pixel counts: decoders keep 8 bytes of each extra channel."""
-        return 1 + len(self.extra) // 2
+        """How often a pixel counts: the decoder keeps 8 to 20 bytes of each extra channel."""
+        return max(1, len(self.extra))
 
 
 def read_metadata(bits: Bits) -> Metadata:

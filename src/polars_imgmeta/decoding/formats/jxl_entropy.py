@@ -66,6 +66,10 @@ class Bits:
         found = int.from_bytes(self._data[start >> 3 : (start + count + 7) >> 3], "little")
         return found >> (start & 7) & (1 << count) - 1
 
+    def skip(self, count: int) -> None:
+        """Skip so many bits."""
+        self.position += count
+
     def choose(self, *choices: tuple[int, int]) -> int:
         """Return a number of two bits that select its offset and its number of bits."""
         offset, count = choices[self.take(2)]

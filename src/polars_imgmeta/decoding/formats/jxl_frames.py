@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from itertools import chain
 from typing import NamedTuple
 
 from polars_imgmeta import exceptions
@@ -19,10 +20,12 @@ from polars_imgmeta.decoding.formats.jxl_entropy import Bits, Numbers
 
 # Pixels that are drawn, as a multiple of those of the picture, and of a small one. Each frame and
 # each patch counts as some more.
-_FACTOR, _PIXELS = 16, 1 << 24
+_FACTOR, _PIXELS = 32, 1 << 24
 _FRAME_PIXELS, _PATCH_PIXELS = 1 << 12, 1 << 10
 MAX_PROFILE_BYTES = 1 << 19
 """Bytes of a colour profile. Ordinary ones have a few thousand."""
+MAX_SECTIONS = 1 << 17
+"""Parts of a frame. A picture of 2^27 pixels in the smallest groups and eleven passes has fewer."""
 
 _XYB, _CUSTOM = 2, 2  # of the spaces of colours, and of their parameters
 _LOW_FREQUENCIES, _REFERENCE = 1, 2  # types of frames
@@ -35,8 +38,8 @@ _PROFILE_CONTEXTS, _TABLE_CONTEXTS, _PATCH_CONTEXTS = 41, 8, 10
 _HALF_FLOAT = 16
 
 
-class _Frame(NamedTuple):
-    """A frame.
+class _Header(NamedTuple):
+    """The header of a frame.
 
     Attributes:
         pixels: How many are decoded.
@@ -51,53 +54,68 @@ class _Frame(NamedTuple):
     sections: int
 
 
+class Frame(NamedTuple):
+    """A frame of a codestream.
+
+    Attributes:
+        pixels: How many are decoded.
+        patches: Yields the pixels of each copy of a patch that is drawn into it.
+        end: The position behind it.
+    """
+
+    pixels: int
+    patches: Iterator[int]
+    end: int
+
+
 def require_few_pixels(data: bytes) -> None:
     """Check that not many more pixels are drawn than the picture has.
 
     Args:
-        data: The codestream.
+        data: The codestream of a still picture.
 
     Raises:
-        TooLargeError: If they are, or if the colour profile is too long.
+        TooLargeError: If they are, or if the colour profile or a table of contents is too long.
     """
-    bits = Bits(data, 8 * len(CODESTREAM))
-    metadata = read_metadata(bits)
+    metadata = read_metadata(Bits(data, 8 * len(CODESTREAM)))
     left = allowed = max(_FACTOR * math.prod(metadata.size) * metadata.weight, _PIXELS)
     try:
-        for pixels in _drawn(data, bits, metadata):
-            left -= pixels * metadata.weight
-            if left < 0:
-                msg = f"frames or patches of more than {allowed} pixels"
-                raise exceptions.TooLargeError(msg)
+        for frame in read_frames(data):
+            for pixels in chain([frame.pixels + _FRAME_PIXELS], frame.patches):
+                left -= pixels * metadata.weight
+                if left < 0:
+                    msg = f"frames or patches of more than {allowed} pixels"
+                    raise exceptions.TooLargeError(msg)
     except (ValueError, IndexError):  # damaged: the decoder has to judge it
         return
 
 
-def _drawn(data: bytes, bits: Bits, metadata: Metadata) -> Iterator[int]:
-    """Yield the pixels of each frame and of each copy of a patch, and some more.
+def read_frames(data: bytes) -> Iterator[Frame]:
+    """Yield the frames of a codestream.
 
     Raises:
-        ValueError: If the codestream is damaged.
+        ValueError: If it is damaged.
+        IndexError: If it is, too.
     """
+    bits = Bits(data, 8 * len(CODESTREAM))
+    metadata = read_metadata(bits)
     _skip_rest(bits, metadata)
-    position = bits.align()
-    preview = metadata.preview
-    last = False
+    end = bits.align()
+    preview, last = metadata.preview, False
     while not last:
-        bits = Bits(data, 8 * position)
-        frame = _read_frame(bits, metadata, preview or metadata.size)
-        yield frame.pixels + _FRAME_PIXELS
-        # It is followed by others only if it says so; a preview always is.
-        last, preview = frame.last and preview is None, None
-        if last and not frame.patched:
-            return
-        lengths, first = _read_table(bits, frame.sections)
-        position = bits.align()
-        if frame.patched:
-            yield from _patches(Bits(data, 8 * (position + sum(lengths[:first]))), metadata)
-        position += sum(lengths)
-        if position > len(data):
+        bits = Bits(data, 8 * end)
+        header = _read_frame(bits, metadata, preview or metadata.size)
+        lengths, first = _read_table(bits, header.sections)
+        start = bits.align()
+        end = start + sum(lengths)
+        patches: Iterator[int] = iter(())
+        if header.patched:
+            patches = _patches(Bits(data, 8 * (start + sum(lengths[:first]))), metadata)
+        yield Frame(header.pixels, patches, end)
+        if end > len(data):
             raise ValueError
+        # A preview is always followed by the picture.
+        last, preview = header.last and preview is None, None
 
 
 def _skip_rest(bits: Bits, metadata: Metadata) -> None:
@@ -140,7 +158,7 @@ def _skip_colours(bits: Bits, space: int) -> None:
 def _skip_extensions(bits: Bits) -> None:
     present = bits.long()
     lengths = [bits.long() for index in range(64) if present >> index & 1]
-    bits.position += sum(lengths)
+    bits.skip(sum(lengths))
 
 
 def _skip_profile(bits: Bits) -> None:
@@ -173,27 +191,22 @@ _KINDS = [_kind(byte, last=True) for byte in range(256)]
 _KINDS_BEFORE = [_kind(byte, last=False) for byte in range(256)]
 
 
-def _read_frame(bits: Bits, metadata: Metadata, size: tuple[int, int]) -> _Frame:
+def _read_frame(bits: Bits, metadata: Metadata, size: tuple[int, int]) -> _Header:
     """Read the header of a frame of a still picture."""
     if bits.take(1):  # all is the default
-        return _Frame(math.prod(size), False, True, _count_sections(size, _GROUP_SIDE, 1))
+        sections = _count_sections(size, _GROUP_SIDE, 1)
+        return _Header(math.prod(size), patched=False, last=True, sections=sections)
     kind, modular, flags = bits.take(2), bits.take(1) == _MODULAR, bits.long()
-    in_planes = not metadata.xyb and bits.take(1)
-    upsampling = 1
-    if not flags & _LOW_FREQUENCY_FRAME:
-        if in_planes:
-            bits.take(3 * 2)
-        upsampling = 1 << bits.take(2)
-        for _ in metadata.extra:
-            bits.take(2)
+    upsampling = _read_upsampling(bits, metadata, flags)
     side = _GROUP_SIDE
     if modular:
         side = 128 << bits.take(2)
     elif metadata.xyb:
         bits.take(2 * 3)
     passes = 1 if kind == _REFERENCE else _read_passes(bits)
-    size, partial = _read_size(bits, kind, size)
+    canvas, (size, partial) = size, _read_size(bits, kind, size)
     replaces = not partial
+    drawn = 0
     last = False
     if kind not in {_LOW_FREQUENCIES, _REFERENCE}:
         modes = [
@@ -201,19 +214,33 @@ def _read_frame(bits: Bits, metadata: Metadata, size: tuple[int, int]) -> _Frame
         ]
         replaces = replaces and modes[0] == _REPLACE
         last = bool(bits.take(1))
+        drawn = math.prod(canvas)  # however small the frame is
     if kind != _LOW_FREQUENCIES:
         if not last:
             bits.take(2)
         if kind == _REFERENCE or (replaces and not last):
             bits.take(1)
-    bits.position += 8 * bits.choose((0, 0), (0, 4), (16, 5), (48, 10))  # its name
+    bits.skip(8 * bits.choose((0, 0), (0, 4), (16, 5), (48, 10)))  # its name
     if not bits.take(1):
         _skip_filter(bits, modular=modular)
     _skip_extensions(bits)
     size = -(-size[0] // upsampling), -(-size[1] // upsampling)
     # What is scaled up is drawn in the larger size.
-    pixels = math.prod(size) * upsampling**2
-    return _Frame(pixels, bool(flags & _PATCHES), last, _count_sections(size, side, passes))
+    pixels = max(math.prod(size) * upsampling**2, drawn)
+    return _Header(pixels, bool(flags & _PATCHES), last, _count_sections(size, side, passes))
+
+
+def _read_upsampling(bits: Bits, metadata: Metadata, flags: int) -> int:
+    """Return how many times wider and higher a frame is than what is coded."""
+    in_planes = not metadata.xyb and bits.take(1)
+    if flags & _LOW_FREQUENCY_FRAME:
+        return 1
+    if in_planes:
+        bits.take(3 * 2)
+    upsampling = bits.take(2)
+    for _ in metadata.extra:
+        bits.take(2)
+    return 1 << upsampling
 
 
 def _read_passes(bits: Bits) -> int:
@@ -283,6 +310,9 @@ def _count_sections(size: tuple[int, int], side: int, passes: int) -> int:
 
 def _read_table(bits: Bits, sections: int) -> tuple[list[int], int]:
     """Return the lengths of the sections as they are stored, and which of them is the first."""
+    if sections > MAX_SECTIONS:
+        msg = f"a frame of {sections} sections, more than {MAX_SECTIONS}"
+        raise exceptions.TooLargeError(msg)
     first = 0
     if bits.take(1):  # they are in another order
         numbers = Numbers(bits, _TABLE_CONTEXTS)
