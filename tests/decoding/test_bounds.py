@@ -665,6 +665,17 @@ def test_size_of_an_icon_as_pillow(sizes: list[tuple[int, int]], form: str) -> N
     assert ico.read_size(io.BytesIO(data)) == Image.open(io.BytesIO(data)).size
 
 
+def test_an_icon_of_very_many_pictures_is_not_opened() -> None:
+    """Pillow sorts their entries, and reads each apart."""
+    entry = struct.pack("<BBBBHHII", 2, 2, 0, 0, 1, 8, 69, 6 + 16 * ico.MAX_ENTRIES)
+    most = b"\0\0\1\0" + struct.pack("<H", ico.MAX_ENTRIES) + entry * ico.MAX_ENTRIES + png()
+    assert read_header(BytesSource(most)).shape == (2, 2)
+    source = CountingSource(b"\0\0\1\0\xff\xff" + entry * 65_535 + png())
+    with pytest.raises(bounded.LongHeaderError, match="an icon of 65535 pictures, more than 1024"):
+        read_header(source)
+    assert source.reads < 32
+
+
 @given(
     kind=st.sampled_from("12356"),
     size=st.tuples(st.integers(1, 9), st.integers(1, 9)),

@@ -338,7 +338,7 @@ def encode_jxl(image: Image.Image) -> bytes:
 def test_jpeg_xl() -> None:
     """JPEG XL is decoded without loss, and is corrupt where truncated."""
     np.testing.assert_array_equal(decode(encode_jxl(Image.fromarray(COLOURS))), COLOURS)
-    assert jxl.read_size(io.BytesIO(b"\xff\xd8\xff\xe0 no JPEG XL")) is None
+    assert jxl.read_header(io.BytesIO(b"\xff\xd8\xff\xe0 no JPEG XL")) is None
     with pytest.raises(exceptions.CorruptError):
         decode(encode_jxl(Image.fromarray(COLOURS))[:40])
 

@@ -507,3 +507,92 @@ def test_a_grid_that_cannot_be_read() -> None:
     start = data.index(b"iloc")
     for place in range(start + 4, start + 44):
         require_agreement(data[:place] + b"\1" + data[place + 1 :])
+
+
+def derived(kind: bytes, levels: int, times: int, tile_side: int = _TILE) -> bytes:
+    """Return a picture of 64 x 64 that is derived from an image, which is from another, and so on.
+
+    Args:
+        kind: How an image is derived.
+        levels: How many there are, above a coded picture.
+        times: From how many copies of the next each is derived.
+        tile_side: The columns and rows that the coded picture declares.
+    """
+    configuration, pixels = tile("HEIF")
+    whole = full(b"ispe", struct.pack(">II", _TILE, _TILE))
+    content = {
+        b"grid": struct.pack(">BBBBHH", 0, 0, 0, times - 1, _TILE, _TILE),
+        b"iovl": struct.pack(">BB4HHH", 0, 0, 0, 0, 0, 0, _TILE, _TILE) + bytes(4 * times),
+        b"iden": b"",
+    }[kind]
+    coded_size = full(b"ispe", struct.pack(">II", tile_side, tile_side))
+    items = [Item(kind, content or b"\0", [whole])] * levels
+    items.append(Item(b"hvc1", pixels, [configuration, coded_size]))
+    to = [reference(b"dimg", one, *[one + 1] * times, wide=False) for one in range(1, levels + 1)]
+    return file_of(b"heicmif1", items, b"".join(to))
+
+
+@pytest.mark.parametrize(
+    ("kind", "levels", "times"),
+    [(b"iden", 1, 1), (b"iden", 8, 1), (b"iovl", 1, 1), (b"iovl", 2, 20), (b"grid", 3, 4)],
+)
+def test_derived_pictures_are_read(kind: bytes, levels: int, times: int) -> None:
+    """Where their images are few, and small."""
+    measurement = measure(derived(kind, levels, times), "standard", max_pixels=1 << 20)
+    assert measurement.error is None
+    assert measurement.values["width"] == _TILE
+
+
+@pytest.mark.parametrize(
+    ("kind", "levels", "times", "side"),
+    [
+        (b"grid", 2, 30, 2000),
+        (b"grid", 4, 20, _TILE),
+        (b"iovl", 1, 20, 1000),
+        (b"iovl", 3, 30, _TILE),
+    ],
+)
+def test_what_a_picture_is_derived_from_is_decoded_few_times(
+    kind: bytes, levels: int, times: int, side: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each level multiplies the work, and no number of pixels in the file tells it."""
+    monkeypatch.setattr(pillow_heif.HeifImageFile, "load", None)  # nothing is decoded
+    data = derived(kind, levels, times, side)
+    measurement = measure(data, "standard", max_pixels=1 << 40)
+    assert isinstance(measurement.error, im.TooLargeError)
+    decoded = side**2 * times**levels + sum(_TILE**2 * times**level for level in range(levels))
+    message = f"a picture of {_TILE**2} pixels, derived from {decoded} pixels"
+    assert str(measurement.error) == message
+    assert "width" in measurement.values
+
+
+@pytest.mark.parametrize("kind", [b"grid", b"iden", b"iovl"])
+def test_long_chains_of_derived_images_are_not_opened(kind: bytes) -> None:
+    """The decoder takes quadratic time to open them, and doubles the work with each level."""
+    error = measure(derived(kind, 9, 2), "geometry", max_pixels=1 << 20).error
+    assert isinstance(error, LongHeaderError)
+    assert str(error) == "images that are derived from others more than 8 times"
+
+
+def test_alpha_counts_with_its_picture() -> None:
+    """It may be a grid of very many tiles."""
+    configuration, pixels = tile("HEIF")
+    whole = full(b"ispe", struct.pack(">II", _TILE, _TILE))
+    kind = box(b"auxC", bytes(4) + b"urn:mpeg:hevc:2015:auxid:1\0")
+    shape = struct.pack(">BBBBHH", 0, 0, 99, 99, _TILE, _TILE)
+    items = [Item(b"hvc1", pixels, [configuration, whole]), Item(b"grid", shape, [whole, kind])]
+    items.append(Item(b"hvc1", pixels, [configuration, whole]))
+    references = reference(b"auxl", 2, 1, wide=False)
+    references += reference(b"dimg", 2, *[3] * 10_000, wide=False)
+    error = measure(file_of(b"heic", items, references), "standard", max_pixels=1 << 20).error
+    assert isinstance(error, im.TooLargeError)
+    decoded = _TILE**2 * 10_002
+    assert str(error) == f"a picture of {_TILE**2} pixels, derived from {decoded} pixels"
+
+
+def test_derived_images_of_an_unusual_structure_are_not_decoded() -> None:
+    """What they cost cannot be told."""
+    unusual = derived(b"grid", 2, 30, 2000).replace(b"infe", b"what", 1)
+    with pytest.raises(im.UnsupportedError, match="derived images in an unusual structure"):
+        heif.require_declared_sizes(unusual)
+    heif.require_declared_sizes(file_of(b"heic", one_picture("HEIF")).replace(b"infe", b"what", 1))

@@ -125,8 +125,8 @@ def _bounded(source: Source) -> BinaryIO:
 def _read_own(stream: BinaryIO) -> Header | None:
     """Read a format for whose header Pillow is not needed, or return None."""
     # Pillow's JPEG XL plug-in would decode the pixels to determine their size.
-    if jpeg_xl := jxl.read_size(stream):
-        return _make_header("JXL", jpeg_xl[:2], jpeg_xl[2], "pillow")
+    if jpeg_xl := jxl.read_header(stream):
+        return _make_header("JXL", jpeg_xl.size, jpeg_xl.orientation, "pillow", jpeg_xl.weight)
     if container := heif.read_geometry(stream):
         weight = max(1, container.decoded // max(1, math.prod(container.size)))
         return _make_header(container.name, container.size, container.orientation, "pillow", weight)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
 from polars_imgmeta import exceptions
-from polars_imgmeta.decoding.formats import heif, jpeg2000, jxl, netpbm, tiff
+from polars_imgmeta.decoding.formats import heif, jpeg2000, jxl, jxl_frames, netpbm, tiff
 from polars_imgmeta.decoding.formats.opencv_only import read_opencv_header
 from polars_imgmeta.decoding.formats.pillow import open_with_pillow
 from polars_imgmeta.decoding.formats.rebuilding import rebuild
@@ -75,8 +75,9 @@ def read_picture(data: bytes, header: Header) -> Picture:
     Raises:
         CorruptError: If the pixels are damaged.
         UnsupportedError: If they cannot be converted to 8-bit RGB, or are of an animated JPEG XL.
-        TooLargeError: If they do not fit into memory, a JPEG has too many scans, or a tile of a
-            JPEG 2000 or a coded picture of an AVIF or HEIF costs more than its header declares.
+        TooLargeError: If they do not fit into memory, a JPEG has too many scans, a JPEG XL too
+            many frames, or a tile of a JPEG 2000 or a coded picture of an AVIF or HEIF costs more
+            than its header declares.
     """
     if header.format == "JPEG":
         _require_few_scans(data, header)
@@ -85,7 +86,7 @@ def read_picture(data: bytes, header: Header) -> Picture:
     elif header.format in {"AVIF", "HEIF"}:
         heif.require_declared_sizes(data)
     elif header.format == "JXL":
-        _require_still(data)
+        _require_few_frames(data)
     picture = _decode(data, header)
     if picture.shape[:2] != header.shape:
         rows, columns = picture.shape[:2]
@@ -104,15 +105,16 @@ def intensity_of(colours: Picture) -> NDArray[np.uint8]:
     return grey.reshape(*shape, columns).astype(np.uint8, copy=False)
 
 
-def _require_still(data: bytes) -> None:
-    """Refuse an animated JPEG XL, of which the plug-in decodes all frames and returns the last."""
+def _require_few_frames(data: bytes) -> None:
+    """Refuse a JPEG XL of many frames: the plug-in decodes all, and of an animation the last."""
     declared = jxl.read_declared(io.BytesIO(data))
     if declared is None:
-        msg = "the header of this JXL image is damaged, or has hundreds of channels"
+        msg = "the header of this JXL image is damaged, or very long"
         raise exceptions.CorruptError(msg)
     if declared.frames is None:
         msg = "an animated JPEG XL, of which only the header is read"
         raise exceptions.UnsupportedError(msg)
+    jxl_frames.require_few_pixels(jxl.codestream(data))
 
 
 def _require_few_scans(data: bytes, header: Header) -> None:

@@ -14,8 +14,9 @@ from __future__ import annotations
 import io
 import math
 import struct
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import chain
 from typing import BinaryIO, NamedTuple
 
@@ -46,8 +47,13 @@ MAX_UNITS = 1 << 17
 """Units of coded data that are looked at, and items."""
 # A coded picture is larger than declared by the rest of a block, which is most in a small one.
 _CODED_FACTOR, _CODED_PIXELS = 2, 1 << 16
+MAX_DERIVATIONS = 8
+"""Levels of images that are derived from others. Ordinary files have one: the tiles of a grid."""
+# Pixels that are decoded for a derived picture, as a multiple of its own, and of a small one.
+_DERIVED_FACTOR, _DERIVED_PIXELS = 16, 1 << 24
 
 _AV1, _HEVC, _GRID, _MIME = b"av01", b"hvc1", b"grid", b"mime"
+_CODED, _DERIVED = frozenset({_AV1, _HEVC}), frozenset({_GRID, b"iden", b"iovl"})
 _XMP_TYPE = b"application/rdf+xml"
 # Those without influence on geometry, of which a decoder must know all that are essential.
 _PROPERTIES = frozenset(
@@ -95,7 +101,7 @@ def read_geometry(stream: BinaryIO) -> Geometry | None:
     """Read the header of an AVIF or HEIF, or return None for what is another one, or unusual.
 
     Raises:
-        LongHeaderError: If there are too many boxes or items.
+        LongHeaderError: If there are too many boxes or items, or images derived from each other.
     """
     stream.seek(0)
     length, name = struct.unpack(">I4s", stream.read(8).ljust(8, b"\0"))
@@ -118,6 +124,7 @@ def _read(file: _Box, major: bytes, *, is_avif: bool) -> Geometry:
             return _read_track(moov)
         _require(major != b"avis")
     items = _Items(file.get(b"meta"))
+    items.require_shallow()
     if is_avif and items.coding == _AV1:
         return Geometry("AVIF", items.size, items.orientation, items.decoded)
     _require(major in HEIF_BRANDS and items.coding == _HEVC)
@@ -125,17 +132,22 @@ def _read(file: _Box, major: bytes, *, is_avif: bool) -> Geometry:
 
 
 def require_declared_sizes(data: bytes) -> None:
-    """Check that no coded picture has many more pixels than the file declares of it.
+    """Check that no more pixels are decoded than the file declares.
 
-    Their decoders decode a picture in the size of its own header, before they compare it with
-    that of the file, or shrink it to that.
+    Decoders decode a coded picture in the size of its own header, before they compare it with
+    that of the file, or shrink it to that; and one that others are derived from for each of them.
 
     Raises:
-        TooLargeError: If one has, or there are too many units.
+        TooLargeError: If a coded picture has many more, all together have, or there are too many
+            units.
+        UnsupportedError: If it cannot be told of derived images.
     """
     units = 0
+    file = _File(io.BytesIO(data)).box(0)
     try:
-        for declared, sizes in _coded_pictures(_File(io.BytesIO(data)).box(0)):
+        if meta := file.find(b"meta"):
+            _Items(meta).require_few_decoded()
+        for declared, sizes in _coded_pictures(file):
             allowed = _CODED_FACTOR * declared[0] * declared[1] + _CODED_PIXELS
             for size in sizes:
                 units += 1
@@ -148,8 +160,11 @@ def require_declared_sizes(data: bytes) -> None:
                         f" {declared[0]} x {declared[1]}"
                     )
                     raise exceptions.TooLargeError(msg)
-    except (_UnusualError, struct.error, LookupError, ValueError):  # the decoder has to judge it
-        return
+    except (_UnusualError, struct.error, LookupError, ValueError):
+        if meta and any(kind in data[meta.start : meta.end] for kind in _DERIVED):
+            msg = "derived images in an unusual structure"
+            raise exceptions.UnsupportedError(msg) from None
+        # The decoder has to judge it.
 
 
 def _coded_pictures(file: _Box) -> Iterator[tuple[Size, Iterator[Size | None]]]:
@@ -353,11 +368,14 @@ class _Items:
     @cached_property
     def coding(self) -> bytes:
         """The type of the picture, or that of the tiles of a grid."""
-        kind = self._types[self.primary]
-        if kind != _GRID:
-            return kind
+        if not self._is_grid:
+            return self._types[self.primary]
         (kind,) = {self._types[tile] for tile in self._tiles}
         return kind
+
+    @property
+    def _is_grid(self) -> bool:
+        return self._types[self.primary] == _GRID
 
     @cached_property
     def _tiles(self) -> tuple[int, ...]:
@@ -370,7 +388,7 @@ class _Items:
     def decoded(self) -> int:
         """The number of pixels that are decoded: those of all tiles, of a grid."""
         width, height = self.size
-        if self._types[self.primary] != _GRID:
+        if not self._is_grid:
             return width * height
         # To a grid that is damaged the decoder applies no transformations.
         version, flags, rows, columns = (content := self._read_item(self.primary))[:4]
@@ -382,11 +400,68 @@ class _Items:
         areas = {tile: math.prod(_size(self._properties_of(tile))) for tile in {*self._tiles}}
         return max(width * height, sum(areas[tile] for tile in self._tiles))
 
+    @cached_property
+    def _sources(self) -> dict[int, Counter[int]]:
+        """From which items each is derived, and how often; its alpha is decoded with it."""
+        sources: dict[int, Counter[int]] = defaultdict(Counter)
+        for name, item, to in self._references():
+            if name == b"dimg":
+                sources[item].update(to)
+            elif name == b"auxl":
+                for master in {*to}:
+                    sources[master][item] += 1
+        return sources
+
+    def require_shallow(self) -> None:
+        """Check how deep the picture is derived: the decoder opens a long chain in quadratic time.
+
+        Raises:
+            LongHeaderError: If it is too deep.
+        """
+        level = {self.primary}
+        for _ in range(MAX_DERIVATIONS + 1):
+            level = {source for item in level for source in self._sources.get(item, ())}
+        if level:
+            msg = f"images that are derived from others more than {MAX_DERIVATIONS} times"
+            raise LongHeaderError(msg)
+
+    def _count_decoded(self) -> int:
+        """Return how many pixels are decoded, those of an item as often as it is."""
+
+        @cache
+        def count(item: int) -> int:
+            found = self._sources.get(item, Counter())
+            return self._area(item) + sum(count(one) * often for one, often in found.items())
+
+        self.require_shallow()
+        return count(self.primary)
+
+    def _area(self, item: int) -> int:
+        """Return the number of pixels that an item declares, whatever else is associated."""
+        numbers = [number for number, _ in self._associations.get(item, ()) if number]
+        boxes = [self._all_properties[number - 1] for number in numbers]
+        sizes = [_size([(box.name, box.content())]) for box in boxes if box.name == b"ispe"]
+        return max(map(math.prod, sizes), default=0)
+
+    def require_few_decoded(self) -> None:
+        """Check that not many more pixels are decoded than the picture has, and its tiles.
+
+        Raises:
+            TooLargeError: If they are.
+        """
+        decoded, area = self._count_decoded(), self._area(self.primary)
+        # The tiles of a grid count already towards the limit on pixels.
+        kinds = {self._types[tile] for tile in self._tiles} if self._is_grid else set()
+        known = self.decoded if kinds and kinds <= _CODED else area
+        if decoded > max(_DERIVED_FACTOR * known, _DERIVED_PIXELS):
+            msg = f"a picture of {area} pixels, derived from {decoded} pixels"
+            raise exceptions.TooLargeError(msg)
+
     def coded_pictures(self) -> Iterator[tuple[Size, Iterator[Size | None]]]:
         """Yield the declared size of each coded picture, and those of its own headers."""
         left = 4 * next(iter(self._boxes.values())).file.size  # items may share bytes
         for item, kind in self._types.items():
-            if kind not in {_AV1, _HEVC}:
+            if kind not in _CODED:
                 continue
             properties = self._properties_of(item)
             file, extents = self._locate(item)

@@ -9,6 +9,8 @@ import math
 import struct
 from typing import BinaryIO
 
+from polars_imgmeta.decoding.formats.bounded import LongHeaderError
+
 _SIGNATURE = b"\0\0\1\0"
 _ENTRY = struct.Struct("<BBBxHHII")
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -21,14 +23,20 @@ def read_size(stream: BinaryIO) -> tuple[int, int] | None:
     """Return width and height of the picture that Pillow shows, or None for it to judge.
 
     That is the largest; of several, the first with the fewest colours.
+
+    Raises:
+        LongHeaderError: If there are too many.
     """
     stream.seek(0)
     head = stream.read(6)
     if head[:4] != _SIGNATURE or len(head) < 6:  # noqa: PLR2004
         return None
     (count,) = struct.unpack_from("<H", head, 4)
+    if count > MAX_ENTRIES:
+        msg = f"an icon of {count} pictures, more than {MAX_ENTRIES}"
+        raise LongHeaderError(msg)
     table = stream.read(_ENTRY.size * count)
-    if not 0 < count <= MAX_ENTRIES or len(table) < _ENTRY.size * count:
+    if not count or len(table) < _ENTRY.size * count:
         return None
     stream.seek(min(_ENTRY.iter_unpack(table), key=_rank)[-1])
     start = stream.read(24)

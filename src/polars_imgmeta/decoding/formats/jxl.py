@@ -9,19 +9,20 @@ from __future__ import annotations
 import io
 import struct
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from polars_imgmeta.decoding.formats.bounded import MAX_BYTES
 from polars_imgmeta.decoding.formats.declared import Declared
+from polars_imgmeta.decoding.formats.jxl_entropy import Bits
 
 CODESTREAM = b"\xff\x0a"
 CONTAINER = b"\0\0\0\x0cJXL \r\n\x87\n"
 
 # With names of extra channels.
 _MAX_HEADER_BYTES = 4096
-_MAX_EXTRA_CHANNELS, _MAX_NAME_BYTES = 256, 1024
 _ALPHA, _SPOT, _CFA = 0, 2, 5  # types of extra channels
-_GREY = 1  # of the colour spaces
+GREY = 1
+"""A space of colours."""
 _MODES = {(1, False): "L", (1, True): "LA", (3, False): "RGB", (3, True): "RGBA"}
 _BYTE = 8
 # Before them is an offset, which some writers leave out.
@@ -32,15 +33,92 @@ _DIMENSION_BITS = (9, 13, 18, 30)
 _RATIOS = ((1, 1), (1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))
 
 
-def read_size(stream: BinaryIO) -> tuple[int, int, int] | None:
-    """Return width and height as stored, and orientation, or None if this is not JPEG XL."""
+class Metadata(NamedTuple):
+    """The header of a codestream, up to the space of its colours.
+
+    Attributes:
+        size: Width and height as stored.
+        orientation: The orientation to be applied, 1 to 8.
+        preview: Width and height of a preview, if there is one.
+        animated: Whether it is an animation.
+        depth: The bits of a sample.
+        is_float: Whether samples are floats.
+        extra: The types of channels beyond those of colours.
+        xyb: Whether colours are stored as XYB.
+        colours: The number of channels of colours.
+        profile: Whether a colour profile follows.
+        space: The number of the colour space, if it is not the default.
+        extended: Whether fields of tone mapping follow, and of further extensions; None if
+            all fields are the default.
+    """
+
+    size: tuple[int, int]
+    orientation: int = 1
+    preview: tuple[int, int] | None = None
+    animated: bool = False
+    depth: int = _BYTE
+    is_float: bool = False
+    extra: tuple[int, ...] = ()
+    xyb: bool = True
+    colours: int = 3
+    profile: bool = False
+    space: int | None = None
+    extended: bool | None = None
+
+    @property
+    def weight(self) -> int:
+        """How often a pixel counts: the decoder keeps 8 to 20 bytes of each extra channel."""
+        return max(1, len(self.extra))
+
+
+def read_metadata(bits: Bits) -> Metadata:
+    """Read the header of a codestream, behind its signature."""
+    size = _read_size(bits)
+    if bits.take(1):  # all else is the default
+        return Metadata(size)
+    extended = bool(bits.take(1))
+    orientation, preview, animated = _read_extra_fields(bits) if extended else (1, None, False)
+    depth, is_float = _read_depth(bits)
+    bits.take(1)  # whether 16 bits suffice
+    count = bits.choose((0, 0), (1, 0), (2, 4), (1, 12))
+    extra = tuple(_read_extra_channel(bits) for _ in range(count))
+    xyb = bool(bits.take(1))
+    profile, colours, space = False, 3, None
+    if not bits.take(1):  # the space of the colours is not the default
+        profile, space = bool(bits.take(1)), bits.enum()
+        colours = 1 if space == GREY else 3
+    return Metadata(
+        size,
+        orientation,
+        preview,
+        animated,
+        depth,
+        is_float,
+        extra,
+        xyb,
+        colours,
+        profile,
+        space,
+        extended,
+    )
+
+
+def read_header(stream: BinaryIO) -> Metadata | None:
+    """Return the header of a JPEG XL, or None if this is none.
+
+    What a damaged one does not tell is the default.
+    """
     bits = _find_header(stream)
     if bits is None:
         return None
-    width, height = bits.size()
-    default_metadata = bits.take(1)
-    orientation = 1 + bits.take(3) if not default_metadata and bits.take(1) else 1
-    return width, height, orientation
+    start = bits.position
+    metadata = read_metadata(bits)
+    if not bits.exhausted:
+        return metadata
+    bits.position = start
+    size = _read_size(bits)
+    orientation = 1 + bits.take(3) if not bits.take(1) and bits.take(1) else 1
+    return Metadata(size, orientation)
 
 
 def read_declared(stream: BinaryIO) -> Declared | None:
@@ -48,26 +126,26 @@ def read_declared(stream: BinaryIO) -> Declared | None:
     bits = _find_header(stream)
     if bits is None:
         return None
-    bits.size()
-    depth, is_float, colours, alpha, profile, animated = _BYTE, False, 3, False, False, False
-    if not bits.take(1):  # the metadata are not the default
-        animated = bits.take(1) == 1 and _skip_extra_fields(bits)
-        depth, is_float = bits.depth()
-        bits.take(1)  # whether 16 bits suffice
-        extra = bits.choose((0, 0), (1, 0), (2, 4), (1, 12))
-        if extra > _MAX_EXTRA_CHANNELS:
-            return None
-        alpha = _ALPHA in [_read_extra_channel(bits) for _ in range(extra)]
-        bits.take(1)  # whether the colours are XYB
-        if not bits.take(1):  # their space is not the default
-            profile = bool(bits.take(1))
-            colours = 1 if bits.enum() == _GREY else 3
+    found = read_metadata(bits)
     if bits.exhausted:
         return None
-    mode = _MODES[colours, alpha]
-    if mode == "L" and depth > _BYTE:
-        mode = "F" if is_float else "I;16"
-    return Declared(mode, colours + alpha, depth, None if animated else 1, alpha, profile)
+    alpha = _ALPHA in found.extra
+    mode = _MODES[found.colours, alpha]
+    if mode == "L" and found.depth > _BYTE:
+        mode = "F" if found.is_float else "I;16"
+    frames = None if found.animated else 1
+    return Declared(mode, found.colours + alpha, found.depth, frames, alpha, found.profile)
+
+
+def codestream(data: bytes) -> bytes:
+    """Return the codestream of a JPEG XL, which may be in pieces."""
+    if data.startswith(CODESTREAM):
+        return data
+    pieces = []
+    for name, start, length in _boxes(io.BytesIO(data)):
+        if name in {b"jxlc", b"jxlp"}:
+            pieces.append(data[start + (4 if name == b"jxlp" else 0) : start + length])
+    return b"".join(pieces)
 
 
 def read_exif(stream: BinaryIO) -> bytes:
@@ -82,36 +160,39 @@ def read_exif(stream: BinaryIO) -> bytes:
     return b""
 
 
-def _skip_extra_fields(bits: _Bits) -> bool:
-    """Skip orientation, other sizes and times; return whether it is an animation."""
-    bits.take(3)
+def _read_extra_fields(bits: Bits) -> tuple[int, tuple[int, int] | None, bool]:
+    """Return orientation, size of a preview, and whether it is an animation."""
+    orientation, preview = 1 + bits.take(3), None
     if bits.take(1):  # the size at which it is to be shown
-        bits.size()
-    if bits.take(1):  # a preview
+        _read_size(bits)
+    if bits.take(1):
         small = bits.take(1)
         choices = ((16, 0), (32, 0), (1, 5), (33, 9))
         choices = choices if small else ((1, 6), (65, 8), (321, 10), (1345, 12))
-        bits.choose(*choices)
-        if not bits.take(3):
-            bits.choose(*choices)
+        height = width = bits.choose(*choices) * (8 if small else 1)
+        if ratio := bits.take(3):
+            width = height * _RATIOS[ratio][0] // _RATIOS[ratio][1]
+        else:
+            width = bits.choose(*choices) * (8 if small else 1)
+        preview = width, height
     if not bits.take(1):
-        return False
+        return orientation, preview, False
     bits.choose((100, 0), (1000, 0), (1, 10), (1, 30))  # ticks a second
     bits.choose((1, 0), (1001, 0), (1, 8), (1, 10))
     bits.choose((0, 0), (0, 3), (0, 16), (0, 32))  # loops
     bits.take(1)
-    return True
+    return orientation, preview, True
 
 
-def _read_extra_channel(bits: _Bits) -> int:
+def _read_extra_channel(bits: Bits) -> int:
     """Return the type of an extra channel."""
     if bits.take(1):
         return _ALPHA
     kind = bits.enum()
-    bits.depth()
+    _read_depth(bits)
     bits.choose((0, 0), (3, 0), (4, 0), (1, 3))  # how much smaller it is
     name = bits.choose((0, 0), (0, 4), (16, 5), (48, 10))
-    bits.take(8 * min(name, _MAX_NAME_BYTES))
+    bits.take(8 * name)
     if kind == _ALPHA:
         bits.take(1)
     elif kind == _SPOT:
@@ -121,57 +202,32 @@ def _read_extra_channel(bits: _Bits) -> int:
     return kind
 
 
-class _Bits:
-    """A bit reader, least significant bit first; reads zeros after the end.
-
-    Attributes:
-        exhausted: Whether it has read after the end.
-    """
-
-    def __init__(self, data: bytes) -> None:
-        self._rest = int.from_bytes(data, "little")
-        self._count = 8 * len(data)
-        self.exhausted = False
-
-    def take(self, count: int) -> int:
-        value = self._rest & ((1 << count) - 1)
-        self._rest >>= count
-        self._count -= count
-        self.exhausted |= self._count < 0
-        return value
-
-    def choose(self, *choices: tuple[int, int]) -> int:
-        """Return a number of two bits that select its offset and its number of bits."""
-        offset, count = choices[self.take(2)]
-        return offset + self.take(count)
-
-    def enum(self) -> int:
-        return self.choose((0, 0), (1, 0), (2, 4), (18, 6))
-
-    def depth(self) -> tuple[int, bool]:
-        """Return the bits of a sample, and whether it is a float."""
-        if not self.take(1):
-            return self.choose((8, 0), (10, 0), (12, 0), (1, 6)), False
-        bits = self.choose((32, 0), (16, 0), (24, 0), (1, 6))
-        self.take(4)
-        return bits, True
-
-    def size(self) -> tuple[int, int]:
-        """Return width and height."""
-        small = self.take(1)
-        height = self._dimension(small)
-        ratio = self.take(3)
-        numerator, denominator = _RATIOS[ratio]
-        width = height * numerator // denominator if ratio else self._dimension(small)
-        return width, height
-
-    def _dimension(self, small: int) -> int:
-        if small:
-            return 8 * (1 + self.take(5))
-        return 1 + self.take(_DIMENSION_BITS[self.take(2)])
+def _read_size(bits: Bits) -> tuple[int, int]:
+    """Return width and height."""
+    small = bits.take(1)
+    height = _read_side(bits, small)
+    ratio = bits.take(3)
+    numerator, denominator = _RATIOS[ratio]
+    width = height * numerator // denominator if ratio else _read_side(bits, small)
+    return width, height
 
 
-def _find_header(stream: BinaryIO) -> _Bits | None:
+def _read_side(bits: Bits, small: int) -> int:
+    if small:
+        return 8 * (1 + bits.take(5))
+    return 1 + bits.take(_DIMENSION_BITS[bits.take(2)])
+
+
+def _read_depth(bits: Bits) -> tuple[int, bool]:
+    """Return the bits of a sample, and whether it is a float."""
+    if not bits.take(1):
+        return bits.choose((8, 0), (10, 0), (12, 0), (1, 6)), False
+    depth = bits.choose((32, 0), (16, 0), (24, 0), (1, 6))
+    bits.take(4)
+    return depth, True
+
+
+def _find_header(stream: BinaryIO) -> Bits | None:
     """Return the header of the codestream: at 0, or inside the first box that holds it."""
     stream.seek(0)
     start = 0
@@ -186,7 +242,7 @@ def _find_header(stream: BinaryIO) -> _Bits | None:
         return None
     stream.seek(start)
     data = stream.read(_MAX_HEADER_BYTES)
-    return _Bits(data[len(CODESTREAM) :]) if data.startswith(CODESTREAM) else None
+    return Bits(data, 8 * len(CODESTREAM)) if data.startswith(CODESTREAM) else None
 
 
 def _boxes(stream: BinaryIO) -> Iterator[tuple[bytes, int, int]]:

@@ -1,0 +1,274 @@
+"""The frames of a JPEG XL and what they cost, against the encoder and files written bit by bit."""
+
+from __future__ import annotations
+
+import io
+import struct
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+import polars_imgmeta as im
+from polars_imgmeta.decoding.formats import jxl, jxl_frames
+from polars_imgmeta.decoding.headers import read_header
+from polars_imgmeta.io.sources import BytesSource
+from polars_imgmeta.measuring.measurement import measure
+
+pillow_jxl = pytest.importorskip("pillow_jxl", reason="pip install pillow-jxl-plugin")
+
+SIDE = 1000
+_REGULAR, _REFERENCE = 0, 2
+
+
+class Writer:
+    """Writes bits, least significant bit first."""
+
+    def __init__(self) -> None:
+        self._bits = 0
+        self._count = 0
+
+    def add(self, *fields: tuple[int, int]) -> Writer:
+        """Append numbers, each with its count of bits."""
+        for value, count in fields:
+            assert value < 1 << count
+            self._bits |= value << self._count
+            self._count += count
+        return self
+
+    def content(self) -> bytes:
+        """Return the bits, and zeros up to the next byte."""
+        return self._bits.to_bytes((self._count + 7) // 8, "little")
+
+
+def head(side: int = SIDE, extra: int = 0, profile: int | None = None) -> bytes:
+    """Return a header of a square picture in RGB, with channels of depth and a profile of zeros."""
+    bits = Writer().add((0x0AFF, 16), (0, 1), (3, 2), (side - 1, 30), (1, 3))
+    bits.add((0, 1), (0, 1), (0, 1), (0, 2), (1, 1))  # 8 bits, in 16
+    bits.add((3, 2), (extra - 1, 12)) if extra else bits.add((0, 2))
+    for _ in range(extra):
+        bits.add((0, 1), (2, 2), (1, 4), (0, 1), (0, 2), (0, 2), (0, 2))
+    bits.add((0, 1))  # not XYB
+    bits.add((1, 1)) if profile is None else bits.add((0, 1), (1, 1), (0, 2))
+    bits.add((0, 2), (1, 1))
+    if profile is not None:
+        bits.add((3, 2), (profile & 0xFFF, 12), (1, 1), (profile >> 12, 8), (0, 1))
+        bits.add((0, 1), (1, 1), (0, 2)).add(*NOTHING)
+    return bits.content()
+
+
+# Tables of numbers that take no bits, and are all zero.
+NOTHING = ((1, 1), (0, 4), (0, 1))
+
+
+def frame(
+    *,
+    kind: int = _REGULAR,
+    last: bool = False,
+    size: tuple[int, int] | None = None,
+    extra: int = 0,
+    patches: Sequence[int] = (),
+) -> bytes:
+    """Return a black frame of a few bytes.
+
+    Args:
+        kind: Its type.
+        last: Whether it is the last one.
+        size: Its columns and rows, of 256 to 2303, or None for those of the picture.
+        extra: The number of extra channels of the picture.
+        patches: The side of a patch, and the number of its copies.
+    """
+    bits = Writer().add((0, 1), (kind, 2), (1, 1))
+    bits.add((1, 2), (1, 4)) if patches else bits.add((0, 2))
+    bits.add((0, 1), (0, 2), *[(0, 2)] * extra, (3, 2))
+    if kind != _REFERENCE:
+        bits.add((0, 2))
+    bits.add((int(size is not None), 1))
+    if size:
+        if kind != _REFERENCE:
+            bits.add((0, 2), (2, 8), (0, 2), (0, 8))  # one column to the right
+        bits.add((1, 2), (size[0] - 256, 11), (1, 2), (size[1] - 256, 11))
+    if kind == _REGULAR:
+        bits.add(*[(0, 4 if size else 2)] * (1 + extra), (int(last), 1))
+    if not last:
+        bits.add((0, 2))
+    if kind == _REFERENCE:
+        bits.add((1, 1))
+    elif not last and not size:
+        bits.add((0, 1))
+    bits.add((0, 2), (0, 1), (0, 1), (0, 2), (0, 2), (0, 2))  # no name, no filter
+    bits.add((0, 1))
+    section = Writer()
+    if patches:
+        add_patches(section, *patches)
+    section.add((1, 1), (1, 1))
+    section.add((0, 1), (1, 1), (0, 2), *NOTHING)  # a tree of one leaf
+    section.add((0, 1), *NOTHING, (1, 1), (1, 1), (0, 2))
+    content = section.content()
+    return bits.content() + Writer().add((0, 2), (len(content), 10)).content() + content
+
+
+def add_patches(bits: Writer, side: int, copies: int) -> None:
+    """Append one patch with copies at the same place: no number takes a bit."""
+    numbers = [0, side - 1, copies - 1, 1]
+    clusters = [3, 0, 1, 0, 0, 0, 0, 2, 0, 0]
+    bits.add((0, 1), (1, 1), (2, 2), *[(cluster, 2) for cluster in clusters], (1, 1))
+    bits.add(*[(15, 4)] * 4)
+    for number in numbers:
+        if number:
+            power = number.bit_length() - 1
+            bits.add((1, 1), (power, 4), (number - (1 << power), power))
+        else:
+            bits.add((0, 1))
+    bits.add(
+        *[field for one in numbers if one for field in ((1, 2), (0, 2), (one, one.bit_length()))]
+    )
+
+
+def text(size: tuple[int, int]) -> Image.Image:
+    """Return lines of text, whose letters the encoder stores once."""
+    image = Image.new("RGB", size, "white")
+    for row in range(0, size[1], 14):
+        ImageDraw.Draw(image).text((row % 5, row), "the quick brown fox " * 9, fill="black")
+    return image
+
+
+def noise(size: tuple[int, int], mode: str = "RGB") -> Image.Image:
+    """Return noise that is smooth enough for a lossy coding."""
+    samples = np.random.default_rng(0).integers(0, 256, (size[1] // 8, size[0] // 8, 3), np.uint8)
+    return Image.fromarray(samples).resize(size).convert(mode)
+
+
+@pytest.mark.parametrize("effort", [1, 3, 7])
+@pytest.mark.parametrize("options", [{"lossless": True}, {"quality": 90}, {"quality": 40}])
+@pytest.mark.parametrize(
+    "image",
+    [text((700, 400)), noise((600, 500)), noise((600, 500), "LA"), noise((64, 8), "L")],
+    ids=["text", "colours", "alpha", "small"],
+)
+def test_the_frames_of_the_encoder_end_with_the_file(
+    image: Image.Image, options: dict[str, object], effort: int
+) -> None:
+    """Headers, tables and numbers are read to their last bit, or the ends would differ."""
+    file = io.BytesIO()
+    image.save(file, "JXL", effort=effort, **options)
+    data = jxl.codestream(file.getvalue())
+    frames = [*jxl_frames.read_frames(data)]
+    assert frames[-1].end == len(data)
+    assert frames[-1].pixels == image.width * image.height
+    # Where letters are kept in a frame of their own, they are put at many places.
+    counts = [len([*one.patches]) for one in frames]
+    assert len(frames) == 1 or counts[-1] > 1
+    jxl_frames.require_few_pixels(data)
+
+
+def test_the_encoder_stores_letters_once() -> None:
+    """The test above has patches to read."""
+    file = io.BytesIO()
+    text((700, 400)).save(file, "JXL", quality=40)
+    letters, picture = jxl_frames.read_frames(jxl.codestream(file.getvalue()))
+    assert letters.pixels < picture.pixels
+    assert len([*picture.patches]) > 100
+
+
+def test_a_codestream_in_pieces_is_joined() -> None:
+    """As in a container."""
+    data = head() + frame(last=True)
+
+    def box(name: bytes, content: bytes) -> bytes:
+        return struct.pack(">I4s", 8 + len(content), name) + content
+
+    pieces = box(b"jxlp", bytes(4) + data[:9]) + box(b"jxlp", b"\x80\0\0\1" + data[9:])
+    assert jxl.codestream(jxl.CONTAINER + box(b"ftyp", bytes(8)) + pieces) == data
+    assert jxl.codestream(jxl.CONTAINER + box(b"jxlc", data)) == data
+    assert jxl.codestream(data) == data
+
+
+HARMLESS = {
+    "one frame": head() + frame(last=True),
+    "sixteen frames": head() + frame() * 15 + frame(last=True),
+    "patches": head() + frame(kind=_REFERENCE) + frame(patches=(300, 100), last=True),
+    "two channels": head(extra=2) + frame(extra=2, last=True),
+}
+
+
+@pytest.mark.parametrize("name", HARMLESS)
+def test_honest_pictures_of_several_frames_are_read(name: str) -> None:
+    """Their pixels are those of the decoder, which reads what is written here."""
+    data = HARMLESS[name]
+    assert [one.end for one in jxl_frames.read_frames(data)][-1] == len(data)
+    measurement = measure(data, "standard", max_pixels=1 << 23)
+    assert measurement.error is None
+    assert measurement.values["brightness"] == 0
+
+
+TOO_MANY = {
+    "frames": head() + frame() * 40 + frame(last=True),
+    "small frames": head() + frame(size=(256, 256)) * 40 + frame(last=True),
+    "large frames of a small picture": (
+        head(256) + frame(kind=_REFERENCE, size=(1000, 1000)) * 20 + frame(last=True)
+    ),
+    "tiny frames": head(8) + frame() * 5000 + frame(last=True),
+    "patches": head() + frame(kind=_REFERENCE) + frame(patches=(900, 50), last=True),
+    "small patches": head() + frame(kind=_REFERENCE) + frame(patches=(2, 32_000), last=True),
+    "frames of many channels": head(256, 50) + frame(extra=50) * 40 + frame(extra=50, last=True),
+}
+
+
+@pytest.mark.parametrize("name", TOO_MANY)
+def test_very_many_frames_and_patches_are_refused(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A few kilobytes took the decoder minutes."""
+    monkeypatch.setattr(pillow_jxl.JpegXLImagePlugin, "Decoder", None)  # nothing is decoded
+    measurement = measure(TOO_MANY[name], "standard", max_pixels=1 << 27)
+    assert isinstance(measurement.error, im.TooLargeError)
+    assert str(measurement.error).startswith("frames or patches of more than ")
+    assert "width" in measurement.values
+
+
+def test_extra_channels_count() -> None:
+    """The decoder keeps all, although none is shown."""
+    data = head(extra=200) + frame(extra=200, last=True)
+    assert read_header(BytesSource(data)).weight == 200
+    error = measure(data, "standard", max_pixels=1 << 27).error
+    assert isinstance(error, im.TooLargeError)
+    assert "1000 x 1000 pixels, which count 200 times" in str(error)
+
+
+def test_long_colour_profiles_are_refused() -> None:
+    """The numbers of one may take no bits at all."""
+    data = head(profile=600_000) + frame(last=True)
+    error = measure(data, "standard", max_pixels=1 << 27).error
+    assert isinstance(error, im.TooLargeError)
+    assert str(error) == "a colour profile of 600000 bytes, more than 524288"
+    (only,) = jxl_frames.read_frames(head(profile=5000) + frame(last=True))
+    assert only.pixels == SIDE**2
+
+
+def test_tables_of_very_many_sections_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A frame may declare any size, and each of its parts an entry."""
+    monkeypatch.setattr(jxl_frames, "MAX_SECTIONS", 6)
+    jxl_frames.require_few_pixels(head(256) + frame(last=True))
+    file = io.BytesIO()
+    noise((1024, 256)).save(file, "JXL")  # in four groups
+    error = "a frame of 7 sections, more than 6"
+    with pytest.raises(im.TooLargeError, match=error):
+        jxl_frames.require_few_pixels(jxl.codestream(file.getvalue()))
+
+
+def test_damaged_frames_are_left_to_the_decoder() -> None:
+    """Whatever is damaged, nothing else is raised."""
+    file = io.BytesIO()
+    text((200, 90)).save(file, "JXL", quality=40)
+    rng = np.random.default_rng(0)
+    for original in (jxl.codestream(file.getvalue()), HARMLESS["patches"]):
+        for _ in range(300):
+            data = bytearray(original)
+            data[rng.integers(2, min(len(data), 90))] = rng.integers(0, 256)
+            end = len(data) if rng.integers(2) else int(rng.integers(2, len(data)))
+            try:
+                jxl_frames.require_few_pixels(bytes(data[:end]))
+            except im.TooLargeError as error:
+                assert "more than" in str(error)  # noqa: PT017 - of some of them
