@@ -23,10 +23,10 @@ from polars_imgmeta.cli.options import (
 from polars_imgmeta.column import structs
 from polars_imgmeta.display.report import writing
 from polars_imgmeta.exceptions import ColumnError, ImgmetaError, NotFoundError
+from polars_imgmeta.execution.progress import duration
 from polars_imgmeta.io.locators import local_path, scheme_of, spell_path
 from polars_imgmeta.io.remote import make_storage
 from polars_imgmeta.jobs import runner, sources
-from polars_imgmeta.jobs.monitor import duration
 from polars_imgmeta.jobs.outputs import is_file
 from polars_imgmeta.typing import Frame
 from polars_imgmeta.verbs import extraction, inspection

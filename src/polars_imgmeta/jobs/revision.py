@@ -48,7 +48,7 @@ def revise(
     where = os.fspath(table)
     options = storage.options
     with Stopping() as stopping:
-        monitor = Monitor(progress, None, stopping.check)
+        monitor = Monitor(progress, stopping.check)
         with _stopped_cleanly(), observed_by(monitor):
             if outputs.is_file(where):
                 return _revise_file(where, change, options)
