@@ -123,7 +123,7 @@ def test_an_error_ends_the_bar(paths: list[str], capsys: pytest.CaptureFixture[s
 def test_what_cannot_tell_it_is_refused(paths: list[str]) -> None:
     """When the call is made, with a way out."""
     with pytest.raises(ValueError, match=r"got an expression.*\n\nHint: use `frame.imgmeta"):
-        pl.col("path").imgmeta.extract(progress=True)
+        im.extract_expr(pl.col("path"), progress=True)
     with pytest.raises(ValueError, match="`progress` must be True, False, None or a function"):
         im.extract(pl.DataFrame({"path": paths}), "path", progress="yes")  # type: ignore[arg-type]
 
@@ -254,7 +254,7 @@ def test_a_function_that_raises_ends_nothing(
 ) -> None:
     """What it raised is in the log, and every row is there."""
     frame = pl.DataFrame({"path": paths})
-    given = frame.lazy() if lazy else frame
+    given: Any = frame.lazy() if lazy else frame
     result = im.extract(given, "path", "width", progress=lambda _: 1 / 0)
     assert result.lazy().collect().equals(im.extract(frame, "path", "width"))
     assert "ZeroDivisionError" in caplog.text
@@ -274,7 +274,7 @@ def test_without_a_bar_the_log_is_told(
     monkeypatch.setattr(watching, "_PULSE_SECONDS", 0.0)
     frame = pl.DataFrame({"path": paths * 2_000})
     with caplog.at_level(logging.INFO, "polars_imgmeta"):
-        given = frame.lazy() if lazy else frame
+        given: Any = frame.lazy() if lazy else frame
         im.extract(given, "path", "width").lazy().collect()
     unit = "of 10,000 rows" if lazy else "of 3 images"
     assert any(unit in line and "1 failed (not_found 1)" in line for line in caplog.messages)

@@ -18,7 +18,6 @@ from polars_imgmeta.column import marker, structs
 from polars_imgmeta.column.runs import running_job
 from polars_imgmeta.exceptions import JobError
 from polars_imgmeta.execution.progress import LOGGER, observed_by
-from polars_imgmeta.execution.runtime import DEFAULT
 from polars_imgmeta.jobs import outputs, sources
 from polars_imgmeta.jobs.batches import RowReader
 from polars_imgmeta.jobs.known import KnownRows, hashes
@@ -106,6 +105,7 @@ def run(
             refresh=refresh,
             overwrite=overwrite,
             monitor=Monitor(options.get("progress"), pulse),
+            stopping=stopping,
         )
 
 
@@ -151,6 +151,11 @@ def _prepare(
     reading = Reading.of(ExtractOptions, options)
     wanted = reading.catalogue.resolve(properties)
     destination = "" if output is None else os.fspath(output)
+    try:
+        destination.encode()
+    except UnicodeEncodeError:
+        msg = f"`output` must be a name that is text, got {destination!r}"
+        raise JobError(msg) from None
     if not isinstance(source, pl.DataFrame | pl.LazyFrame):
         _require_other(os.fspath(source), destination)
     opened = sources.open_source(source, locator, reading.storage)
@@ -225,6 +230,7 @@ class _Job:
         refresh: bool,
         overwrite: bool,
         monitor: Monitor,
+        stopping: Stopping,
     ) -> JobSummary:
         """Do what is missing, and say what was done."""
         self.monitor = monitor
@@ -248,7 +254,7 @@ class _Job:
             if outputs.is_file(self.output):
                 self._publish()
         except BaseException:
-            DEFAULT.drain()  # waits for the images in flight
+            stopping.drain()
             with suppress(Exception):
                 self._save(ended=True)
             raise
