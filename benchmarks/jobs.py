@@ -28,7 +28,7 @@ folder, how, output = sys.argv[1:]
 first = []
 start = time.perf_counter()
 if how == "job":
-    im.run(folder, output, on_progress=lambda now: first.append(time.perf_counter() - start))
+    im.run(folder, output, progress=lambda now: first.append(time.perf_counter() - start))
 elif how == "sink":
     im.sink_parquet(im.extract(im.scan_images(folder).select("path"), "path"), output)
 else:

@@ -51,9 +51,9 @@ from polars_imgmeta.exceptions import (
     UnreachableError,
     UnsupportedError,
 )
+from polars_imgmeta.execution.progress import Progress
 from polars_imgmeta.execution.runtime import set_thread_count, thread_count
 from polars_imgmeta.io.access import Access
-from polars_imgmeta.jobs.monitor import JobProgress
 from polars_imgmeta.jobs.runner import run
 from polars_imgmeta.jobs.summary import JobSummary
 from polars_imgmeta.measuring.options import Sandbox
@@ -98,11 +98,11 @@ __all__ = [
     "ImgmetaError",
     "InvalidLocatorError",
     "JobError",
-    "JobProgress",
     "JobSummary",
     "NotFoundError",
     "OutlierRule",
     "Preview",
+    "Progress",
     "Property",
     "PropertyError",
     "PropertyFailedError",

@@ -7,8 +7,10 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import polars as pl
@@ -165,14 +167,120 @@ def test_sources(
     files = sorted(str(one) for one in Path(photos).glob("d*.png"))
     assert run("extract", *files, "-o", "files", "-p", "width") == 0
     assert pl.read_parquet("files")["path"].to_list() == files
-    monkeypatch.setattr("sys.stdin", io.StringIO("\n".join(files) + "\n\n"))
-    assert run("extract", "-", "-o", "list", "-p", "width") == 0
-    assert pl.read_parquet("list")["path"].to_list() == files
+    for number, separator in enumerate(("\n", "\r\n", "\0")):
+        listing = (separator.join(files) + 2 * separator).encode()
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(listing)))
+        assert run("extract", "-", "-o", f"list-{number}", "-p", "width") == 0
+        assert pl.read_parquet(f"list-{number}")["path"].to_list() == files
     pl.DataFrame({"file": files, "label": ["a", "b"]}).write_csv("table.csv")
     assert run("extract", "table.csv", "--column", "file", "-o", "table", "-p", "width") == 0
     assert pl.read_parquet("table").columns == ["file", "label", "file_imgmeta"]
     assert run("extract", "photos/dusk.png") == 0
     assert "1 image in" in capsys.readouterr().out
+
+
+def test_a_name_that_is_not_text_is_one_row(
+    photos: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a list, in a folder and as an argument: such a file is read, and others are too."""
+    odd = os.fsdecode(b"photos/\xff.png")
+    shutil.copy(f"{photos}/dusk.png", odd)
+    listing = b"photos/dusk.png\nphotos/\xff.png\nphotos/\xfe.png\nphotos/\xc3\xa9.png\n"
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(listing), "ascii"))
+    assert run("extract", "-", "-o", "list", "-p", "width") == 1
+    done = im.unnest(pl.read_parquet("list"))
+    assert done["width"].to_list() == [320, 320, None, None]
+    assert done["error"].to_list() == [None, None, *["not_found: no such file"] * 2]
+    assert done["path"].str.ends_with("%FF.png").to_list() == [False, True, False, False]
+    assert run("extract", odd, "-o", "argument", "-p", "width") == 0
+    assert run("extract", photos, "-o", os.fsdecode(b"\xff")) == 2
+    assert "`output` must be a name that is text, got '\\udcff'" in capsys.readouterr().err
+
+
+INTERRUPTED = """
+    import os, signal, sys
+    import polars_imgmeta as im
+    from polars_imgmeta.cli import command, extract
+    from polars_imgmeta.display.report import writing
+    from polars_imgmeta.measuring import measurement
+    from polars_imgmeta.verbs import export
+
+    when, number, *arguments = sys.argv[1:]
+
+    def interrupt(function):
+        def interrupted(*positional, **named):
+            os.kill(os.getpid(), int(number))
+            return function(*positional, **named)
+        return interrupted
+
+    module, name = {
+        "reading": (command.extract.extraction, "extract"),
+        "writing": (extract.printing, "write_text"),
+        "reporting": (writing, "report"),
+        "changing": (command.editing.editing, "add"),
+    }[when]
+    setattr(module, name, interrupt(getattr(module, name)))
+    sys.exit(command.main(arguments))
+"""
+
+
+KEPT = "what is done is kept in {}, and the same command {}goes on from there"
+CHANGED = "the parts that were changed are kept, and the same command changes the others"
+INTERRUPTS = [
+    ("reading", "extract photos", "nothing was written"),
+    ("reading", "extract photos -o a.csv", "nothing was written"),
+    ("reading", "extract photos -o -", "nothing was written"),
+    ("reading", "extract photos --dry-run", "nothing was written"),
+    ("writing", "extract photos -o -", "the output is not complete"),
+    ("reading", "extract photos -o out", KEPT.format("out", "")),
+    (
+        "reading",
+        "extract photos -o a.parquet --overwrite",
+        KEPT.format("a.parquet", "without --overwrite "),
+    ),
+    ("reporting", "extract photos -o out -r a.html", "out is complete"),
+    ("reporting", "extract photos -o a.csv -r a.html", "a.csv is complete"),
+    ("changing", "add made.parquet -p brightness", "made.parquet is as it was"),
+    ("changing", "add made -p brightness", CHANGED),
+]
+
+
+@pytest.mark.parametrize(
+    ("number", "when", "arguments", "message"),
+    [
+        *((signal.SIGINT, *one) for one in INTERRUPTS),
+        *((signal.SIGTERM, *INTERRUPTS[number]) for number in (1, 5, 9, 10)),
+    ],
+)
+def test_an_interrupt_says_what_is_true_of_the_output(
+    number: signal.Signals, when: str, arguments: str, message: str, photos: str
+) -> None:
+    """Of a job, of what is made at once, and of a table that is changed; never a traceback."""
+    for made in ("made", "made.parquet"):
+        assert run("extract", photos, "-o", made, "-p", "width", "--max-failed", "3") == 0
+    before = sorted(Path().iterdir())
+    code = textwrap.dedent(INTERRUPTED)
+    command = [sys.executable, "-c", code, when, str(int(number)), *arguments.split()]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    new = {one.name for one in Path().iterdir() if one not in before}
+    told = [line for line in done.stderr.splitlines() if line.startswith("imgmeta:")]
+    assert "Traceback" not in done.stderr
+    assert not [one for one in new if one.endswith(".tmp")]
+    if number == signal.SIGTERM:  # as the system ends it
+        assert (done.returncode, told) == (-signal.SIGTERM, [])
+    else:
+        assert (done.returncode, told) == (130, [f"imgmeta: interrupted; {message}"])
+    if "nothing" in message:
+        assert not new
+    if "is complete" in message:
+        assert message.split(maxsplit=1)[0] in new
+    if "goes on" in message:
+        assert run(*arguments.replace("--overwrite", "").split(), "--max-failed", "3") == 0
+        assert len(pl.read_parquet(arguments.split()[3])) == 12
+    if "made" in arguments:
+        assert run(*arguments.split(), "--max-failed", "3") == 0
+        table = pl.read_parquet(arguments.split()[1])
+        assert im.properties(table) == ["width", "brightness"]
 
 
 def test_a_dry_run_writes_nothing(photos: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -235,7 +343,7 @@ def test_an_interrupt_exits_cleanly(
 
     monkeypatch.setattr(runner, "run", interrupt)
     assert run("extract", photos, "-o", "table") == 130
-    assert "imgmeta: interrupted" in capsys.readouterr().err
+    assert capsys.readouterr().err.startswith("imgmeta: interrupted; what is done is kept")
 
 
 @pytest.mark.parametrize("columns", [40, 60, 200])

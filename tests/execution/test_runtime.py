@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import cast
 
 import polars as pl
 import pytest
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 from interpreters import run_python
 
 import polars_imgmeta as im
-from polars_imgmeta.execution import scheduler
+from polars_imgmeta.execution import runtime, scheduler
 from polars_imgmeta.execution.budget import Budget
 from polars_imgmeta.execution.pools import ThreadPool, ThreadStartError
 from polars_imgmeta.execution.runtime import DEFAULT, PIXELS_PER_THREAD, Runtime
@@ -48,6 +49,76 @@ def thread_count() -> Iterator[None]:
     """Leave the thread count as it was."""
     yield
     im.set_thread_count(None)
+
+
+class Clock:
+    """Time that passes only while something is waited for."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def monotonic(self) -> float:
+        """Return the time."""
+        return self.now
+
+
+class StuckPool:
+    """A pool whose threads never end, or end and have begun another turn in a new pool."""
+
+    def __init__(self, clock: Clock, begin_another: Callable[[], None] | None) -> None:
+        self.clock = clock
+        self.begin_another = begin_another
+        self.closed = False
+
+    def close(self) -> None:
+        """Note that it was closed."""
+        self.closed = True
+
+    def join(self, timeout: float) -> bool:
+        """Wait in vain, or for one turn."""
+        self.clock.now += timeout
+        if self.begin_another:
+            self.begin_another()
+        return self.begin_another is not None
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The time that the runtime has."""
+    made = Clock()
+    monkeypatch.setattr(runtime, "time", made)
+    return made
+
+
+@pytest.mark.parametrize("again", [True, False])
+def test_draining_is_bounded_in_total(clock: Clock, *, again: bool) -> None:
+    """Whether one pool is stuck, or each of many is followed by another."""
+    mine = Runtime(1)
+    pools: list[StuckPool] = []
+
+    def begin() -> None:
+        pools.append(StuckPool(clock, begin if again else None))
+        mine._workers = cast("ThreadPool", pools[-1])  # noqa: SLF001
+
+    begin()
+    start = clock.now
+    mine.drain()
+    waited = clock.now - start
+    assert 0 < waited <= runtime._DRAIN_SECONDS + runtime._STEP_SECONDS  # noqa: SLF001
+    assert pools[0].closed
+
+
+def test_draining_can_be_interrupted(clock: Clock) -> None:
+    """What the check raises ends it at once, as does Ctrl-C."""
+    mine = Runtime(1)
+    mine._workers = cast("ThreadPool", StuckPool(clock, None))  # noqa: SLF001
+
+    def check() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        mine.drain(check)
+    assert clock.now == 100.0 + runtime._STEP_SECONDS  # noqa: SLF001
 
 
 @pytest.mark.usefixtures("thread_count")

@@ -21,7 +21,8 @@ from reads import count_reads
 import polars_imgmeta as im
 from polars_imgmeta.cli.samples import make_samples
 from polars_imgmeta.column import runs
-from polars_imgmeta.jobs import monitor, parts
+from polars_imgmeta.execution import progress
+from polars_imgmeta.jobs import parts
 from polars_imgmeta.jobs.known import KnownRows, hashes
 
 
@@ -204,12 +205,12 @@ def test_two_runs_at_once(table: pl.DataFrame) -> None:
     """The second one is told, by whom it is written to, and changes nothing."""
     told: list[str] = []
 
-    def interfere(_: im.JobProgress) -> None:
+    def interfere(_: im.Progress) -> None:
         with pytest.raises(im.JobError) as caught:
             im.run(table, "out", "path", "height")
         told.append(str(caught.value))
 
-    im.run(table, "out", "path", "width", on_progress=interfere)
+    im.run(table, "out", "path", "width", progress=interfere)
     assert f"another run is writing to out: process {os.getpid()}" in told[0]
     assert im.properties(pl.scan_parquet("out")) == ["width"]
 
@@ -304,11 +305,11 @@ def test_progress(
     table: pl.DataFrame, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A callback, lines in the log, and JSON at the end."""
-    monkeypatch.setattr(monitor, "LOG_SECONDS", 0.0)
-    monkeypatch.setattr(monitor, "_CALLBACK_SECONDS", 0.0)
-    seen: list[im.JobProgress] = []
+    monkeypatch.setattr(progress, "LOG_SECONDS", 0.0)
+    monkeypatch.setattr(progress, "_CALL_SECONDS", 0.0)
+    seen: list[im.Progress] = []
     with caplog.at_level(logging.INFO, "polars_imgmeta"):
-        summary = im.run(table, "out", "path", "width", on_progress=seen.append)
+        summary = im.run(table, "out", "path", "width", progress=seen.append)
     assert [one.total for one in seen] == [15] * len(seen)
     assert [one.done for one in seen] == sorted(one.done for one in seen)
     assert seen[-1].done == 15
@@ -353,12 +354,12 @@ def test_cloud_storage(
     output = f"{root}/{name}"
     told: list[str] = []
 
-    def interfere(_: im.JobProgress) -> None:
+    def interfere(_: im.Progress) -> None:
         with pytest.raises(im.JobError) as caught:
             im.run(table, output, "path", "width", storage_options=options)
         told.append(str(caught.value))
 
-    im.run(table.head(7), output, "path", "width", storage_options=options, on_progress=interfere)
+    im.run(table.head(7), output, "path", "width", storage_options=options, progress=interfere)
     assert "another run is writing" in told[0]
     with count_reads(Path("photos")) as opened:
         summary = im.run(table, output, "path", "width", storage_options=options)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import logging
 import os
 import sys
@@ -38,6 +39,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not sys.stderr.isatty() and options.progress is None:  # where there is no bar
         logging.basicConfig(format="%(asctime)s %(message)s", stream=sys.stderr)
         logging.getLogger("polars_imgmeta").setLevel(logging.INFO)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # names of files need not be text
+            stream.reconfigure(errors="backslashreplace")
     try:
         status: int = options.run(options)
         sys.stdout.flush()
@@ -48,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"imgmeta: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("imgmeta: interrupted; the same command goes on from here", file=sys.stderr)
+        print("; ".join(["imgmeta: interrupted", *options.interrupted]), file=sys.stderr)
         return _INTERRUPTED
     return status
 
@@ -63,7 +67,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--version", action="version", version=f"%(prog)s {version('polars-imgmeta')}"
     )
-    parser.set_defaults(run=None, progress=None)
+    # What a command says of its output when it is interrupted, as far as it knows.
+    parser.set_defaults(run=None, progress=None, interrupted=[])
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     for module in (extract, editing, looking, judging, demo):
         module.register(commands)

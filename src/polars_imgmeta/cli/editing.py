@@ -21,6 +21,7 @@ from polars_imgmeta.cli.options import (
     too_many,
 )
 from polars_imgmeta.io.remote import make_storage
+from polars_imgmeta.jobs.outputs import is_file
 from polars_imgmeta.jobs.revision import revise
 from polars_imgmeta.verbs import editing, inspection
 
@@ -57,7 +58,13 @@ def _command(
 
 def _run(options: argparse.Namespace) -> int:
     storage = make_storage(storage_of(options), None)
+    options.interrupted = [
+        f"{options.table} is as it was"
+        if is_file(options.table)
+        else "the parts that were changed are kept, and the same command changes the others"
+    ]
     rows = revise(options.table, options.change(options), storage, progress=options.progress)
+    options.interrupted = [f"{options.table} is complete"]
     table = scan_output(options.table, options)
     print(f"{printing.count(rows, 'image')} in {options.table}")
     if not inspection.columns(table):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import codecs
 import os
 import sys
 import time
@@ -23,10 +24,10 @@ from polars_imgmeta.cli.options import (
 from polars_imgmeta.column import structs
 from polars_imgmeta.display.report import writing
 from polars_imgmeta.exceptions import ColumnError, ImgmetaError, NotFoundError
+from polars_imgmeta.execution.progress import duration
 from polars_imgmeta.io.locators import local_path, scheme_of, spell_path
 from polars_imgmeta.io.remote import make_storage
 from polars_imgmeta.jobs import runner, sources
-from polars_imgmeta.jobs.monitor import duration
 from polars_imgmeta.jobs.outputs import is_file
 from polars_imgmeta.typing import Frame
 from polars_imgmeta.verbs import extraction, inspection
@@ -47,8 +48,8 @@ def register(commands: Any) -> None:  # noqa: ANN401 - argparse names no public 
         "source",
         nargs="+",
         help="folders, images, patterns, URLs, cloud prefixes; or with --column a Parquet, CSV,"
-        " NDJSON or IPC file, a folder of them or a Delta table; `-` reads a list of locators, one"
-        " a line, from the standard input",
+        " NDJSON or IPC file, a folder of them or a Delta table; `-` reads a list of locators from"
+        " the standard input, one a line or separated by NUL",
     )
     parser.add_argument("--column", metavar="NAME", help="the column that locates the images")
     parser.add_argument("--into", metavar="NAME", help="the struct column (<column>_imgmeta)")
@@ -109,6 +110,8 @@ def run(options: argparse.Namespace) -> int:
         return _estimate(source, options, properties)
     if output is None or form:
         return _at_once(source, options, properties, form)
+    again = "the same command without --overwrite" if options.overwrite else "the same command"
+    options.interrupted = [f"what is done is kept in {output}, and {again} goes on from there"]
     retry: Any = options.retry.split(",") if isinstance(options.retry, str) else options.retry
     summary = runner.run(
         source,
@@ -121,6 +124,7 @@ def run(options: argparse.Namespace) -> int:
         overwrite=options.overwrite,
         **reading_of(options),
     )
+    options.interrupted = [f"{output} is complete"]
     if not summary.rows:
         _require_some(options)
     table = scan_output(output, options)
@@ -154,6 +158,7 @@ def _at_once(
 ) -> int:
     """Extract in memory, and write text or only a summary."""
     started = time.perf_counter()
+    options.interrupted = ["nothing was written"]
     reading = reading_of(options)
     storage = make_storage(reading.get("storage_options"), None)
     opened = sources.open_source(source, options.column, storage)
@@ -168,9 +173,12 @@ def _at_once(
     # What is printed must not mix with what is written there.
     stream = sys.stderr if options.output == _STDIN else sys.stdout
     if form and options.output == _STDIN:
+        options.interrupted = ["the output is not complete"]
         printing.write_text(frame, form, name)
     elif form:
         _write_file(frame, Path(options.output), form, name)
+    if form:
+        options.interrupted = [f"{options.output} is complete"]
     print(
         f"{printing.count(len(frame), 'image')} in {seconds:.1f} s"
         f" ({len(frame) / seconds:,.0f} a second), {failed:,} failed.",
@@ -208,6 +216,7 @@ def _report(table: pl.LazyFrame, options: argparse.Namespace) -> None:
 
 
 def _estimate(source: Frame | str, options: argparse.Namespace, properties: list[str]) -> int:
+    options.interrupted = ["nothing was written"]
     found = runner.estimate(
         source,
         None if _form(options.output, options.format) else options.output,
@@ -236,14 +245,32 @@ def _source(options: argparse.Namespace) -> Frame | str:
     paths: list[str] = []
     for one in given:
         if one == _STDIN:
-            lines = (line.rstrip("\r\n") for line in sys.stdin)
-            paths += [line for line in lines if line]
+            paths += _read_list(sys.stdin.buffer.read())
         elif _is_image(one):
             paths.append(one if scheme_of(one) else spell_path(one))
         else:
             listed = sources.open_source(one, None, storage).frame
             paths += listed.select(sources.PATH).collect().to_series().to_list()
     return pl.DataFrame({sources.PATH: paths}, schema={sources.PATH: pl.String})
+
+
+def _read_list(data: bytes) -> list[str]:
+    """Return the locators of a list: one a line, or separated by NUL as `find -print0` does.
+
+    A name that is not text becomes a URI of the file.
+    """
+    if b"\0" in data:
+        names = data.split(b"\0")
+    else:
+        names = [line.rstrip(b"\r") for line in data.removeprefix(codecs.BOM_UTF8).split(b"\n")]
+    return [_read_name(name) for name in names if name]
+
+
+def _read_name(name: bytes) -> str:
+    try:
+        return name.decode()
+    except UnicodeDecodeError:
+        return spell_path(name.decode(errors="surrogateescape"))
 
 
 def _is_image(source: str) -> bool:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import polars as pl
@@ -23,11 +23,17 @@ from polars_imgmeta.column import deduplication, runs, structs
 from polars_imgmeta.column.deduplication import Images
 from polars_imgmeta.column.runs import Run
 from polars_imgmeta.execution.interrupts import present
+from polars_imgmeta.execution.progress import Observing
+from polars_imgmeta.execution.watching import Watch
 
 _PROCESS: Final = uuid.uuid4().hex
+# What `explain` says of a table beside its name.
+_NO_CHANGE: Final = ("PROJECT", "ESTIMATED")
 
 
-def divided(frame: pl.LazyFrame, plan: str, locator: str, concurrency: int) -> pl.LazyFrame:
+def divided(
+    frame: pl.LazyFrame, plan: str, locator: str, concurrency: int, observing: Observing
+) -> pl.LazyFrame:
     """Let what follows have the rows of a lazy frame in batches by their cost.
 
     Args:
@@ -35,9 +41,10 @@ def divided(frame: pl.LazyFrame, plan: str, locator: str, concurrency: int) -> p
         plan: The name of the plan, whose extraction tells what its batches cost.
         locator: The column that locates the images.
         concurrency: How many remote images are fetched at once.
+        observing: Makes what is told how far a run is.
     """
     # `LazyFrame.pipe_with_schema` wraps its function such that only cloudpickle pickles it.
-    division = _Division(plan, locator, concurrency)
+    division = _Division(plan, locator, concurrency, observing)
     return frame._from_pyldf(frame._ldf.pipe_with_schema(division))  # noqa: SLF001 - see above
 
 
@@ -48,6 +55,7 @@ class _Division:
     plan: str
     locator: str
     concurrency: int
+    observing: Observing | None
     process: str = _PROCESS
     _scan: pl.LazyFrame | None = None
 
@@ -75,12 +83,20 @@ class _Division:
         return self.concurrency if first.remote else 1
 
 
+class _Life:
+    """Lives as long as rows of a run are to come, or the run lasts."""
+
+
 @dataclass(eq=False)
 class _Batches:
-    """The source of the rows of one run, which lives as long as the run; Polars calls it."""
+    """The source of the rows of one run, which lives until the run returns; Polars calls it.
+
+    After an early `head` or an error, its batches may be in progress for a little longer.
+    """
 
     frame: pl.LazyFrame
     division: _Division
+    life: _Life = field(default_factory=_Life)
 
     def __call__(
         self,
@@ -97,18 +113,42 @@ class _Batches:
             frame = frame.select(structs.column(name) for name in with_columns)
         if n_rows is not None:
             frame = frame.head(n_rows)
-        run = runs.begin(self.division.plan, self)
+        run = runs.begin(self.division.plan, self.life)
         if batch_size is None:  # the in-memory engine, which goes on when it has all rows
             return iter([frame.collect().rechunk()])
-        return self._divide(frame, run)
+        if run.watch is None:
+            observing = self.division.observing
+            announcer = observing.announcer() if observing else None
+            is_known = announcer is not None and predicate is None
+            total = _count(self.frame, n_rows) if is_known else None
+            run.watch = Watch(announcer, self, total)
+        run.watch.begin_source()
+        return _divide(frame, self.division, run, run.watch, self.life)
 
-    def _divide(self, frame: pl.LazyFrame, run: Run) -> Iterator[pl.DataFrame]:
-        for read in frame.collect_batches():
-            fewest, rest = self.division.fewest_rows(read), read
-            while len(rest):
-                rows = max(run.pace.rows(rest), fewest)
-                yield rest.head(rows)
-                rest = rest.slice(rows)
-                if fewest < len(read):
-                    with present():
-                        run.pace.wait()
+
+def _divide(
+    frame: pl.LazyFrame, division: _Division, run: Run, watch: Watch, life: _Life
+) -> Iterator[pl.DataFrame]:
+    """Yield the rows in batches by their cost."""
+    for read in frame.collect_batches():
+        fewest, rest = division.fewest_rows(read), read
+        while len(rest):
+            batch = rest.head(max(run.pace.rows(rest), fewest))
+            watch.hand(len(batch))
+            yield batch
+            rest = rest.slice(len(batch))
+            if fewest < len(read):
+                with present():
+                    run.pace.wait()
+    watch.end_source()
+    del life
+
+
+def _count(frame: pl.LazyFrame, most: int | None) -> int | None:
+    """Return how many rows a frame has, if that is written somewhere and need not be computed."""
+    plan = frame.explain(optimized=False)
+    is_local_table = plan.startswith(("DF [", "Parquet SCAN [")) and "://" not in plan
+    if not is_local_table or any(not line.startswith(_NO_CHANGE) for line in plan.splitlines()[1:]):
+        return None
+    rows: int = frame.select(pl.len()).collect().item()
+    return rows if most is None else min(rows, most)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
@@ -26,10 +27,12 @@ class Findings:
 
     Attributes:
         failure: The first image that failed so far, and why; None where none has.
+        new_failures: How many have failed since this was last cleared, by the kind of the error.
     """
 
     def __init__(self, properties: Sequence[Property], wanted: Sequence[PropertySet]) -> None:
         self.failure: tuple[int, ImageError] | None = None
+        self.new_failures: Counter[str] = Counter()
         self._properties = properties
         self._wanted = wanted
         self._waiting: dict[int, dict[int, Measurement]] = {}
@@ -37,8 +40,10 @@ class Findings:
 
     def add(self, number: int, measurement: Measurement) -> None:
         """Take the measurement of an image; each has one."""
-        if measurement.error and (self.failure is None or number < self.failure[0]):
-            self.failure = number, measurement.error
+        if measurement.error:
+            self.new_failures[measurement.error.kind] += 1
+            if self.failure is None or number < self.failure[0]:
+                self.failure = number, measurement.error
         chunk = number // _CHUNK
         begin = chunk * _CHUNK
         waiting = self._waiting.setdefault(chunk, {})

@@ -29,6 +29,7 @@ from polars_imgmeta.column.pacing import Pace
 from polars_imgmeta.exceptions import ImageError
 from polars_imgmeta.execution.forking import after_fork_in_child
 from polars_imgmeta.execution.interrupts import check_interrupt
+from polars_imgmeta.execution.watching import Watch
 from polars_imgmeta.io.access import Access
 from polars_imgmeta.io.locators import is_remote, local_path
 
@@ -137,10 +138,12 @@ class Run:
 
     Attributes:
         pace: How many rows make a batch.
+        watch: What tells how far it is, if it does.
     """
 
     def __init__(self, *, marked: bool) -> None:
         self.pace = Pace(_BATCH_SECONDS, _FIRST_ROWS, _FEWEST_ROWS, _MOST_ROWS, _GROWTH)
+        self.watch: Watch | None = None
         self._marked = marked
         self._calls = 0
         self._idle_since = time.monotonic()

@@ -21,7 +21,7 @@ from polars_imgmeta.column.structs import MARKER, column, dtype_of, restored
 from polars_imgmeta.exceptions import ColumnError
 from polars_imgmeta.execution import scheduler
 from polars_imgmeta.execution.interrupts import heeding_interrupts
-from polars_imgmeta.execution.progress import Observer
+from polars_imgmeta.execution.progress import Observer, Observing
 from polars_imgmeta.execution.runtime import thread_count
 from polars_imgmeta.io.redaction import locate
 from polars_imgmeta.measuring.computing import is_any_computing, require_progress
@@ -35,11 +35,19 @@ _PATIENCE_SECONDS = 3.0
 
 
 @dataclass(frozen=True, slots=True)
+class _Call:
+    """What a call of an extraction belongs to: its run, and what is told of its progress."""
+
+    run: Run | None
+    observer: Observer | None
+
+
+@dataclass(frozen=True, slots=True)
 class Extraction:
     """What to extract; called with locators, old structs and a condition, if there are any.
 
-    Without an observer, an instance is plain data: it is pickled to other processes as it
-    is. It may be called by several threads at once.
+    An instance is plain data, and pickled to other processes as it is, but for its observing.
+    It may be called by several threads at once.
 
     Attributes:
         column: The name of the struct column.
@@ -53,7 +61,7 @@ class Extraction:
         only_forced: Whether to read no other rows than these.
         plan: What tells its plan from others, to have what other batches read; empty where
             there are no others.
-        observer: What is told of the progress.
+        observing: Makes what is told of the progress, where no run tells of it.
     """
 
     column: str
@@ -66,7 +74,7 @@ class Extraction:
     forced: bool = False
     only_forced: bool = False
     plan: str = ""
-    observer: Observer | None = None
+    observing: Observing | None = None
 
     @property
     def dtype(self) -> pl.Struct:
@@ -122,23 +130,31 @@ class Extraction:
         deduplication.require_locator_dtype(locators.dtype, self.locator)
         parts = deduplication.parts_of(locators)
         if not self.plan or self.reading.on_error == "raise":
-            return self._fill(parts, others, None)
+            return self._fill(parts, others, self._call(None))
         started = time.monotonic()
         with runs.calling(self.plan) as run:
-            structs = self._fill(parts, others, run)
-            if run is not None:
-                run.pace.learn(len(locators), time.monotonic() - started)
+            if run is None:
+                return self._fill(parts, others, _Call(None, None))
+            if run.watch is None:
+                structs = self._fill(parts, others, self._call(run))
+            else:
+                with run.watch.batch(len(locators)) as observer:
+                    structs = self._fill(parts, others, _Call(run, observer))
+            run.pace.learn(len(locators), time.monotonic() - started)
             return structs
 
-    def _fill(self, parts: pl.DataFrame, others: Sequence[pl.Series], run: Run | None) -> pl.Series:
+    def _call(self, run: Run | None) -> _Call:
+        return _Call(run, self.observing.observer() if self.observing else None)
+
+    def _fill(self, parts: pl.DataFrame, others: Sequence[pl.Series], call: _Call) -> pl.Series:
         if not self.existing:
-            return self._read_all(parts, run)
+            return self._read_all(parts, call)
         old = others[0]
         condition = _condition(others[1], len(old)) if self.forced else None
-        return self._complete(parts, old, condition, run)
+        return self._complete(parts, old, condition, call)
 
     def _complete(
-        self, parts: pl.DataFrame, old: pl.Series, condition: pl.Series | None, run: Run | None
+        self, parts: pl.DataFrame, old: pl.Series, condition: pl.Series | None, call: _Call
     ) -> pl.Series:
         """Read what old structs lack."""
         digest = marker.digests(parts)
@@ -153,7 +169,7 @@ class Extraction:
         same = rows.current
         fresh = Findings(self.properties, ()).table().clear(len(old))
         if plan.read.any():
-            fresh = self._read(parts, plan, run)
+            fresh = self._read(parts, plan, call)
             facts = [one.name for one in self._facts]
             differs = contradicted(rows, plan, fresh, facts)
             same &= ~differs
@@ -161,7 +177,7 @@ class Extraction:
             if again.any():
                 plan = plan.replacing(again)
                 whole = Plan(plan.needs.select(pl.all() & again), plan.anew & again)
-                fresh = _replace(fresh, self._read(parts, whole, run), again)
+                fresh = _replace(fresh, self._read(parts, whole, call), again)
         before = old.struct.unnest()
         unknown = before.select(name for name, _ in self.unknown)
         merged = self._merge(rows, plan, fresh, unknown, same)
@@ -199,10 +215,10 @@ class Extraction:
         """The properties that are read with any other one, to be compared."""
         return tuple(one for one in self.properties if one.needs in {"header", "source"})
 
-    def _read_all(self, parts: pl.DataFrame, run: Run | None) -> pl.Series:
+    def _read_all(self, parts: pl.DataFrame, call: _Call) -> pl.Series:
         """Measure every row; an image that several rows name is read once."""
         images = Images(parts)
-        table = self._measure(images, [PropertySet(self.properties)] * len(images), run)
+        table = self._measure(images, [PropertySet(self.properties)] * len(images), call)
         digest = marker.digests(images.distinct)
         return assemble(table, digest, self.properties, self.locator).gather(images.numbers)
 
@@ -219,7 +235,7 @@ class Extraction:
             same=same,
         )
 
-    def _read(self, parts: pl.DataFrame, plan: Plan, run: Run | None) -> pl.DataFrame:
+    def _read(self, parts: pl.DataFrame, plan: Plan, call: _Call) -> pl.DataFrame:
         """Measure what rows need; an image that several rows name is read once."""
         read = plan.read
         images = Images(parts.filter(read))
@@ -229,29 +245,27 @@ class Extraction:
             need: PropertySet(dict.fromkeys((*compress(self.properties, need), *self._facts)))
             for need in set(combinations)
         }
-        table = self._measure(images, [wanted[need] for need in combinations], run)
+        table = self._measure(images, [wanted[need] for need in combinations], call)
         places = pl.Series(dtype=pl.UInt32).extend_constant(None, len(read))
         return table.select(pl.all().gather(places.scatter(read.arg_true(), images.numbers)))
 
-    def _measure(
-        self, images: Images, wanted: Sequence[PropertySet], run: Run | None
-    ) -> pl.DataFrame:
+    def _measure(self, images: Images, wanted: Sequence[PropertySet], call: _Call) -> pl.DataFrame:
         """Return what was found for each image, now or in another batch of the run."""
-        if run is None or images.paths is None or not wanted:
-            return self._measure_now(images, wanted)
+        if call.run is None or images.paths is None or not wanted:
+            return self._measure_now(images, wanted, call)
         needs = list(dict.fromkeys(wanted))
         if len(needs) == 1:
-            return self._measure_once(images, images.paths, needs[0], run)
+            return self._measure_once(images, images.paths, needs[0], call.run, call)
         groups = [[n for n, one in enumerate(wanted) if one is need] for need in needs]
         tables = []
         for numbers, need in zip(groups, needs, strict=True):
             paths = [images.paths[number] for number in numbers]
-            tables.append(self._measure_once(Images.of(paths), paths, need, run))
+            tables.append(self._measure_once(Images.of(paths), paths, need, call.run, call))
         order = pl.Series([*chain(*groups)], dtype=pl.UInt32).arg_sort()
         return pl.concat(tables).select(pl.all().gather(order))
 
     def _measure_once(
-        self, images: Images, paths: Sequence[str], need: PropertySet, run: Run
+        self, images: Images, paths: Sequence[str], need: PropertySet, run: Run, call: _Call
     ) -> pl.DataFrame:
         """Return what was found for each image, which no other batch of the run reads again."""
         share, known = run.claim(need.names, paths, self.reading.storage.access)
@@ -259,7 +273,7 @@ class Extraction:
         try:
             if known:
                 images = Images.of(mine)
-            share.table = table = self._measure_now(images, [need] * len(mine))
+            share.table = table = self._measure_now(images, [need] * len(mine), call)
         finally:
             share.finish()
         if not known:
@@ -268,19 +282,21 @@ class Extraction:
         for other, numbers in known.items():
             found = other.rows([*numbers.values()])
             if found is None:
-                found = self._measure_now(Images.of(numbers), [need] * len(numbers))
+                found = self._measure_now(Images.of(numbers), [need] * len(numbers), call)
             tables.append(found)
         place = {path: row for row, path in enumerate(chain(mine, *known.values()))}
         return pl.concat(tables).select(pl.all().gather([place[path] for path in paths]))
 
-    def _measure_now(self, images: Images, wanted: Sequence[PropertySet]) -> pl.DataFrame:
+    def _measure_now(
+        self, images: Images, wanted: Sequence[PropertySet], call: _Call
+    ) -> pl.DataFrame:
         """Return what was found for each image, as far as it is wanted."""
-        reading = self.reading
+        reading, observer = self.reading, call.observer
         findings = Findings(self.properties, wanted)
         raises = reading.on_error == "raise"
         last, nested = time.monotonic(), is_any_computing()
-        if self.observer:
-            self.observer.begin(len(images))
+        if observer:
+            observer.begin(len(images))
         try:
             for results in scheduler.run(
                 partial(measure_all, reading=reading),
@@ -294,12 +310,12 @@ class Extraction:
                     last = time.monotonic()
                 elif nested and time.monotonic() > last + _PATIENCE_SECONDS:
                     require_progress(thread_count())
-                if self.observer:
-                    failed = sum(_failed(measurement) for _, measurement in results)
-                    self.observer.advance(len(results), failed)
+                if observer:
+                    observer.advance(len(results), findings.new_failures)
+                    findings.new_failures.clear()
         finally:
-            if self.observer:
-                self.observer.end()
+            if observer:
+                observer.end()
         if raises and findings.failure is not None:
             number, error = findings.failure
             raise locate(error, images[number])

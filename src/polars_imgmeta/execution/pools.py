@@ -74,12 +74,13 @@ class ThreadPool:
             self._closed = True
             self._changed.notify_all()
 
-    def join(self, timeout: float) -> None:
-        """Wait for the threads to end, at most `timeout` seconds."""
+    def join(self, timeout: float) -> bool:
+        """Wait for the threads to end, at most `timeout` seconds; return whether they have."""
         until = time.monotonic() + timeout
         while (threads := list(self._threads)) and time.monotonic() < until:
             for thread in threads:
                 thread.join(max(0.0, until - time.monotonic()))
+        return not self._threads
 
     def _start_thread(self) -> None:
         name = f"{self._name}_{len(self._threads)}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import Any, Final, TypeVar, cast
@@ -27,7 +28,10 @@ _TRANSFER_BYTES: Final = 1 << 28
 _TRANSFER_BYTES_PER_THREAD: Final = 1 << 25
 _BYTES_PER_PIXEL: Final = 16
 _MAX_CLIENTS: Final = 8
-_JOIN_SECONDS: Final = 60.0
+# In total, for all pools. A picture of the most pixels takes a few seconds; a file on a server that
+# has gone may take for ever.
+_DRAIN_SECONDS: Final = 30.0
+_STEP_SECONDS: Final = 0.1
 # The largest block for which the GNU C library raises its threshold (see `keep_freed_memory`).
 _LARGEST_REUSED_BYTES = (32 << 20) - (1 << 13)
 
@@ -164,11 +168,21 @@ class Runtime:
             self._closed = True
         self.drain()
 
-    def drain(self) -> None:
-        """Wait until the workers have finished what they are doing; later calls get new ones."""
-        while (workers := self._take_workers()) is not None:  # these may begin another turn
+    def drain(self, check: Callable[[], None] | None = None) -> None:
+        """Wait until the workers have finished what they are doing; later calls get new ones.
+
+        Not for long: a worker may be stuck, and other extractions may begin new work.
+
+        Args:
+            check: Is called several times a second; what it raises ends the waiting.
+        """
+        until = time.monotonic() + _DRAIN_SECONDS
+        # The workers may begin another turn, for which there is a new pool.
+        while time.monotonic() < until and (workers := self._take_workers()) is not None:
             workers.close()
-            workers.join(_JOIN_SECONDS)
+            while not workers.join(_STEP_SECONDS) and time.monotonic() < until:
+                if check:
+                    check()
 
     def _take_workers(self) -> ThreadPool | None:
         with self._lock:

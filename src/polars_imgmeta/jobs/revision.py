@@ -15,7 +15,6 @@ from polars_imgmeta.catalogue.registry import CATALOGUE
 from polars_imgmeta.column import structs
 from polars_imgmeta.exceptions import JobError
 from polars_imgmeta.execution.progress import observed_by
-from polars_imgmeta.execution.runtime import DEFAULT
 from polars_imgmeta.io.locators import is_remote
 from polars_imgmeta.io.remote import Storage
 from polars_imgmeta.jobs import outputs
@@ -48,19 +47,19 @@ def revise(
     where = os.fspath(table)
     options = storage.options
     with Stopping() as stopping:
-        monitor = Monitor(progress, None, stopping.check)
-        with _stopped_cleanly(), observed_by(monitor):
+        monitor = Monitor(progress, stopping.check)
+        with _stopped_cleanly(stopping), observed_by(monitor):
             if outputs.is_file(where):
                 return _revise_file(where, change, options)
             return _revise_folder(where, change, storage, monitor)
 
 
 @contextmanager
-def _stopped_cleanly() -> Iterator[None]:
+def _stopped_cleanly(stopping: Stopping) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        DEFAULT.drain()
+        stopping.drain()
         raise
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -17,13 +17,12 @@ from polars_imgmeta.catalogue.registry import PropertiesLike, Property
 from polars_imgmeta.column import marker, structs
 from polars_imgmeta.column.runs import running_job
 from polars_imgmeta.exceptions import JobError
-from polars_imgmeta.execution.progress import observed_by
-from polars_imgmeta.execution.runtime import DEFAULT
+from polars_imgmeta.execution.progress import LOGGER, observed_by
 from polars_imgmeta.jobs import outputs, sources
 from polars_imgmeta.jobs.batches import RowReader
 from polars_imgmeta.jobs.known import KnownRows, hashes
 from polars_imgmeta.jobs.manifest import FIRST_PART, Manifest, Part, count_failures
-from polars_imgmeta.jobs.monitor import LOGGER, JobProgress, Monitor
+from polars_imgmeta.jobs.monitor import Monitor
 from polars_imgmeta.jobs.ownership import owner_now
 from polars_imgmeta.jobs.parts import UnfinishedPart, make_pace
 from polars_imgmeta.jobs.sources import JobSource
@@ -49,7 +48,6 @@ def run(
     retry: bool | ErrorKind | Iterable[ErrorKind] = False,
     refresh: bool = False,
     overwrite: bool = False,
-    on_progress: Callable[[JobProgress], object] | None = None,
     **options: Unpack[ExtractOptions],
 ) -> JobSummary:
     """Extract properties of many images into Parquet, in parts, so that a kill costs little.
@@ -72,8 +70,6 @@ def run(
         refresh: Whether to ask the sources of all images whether they have changed, and to
             read those again.
         overwrite: Whether to begin anew where the output exists, rather than to go on.
-        on_progress: Is called with a [`JobProgress`][polars_imgmeta.JobProgress] about once a
-            second, and at the end.
         options: See `ExtractOptions`.
 
     Returns:
@@ -108,7 +104,8 @@ def run(
             retry=chosen,
             refresh=refresh,
             overwrite=overwrite,
-            monitor=Monitor(options.get("progress"), on_progress, pulse),
+            monitor=Monitor(options.get("progress"), pulse),
+            stopping=stopping,
         )
 
 
@@ -154,6 +151,11 @@ def _prepare(
     reading = Reading.of(ExtractOptions, options)
     wanted = reading.catalogue.resolve(properties)
     destination = "" if output is None else os.fspath(output)
+    try:
+        destination.encode()
+    except UnicodeEncodeError:
+        msg = f"`output` must be a name that is text, got {destination!r}"
+        raise JobError(msg) from None
     if not isinstance(source, pl.DataFrame | pl.LazyFrame):
         _require_other(os.fspath(source), destination)
     opened = sources.open_source(source, locator, reading.storage)
@@ -228,6 +230,7 @@ class _Job:
         refresh: bool,
         overwrite: bool,
         monitor: Monitor,
+        stopping: Stopping,
     ) -> JobSummary:
         """Do what is missing, and say what was done."""
         self.monitor = monitor
@@ -251,7 +254,7 @@ class _Job:
             if outputs.is_file(self.output):
                 self._publish()
         except BaseException:
-            DEFAULT.drain()  # waits for the images in flight
+            stopping.drain()
             with suppress(Exception):
                 self._save(ended=True)
             raise

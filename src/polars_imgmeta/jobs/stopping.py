@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import signal
 import threading
+from contextlib import suppress
 from types import FrameType, TracebackType
 from typing import Any, Final, Self
 
 from polars_imgmeta.exceptions import JobError
+from polars_imgmeta.execution.runtime import DEFAULT
 
 _SIGNALS: Final = [
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
@@ -41,6 +43,11 @@ class Stopping:
         """
         if self.received is not None:
             raise StopRequest
+
+    def drain(self) -> None:
+        """Wait for the images in flight, unless a signal comes that was not there before."""
+        with suppress(StopRequest):
+            DEFAULT.drain(None if self.received else self.check)
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():

@@ -18,6 +18,7 @@ from typing import Any, Final, Self, TypedDict, TypeVar, get_args
 from polars_imgmeta.catalogue.registry import CATALOGUE, Catalogue
 from polars_imgmeta.decoding.pictures import DEFAULT_MAX_PIXELS
 from polars_imgmeta.exceptions import hint, require_positive
+from polars_imgmeta.execution.progress import Progress, Wanted
 from polars_imgmeta.io.access import Access, paths, require_seconds
 from polars_imgmeta.io.remote import Storage, make_storage
 from polars_imgmeta.measuring.computing import require_outside
@@ -124,10 +125,13 @@ class ExtractOptions(EngineOptions, total=False):
     Attributes:
         progress: Whether to show a progress bar, on the standard error stream or in the
             notebook. By default it is shown on a terminal and in a notebook, for work that
-            takes longer than a second. Lazy frames and expressions have none.
+            takes longer than a second; elsewhere, the logger `polars_imgmeta` gets a line each
+            half minute. Or a function, which is called with a
+            [`Progress`][polars_imgmeta.Progress] about once a second and at the end, instead
+            of a bar. Expressions have none of these.
     """
 
-    progress: bool | None
+    progress: bool | Callable[[Progress], object] | None
 
 
 _DEFAULTS: Final[dict[str, object]] = {
@@ -150,7 +154,7 @@ class Reading:
         max_pixels: Pictures of more pixels are not decoded.
         sandbox: The limits of the processes that decode; None for: in this one.
         storage: How images are reached.
-        progress: Whether to show a bar; None for: where it can be seen.
+        progress: Whether to show a bar, None for where it can be seen; or what is told instead.
         catalogue: The properties that names mean.
     """
 
@@ -158,13 +162,13 @@ class Reading:
     max_pixels: int = DEFAULT_MAX_PIXELS
     sandbox: Sandbox | None = None
     storage: Storage = field(default_factory=Storage)
-    progress: bool | None = None
+    progress: Wanted = None
     catalogue: Catalogue = CATALOGUE
 
     @property
     def portable(self) -> Self:
-        """The same without the catalogue, whose properties may not reach another process."""
-        return replace(self, catalogue=CATALOGUE)
+        """The same without what may not reach another process: the catalogue, and a function."""
+        return replace(self, catalogue=CATALOGUE, progress=None)
 
     @classmethod
     def of(cls, kind: type, options: Mapping[str, Any]) -> Self:
@@ -195,8 +199,8 @@ class Reading:
             msg = f"`on_error` must be one of {listing}, got {on_error!r}{hint(on_error, choices)}"
             raise ValueError(msg)
         require_positive("max_pixels", given["max_pixels"])
-        if given["progress"] not in (True, False, None):
-            msg = f"`progress` must be True, False or None, got {given['progress']!r}"
+        if not (given["progress"] in (True, False, None) or callable(given["progress"])):
+            msg = f"`progress` must be True, False, None or a function, got {given['progress']!r}"
             raise ValueError(msg)
         sandbox = _sandbox(given["sandbox"])
         storage = make_storage(given["storage_options"], given["access"])

@@ -250,14 +250,19 @@ def write_frames(
     import pyarrow.parquet as pq  # noqa: PLC0415 - see above
 
     writer = None
-    for frame in frames:
-        table = to_arrow(frame, catalogue=catalogue)
-        if writer is None:
-            schema = table.schema.with_metadata(_file_metadata(dict(metadata)))
-            writer = pq.ParquetWriter(file, schema, compression="zstd")
-        writer.write_table(table.cast(writer.schema))
-    if writer is not None:
-        writer.close()
+    try:
+        for frame in frames:
+            table = to_arrow(frame, catalogue=catalogue)
+            if writer is None:
+                schema = table.schema.with_metadata(_file_metadata(dict(metadata)))
+                writer = pq.ParquetWriter(file, schema, compression="zstd")
+            writer.write_table(table.cast(writer.schema))
+        if writer is not None:
+            writer.close()
+    except BaseException:
+        if writer is not None:
+            writer.is_open = False  # or it would write an end when it is deleted, and complain
+        raise
 
 
 @contextlib.contextmanager

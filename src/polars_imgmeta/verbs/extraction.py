@@ -14,7 +14,7 @@ from polars_imgmeta.column.deduplication import require_locator_dtype
 from polars_imgmeta.column.structs import StructColumn
 from polars_imgmeta.column.udf import Extraction
 from polars_imgmeta.exceptions import ColumnError
-from polars_imgmeta.execution.progress import make_observer
+from polars_imgmeta.execution.progress import Observing
 from polars_imgmeta.measuring.options import ExtractOptions, Reading, takes
 from polars_imgmeta.typing import FrameT
 
@@ -60,8 +60,7 @@ def extract(
         ColumnError: If the locator column is missing or of another dtype, or if `into` names
             a column that is not auto-extracted.
         ImageError: Under `on_error="raise"`, when the frame is computed.
-        ValueError: If an option is out of range or unknown, or if a lazy frame should
-            show progress.
+        ValueError: If an option is out of range or unknown.
         ImportError: If `storage_options` are given and the extra `remote` is not
             installed. Without them, rows that need it are `unreachable`.
 
@@ -181,7 +180,7 @@ def extract_series(
     require_locator_dtype(locators.dtype, locators.name)
     reading = Reading.of(ExtractOptions, options)
     extraction = _extraction(locators.name, (properties, *more), into, reading)
-    return replace(extraction, observer=make_observer(reading.progress))([locators])
+    return replace(extraction, observing=Observing(reading.progress))([locators])
 
 
 def _extraction(
@@ -215,13 +214,8 @@ def fill(
         reading: How images are read.
         condition: The rows to read in any case.
         only_condition: Whether to read no other rows.
-
-    Raises:
-        ValueError: If a lazy frame should show progress.
     """
     eager = isinstance(frame, pl.DataFrame)
-    if not eager:
-        _require_no_progress(reading)
     known = {one.name: one for one in wanted}
     unknown: dict[str, pl.DataType] = {}
     for one, dtype in existing.dtypes.items() if existing else ():
@@ -242,7 +236,7 @@ def fill(
         forced=existing is not None and condition is not None,
         only_forced=only_condition,
         plan=runs.name_plan(lazy=not eager),
-        observer=make_observer(reading.progress) if eager else None,
+        observing=Observing(reading.progress),
     )
     if not extraction.forced:
         condition = None
@@ -250,7 +244,9 @@ def fill(
     # which Polars would make a batch.
     if reading.on_error != "raise" and isinstance(frame, pl.LazyFrame):
         concurrency = reading.storage.access.concurrency
-        frame = batches.divided(frame, extraction.plan, locator, concurrency)
+        frame = batches.divided(
+            frame, extraction.plan, locator, concurrency, Observing(reading.progress)
+        )
     return frame.with_columns(
         extraction.expression(structs.column(locator), condition, in_one_batch=eager)
     )
@@ -268,12 +264,11 @@ def require_expression(where: object) -> None:
 
 
 def _require_no_progress(reading: Reading) -> None:
-    """Refuse a bar where the number of rows is not known."""
+    """Refuse to tell progress where nothing says when a run begins and ends."""
     if reading.progress:
         msg = (
-            "`progress=True` must come with a data frame or a series, got a lazy frame or an"
-            " expression, whose number of rows is not known\n\nHint: collect the locators first,"
-            " or leave it out"
+            "`progress` must come with a frame or a series, got an expression, which does not know"
+            " when its query begins and ends\n\nHint: use `frame.imgmeta.extract`, or leave it out"
         )
         raise ValueError(msg)
 
