@@ -222,6 +222,7 @@ def sink_iceberg(
         >>> result = im.sink_iceberg(lf, table, mode="append")
         >>> table.schema().find_field("path_imgmeta.width").doc
         'Columns of the picture'
+        >>> catalog.close()
     """
     _require_lazy(frame, "lazy")
     result: pl.DataFrame = frame.sink_iceberg(table, **options)
