@@ -89,6 +89,10 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         _, reason = _provide_daft(item.config)
         if reason:
             pytest.skip(reason)
+    if item.get_closest_marker("notebook"):
+        _, reason = _provide_notebooks(item.config)
+        if reason:
+            pytest.skip(reason)
     if "azurite" in getattr(item, "fixturenames", ()):
         _, reason = _provide_azurite(item.config)
         if reason:
@@ -96,10 +100,9 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 def _folder_for(config: pytest.Config, package: str) -> Path:
+    name = re.sub("[@=]+", "-", package)
     cache = getattr(config, "cache", None)  # None with `-p no:cacheprovider`
-    return Path(
-        cache.mkdir(re.sub("[@=]+", "-", package)) if cache else config.rootpath / ".venv-tests"
-    )
+    return Path(cache.mkdir(name)) if cache else config.rootpath / ".venv-tests" / name
 
 
 def _tell(config: pytest.Config, line: str) -> None:
@@ -129,10 +132,31 @@ def _provide_daft(config: pytest.Config) -> tuple[str, str]:
     folder = _folder_for(config, environments.DAFT)
     if python := environments.find_daft(folder):
         return python, ""
-    _tell(config, f"pip installs {environments.DAFT} into an environment of its own: {folder}")
-    if python := environments.install_daft(folder):
+    return _install(config, folder, environments.DAFT)
+
+
+@functools.cache
+def _provide_notebooks(config: pytest.Config) -> tuple[str, str]:
+    """Find or install JupyterLab and marimo; return their interpreter, and why there is none."""
+    folder = _folder_for(config, "-".join(environments.NOTEBOOKS))
+    if python := environments.find(folder):
         return python, ""
-    return "", f"pip could not install Daft: pip install {environments.DAFT}"
+    return _install(config, folder, *environments.NOTEBOOKS)
+
+
+def _install(config: pytest.Config, folder: Path, *requirements: str) -> tuple[str, str]:
+    named = " ".join(requirements)
+    _tell(config, f"pip installs {named} into an environment of its own: {folder}")
+    if python := environments.install_over(folder, *requirements):
+        return python, ""
+    return "", f"pip could not install what tests need: pip install {named}"
+
+
+@pytest.fixture(scope="session")
+def notebook_python(pytestconfig: pytest.Config) -> str:
+    """The interpreter that has JupyterLab and marimo; tests with it have the marker `notebook`."""
+    python, _ = _provide_notebooks(pytestconfig)
+    return python
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from selenium import webdriver
 from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.support.wait import WebDriverWait
 
 MISSING = "Chromium or its driver is not on PATH: apt-get install chromium chromium-driver"
 _FLAGS = (
@@ -38,14 +39,14 @@ class Browser:
 
     def open(
         self,
-        page: Path,
+        page: Path | str,
         *,
         width: int = 1280,
         height: int = 900,
         scheme: Literal["light", "dark"] = "light",
         media: Literal["screen", "print"] = "screen",
     ) -> None:
-        """Open a page and discard the records of earlier ones."""
+        """Open a file or address and discard the records of earlier ones."""
         self.driver.get("about:blank")
         self.console()
         self.requests()
@@ -61,12 +62,17 @@ class Browser:
             {"name": "prefers-reduced-motion", "value": "reduce"},
         ]
         self.command("Emulation.setEmulatedMedia", media=media, features=features)
-        self.driver.get(page.as_uri())
+        self.driver.get(page if isinstance(page, str) else page.as_uri())
         self.settle()
 
     def command(self, name: str, **arguments: Any) -> Any:  # noqa: ANN401 - JSON
         """Send a command of the Chrome DevTools protocol."""
         return self.driver.execute_cdp_cmd(name, arguments)
+
+    def wait(self, script: str, seconds: float, *arguments: Any) -> None:  # noqa: ANN401 - JSON
+        """Wait until the body of a JavaScript function returns a true value."""
+        wanted = WebDriverWait(self.driver, seconds)
+        wanted.until(lambda driver: driver.execute_script(script, *arguments), script)
 
     def settle(self) -> None:
         """Wait until pending changes are drawn."""

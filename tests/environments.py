@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 DAFT = "daft==0.7.26"  # pinned here alone, as it excludes pyarrow 26
+# Pinned here alone, as they bring 90 packages that no other test needs.
+NOTEBOOKS = ("jupyterlab==4.6.6", "marimo==0.25.2")
 _SECONDS = 600
 
 
@@ -43,13 +45,13 @@ def find_daft(folder: Path) -> str | None:
     return sys.executable if importlib.util.find_spec("daft") else find(folder)
 
 
-def install_daft(folder: Path) -> str | None:
-    """Make an environment with Daft, and behind it the packages of this one.
+def install_over(folder: Path, *requirements: str) -> str | None:
+    """Make an environment with some packages, and behind it the packages of this one.
 
     Returns:
         Its interpreter, or None if pip fails.
     """
-    python = install(folder, [DAFT])
+    python = install(folder, requirements)
     if python:
         paths = {"base": str(folder), "platbase": str(folder)}
         packages = Path(sysconfig.get_path("purelib", vars=paths))

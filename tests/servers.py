@@ -226,8 +226,8 @@ def relay(url: str, secure: ssl.SSLContext | None = None) -> Iterator[Relay]:
 
 
 @contextmanager
-def _process(command: list[str], log: Path, listening: str, **options: Any) -> Iterator[str]:  # noqa: ANN401
-    """Run a server process; `listening` matches its URL in its log."""
+def run_server(command: list[str], log: Path, listening: str, **options: Any) -> Iterator[str]:  # noqa: ANN401
+    """Run a process of a server; `listening` matches its URL in its log."""
     with log.open("wb") as output:
         process = subprocess.Popen(command, stdout=output, stderr=output, **options)
     try:
@@ -246,7 +246,7 @@ def _process(command: list[str], log: Path, listening: str, **options: Any) -> I
 def s3_server(folder: Path) -> Iterator[str]:
     """Run moto, which serves S3 and the XML API of Google Cloud Storage."""
     command = [sys.executable, "-m", "moto.server", "-H", LOOPBACK, "-p", "0"]
-    with _process(command, folder / "moto.log", rf"http://{re.escape(LOOPBACK)}:\d+") as url:
+    with run_server(command, folder / "moto.log", rf"http://{re.escape(LOOPBACK)}:\d+") as url:
         yield url
 
 
@@ -305,7 +305,7 @@ def azure_server(program: str, folder: Path) -> Iterator[str]:
     environment = {"AZURITE_ACCOUNTS": f"{AZURE_ACCOUNT}:{AZURE_KEY}"}
     options = {"env": os.environ | environment, "cwd": folder}
     listening = rf"http://{re.escape(LOOPBACK)}:(?!0\b)\d+"
-    with _process(command, folder / "azurite.log", listening, **options) as url:
+    with run_server(command, folder / "azurite.log", listening, **options) as url:
         yield url
 
 

@@ -243,12 +243,30 @@ def test_comparisons_are_of_fractions() -> None:
         counts, _ = np.histogram(good(frame, "brightness"), edges)
         fractions.append(counts / counts.sum())
         np.testing.assert_allclose(data.filter(group=name)["fraction"], fractions[-1])
-    common = np.minimum(*fractions).sum()
-    assert subtitle(chart) == [
+    assert subtitle(chart)[:2] == [
         "all: 5,400 images, left out: 600 with an error",
         f"bright: {len(bright):,} images",
-        f"{common:.0%} in common",
     ]
+
+
+def test_comparisons_say_what_is_in_common() -> None:
+    """The numbers are those of `compare`, whatever bins are drawn, and of words those drawn."""
+    few, bright = LARGE.head(120), pl.col("path_imgmeta").struct.field("brightness") > 0.4
+    for frame, other in ((LARGE, LARGE.filter(bright)), (few, few.tail(50)), (LARGE, LARGE)):
+        line = subtitle(im.plot(frame, "brightness", against=other))[-1]
+        compared = im.compare(frame, other, properties="brightness").row(0, named=True)
+        found = re.fullmatch(r"(\d+)% in common; chance alone: (?:(\d+) to )?(\d+)%", line)
+        assert found is not None, line
+        share, low, high = found.groups()
+        assert float(share) == pytest.approx(100 * compared["overlap"], abs=0.51)
+        expected = 100 * compared["overlap_by_chance"]
+        assert float(low or high) - 0.51 <= expected <= float(high) + 0.51
+    hats = pl.DataFrame({"label": ["hat", "hat", "shoe"] * 100})
+    shoes = pl.DataFrame({"label": ["hat", "shoe", "shoe", "shirt"] * 100})
+    assert subtitle(im.plot(hats, "label", against=shoes))[-1] == (
+        "58% in common; chance alone: 92 to 100%"
+    )
+    assert not any("common" in line for line in subtitle(im.plot(few, against=few.clear())))
 
 
 def test_comparisons_are_of_what_both_have() -> None:

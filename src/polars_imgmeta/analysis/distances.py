@@ -9,6 +9,8 @@ from typing import Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from polars_imgmeta.analysis.overlaps import Overlap
+
 _BINS: Final = 10
 # Added to each count, so that an empty bin has a logarithm.
 _PSEUDOCOUNT = 0.5
@@ -106,19 +108,29 @@ def distance(a: Distribution, b: Distribution) -> Distance:
     lasts = _tenths(counts_a + counts_b)
     shares_a, shares_b = _shares(below_a, lasts), _shares(below_b, lasts)
     most = _most_different(shares_a, shares_b)
+    common = Overlap.of(shares_a * a.size, shares_b * b.size)
     return Distance(
         ks=ks,
         p=_chance_of(ks, a.size, b.size),
         wasserstein=float((gaps[:-1] * np.diff(points)).sum()),
         psi=_stability(shares_a * a.size, shares_b * b.size),
         psi_by_chance=(len(lasts) - 1) * (1 / a.size + 1 / b.size),
-        overlap=float(np.minimum(shares_a, shares_b).sum()),
-        overlap_by_chance=_overlap_by_chance(shares_a, shares_b, a.size, b.size),
+        overlap=common.share,
+        overlap_by_chance=common.by_chance,
         start=float(ends[lasts[most - 1]]) if most else -math.inf,
         end=float(ends[lasts[most]]),
         share_a=float(shares_a[most]),
         share_b=float(shares_b[most]),
     )
+
+
+def overlap(a: Distribution, b: Distribution) -> Overlap:
+    """Return what two distributions of at least one value each have in common, over tenths."""
+    points = np.union1d(a.points, b.points)
+    counts = [_spread(one, points) for one in (a, b)]
+    lasts = _tenths(counts[0] + counts[1])
+    in_tenths = [np.diff(np.cumsum(one)[lasts], prepend=0) for one in counts]
+    return Overlap.of(in_tenths[0], in_tenths[1])
 
 
 def _spread(one: Distribution, points: NDArray[np.float64]) -> NDArray[np.int64]:
@@ -161,12 +173,3 @@ def _stability(counts_a: NDArray[np.float64], counts_b: NDArray[np.float64]) -> 
         smoothed = counts + _PSEUDOCOUNT
         parts.append(smoothed / smoothed.sum())
     return float(((parts[0] - parts[1]) * np.log(parts[0] / parts[1])).sum())
-
-
-def _overlap_by_chance(
-    shares_a: NDArray[np.float64], shares_b: NDArray[np.float64], size_a: int, size_b: int
-) -> float:
-    """Return the expected overlap, by the normal approximation of the difference of shares."""
-    shares = (shares_a * size_a + shares_b * size_b) / (size_a + size_b)
-    variances = shares * (1 - shares) * (1 / size_a + 1 / size_b)
-    return max(0.0, 1 - float(np.sqrt(2 / math.pi * variances).sum()) / 2)

@@ -11,6 +11,8 @@ from typing import Any, Final
 import polars as pl
 import polars.selectors as cs
 
+from polars_imgmeta.analysis.distances import Distribution, overlap
+from polars_imgmeta.analysis.overlaps import Overlap
 from polars_imgmeta.column import structs
 from polars_imgmeta.column.binning import Bins, count_rows, quantile_edges
 from polars_imgmeta.column.fields import Quantity
@@ -159,10 +161,34 @@ def all_small(counts: pl.DataFrame) -> bool:
     return maximum_of(counts.group_by("group").agg(pl.col("images").sum())["images"]) < _FEWEST
 
 
-def in_common(counts: pl.DataFrame) -> list[str]:
-    """Describe the overlap of two distributions, as drawn."""
-    common = counts.group_by("bin").agg(pl.col("fraction").min())["fraction"].sum()
-    return [f"{common:.0%} in common"]
+def in_common(
+    rows: pl.DataFrame, counts: pl.DataFrame, quantity: Quantity, pair: tuple[str, str]
+) -> list[str]:
+    """Say what a pair of groups has in common, and would have by chance alone.
+
+    It is what `compare` says: of numbers and times over tenths of both, whatever bins are drawn.
+
+    Args:
+        rows: Of `x` and `group`.
+        counts: What `count` made of them.
+        quantity: What `x` is.
+        pair: The groups.
+
+    Returns:
+        A line, or none where a group has no values.
+    """
+    values = [rows.filter(pl.col("group") == name)["x"].drop_nulls() for name in pair]
+    if not all(map(len, values)):
+        return []
+    if quantity.kind == "word":
+        images = [counts.filter(pl.col("group") == name)["images"].to_numpy() for name in pair]
+        common = Overlap.of(images[0], images[1])
+    else:
+        one, other = (Distribution.of(part.to_numpy()) for part in values)
+        common = overlap(one, other)
+    low, high = (f"{end:.0%}" for end in (common.low, common.high))
+    chance = low if low == high else f"{low.removesuffix('%')} to {high}"
+    return [f"{common.share:.0%} in common; chance alone: {chance}"]
 
 
 def maximum_of(values: pl.Series) -> float:

@@ -22,7 +22,6 @@ from polars_imgmeta.display.aggregation import (
     Layout,
     all_small,
     first_digit,
-    in_common,
     maximum_of,
     whole_ticks,
 )
@@ -103,26 +102,25 @@ def distribution(
     axis: Axis,
     groups: Sequence[str],
     *,
-    pair: bool,
+    common: Sequence[str] | None,
     heading: tuple[str, Sequence[str]] | None,
     layout: Layout,
 ) -> Distribution:
     """Draw a histogram or bar chart: fractions of groups, or numbers of images without groups.
 
     `counts` has a row for each bin: its `start` and `end`, or the word `bin`, with `group`,
-    `images`, `fraction`, and maybe an example in `locator` and `image`. A `pair` of groups are
-    two data sets that are compared. A single chart has a `heading`: its title, and lines below
-    it.
+    `images`, `fraction`, and maybe an example in `locator` and `image`. Two data sets that
+    are compared have lines of what is `common` to them, others None. A single chart has a
+    `heading`: its title, and lines below it.
     """
     apart = len(groups) > len(GROUP_COLOURS)
-    common = in_common(counts) if pair else []
     colour = _axis_colour(axis)
     if heading:
         text, lines = layout.head(*heading)
-        above = title(text, [*axis.cut, *lines, *common])
+        above = title(text, [*axis.cut, *lines, *(common or [])])
         width, height, x_title = layout.width or 460, 42 if apart else 260, axis.title
     else:
-        above = title(axis.quantity.name, [*axis.cut, *common], frame="group", offset=8)
+        above = title(axis.quantity.name, [*axis.cut, *(common or [])], frame="group", offset=8)
         width, height, x_title = layout.width or 210, 24 if apart else 110, axis.unit or ""
     tooltips = [_tooltip("images", "images", ",d"), _tooltip("fraction", "fraction", ".1%")]
     color: alt.Color | alt.ColorValue = alt.ColorValue(colour)
@@ -132,7 +130,7 @@ def distribution(
         tooltips.insert(0, _tooltip("group", "group"))
         if not apart:
             color = _group_colours(groups)
-        if pair or not all_small(counts):
+        if common is not None or not all_small(counts):
             field, label, labels = "fraction", "fraction of images", {"format": "~%"}
     most = maximum_of(counts[field]) or 1
     if apart:  # there is space for one label

@@ -141,7 +141,7 @@ def plot(
             lines.append(", ".join([f"{name}: {_count_images(len(rows))}", *left_out]))
         lines += [f"not in both: {', '.join(single)}"] if single else []
         text = " against ".join(names)
-        return draw(pl.concat(parts), found, (text, lines), names, lookups, pair=True)
+        return draw(pl.concat(parts), found, (text, lines), names, lookups, pair=names)
     groups = {} if color is None else {"group": find_drawable(schema, color, column, "color")}
     lookup, _ = find(frame, found)
     rows, lines = _collect(frame, {**found, **groups}, lookup)
@@ -173,23 +173,25 @@ def _distributions(
     pictures: int,
     reading: Reading,
     alone: bool,
-    pair: bool = False,
+    pair: tuple[str, str] | None = None,
 ) -> alt.Chart | alt.LayerChart | alt.ConcatChart:
     """Draw distributions, with the pictures of their bins."""
     from polars_imgmeta.display import charts  # noqa: PLC0415 - Altair belongs to an extra
 
-    counted = []
+    counted, common = [], []
     for key, quantity in found.items():
         group = pl.col("group") if groups else pl.lit("")
         values = rows.select("locator", x=key, group=group)
-        counted.append(aggregation.count(values, quantity, groups or [""], merge=pair))
+        counts, axis = aggregation.count(values, quantity, groups or [""], merge=pair is not None)
+        counted.append((counts, axis))
+        common.append(aggregation.in_common(values, counts, quantity, pair) if pair else None)
     tables = add_examples([counts for counts, _ in counted], lookups, pictures, reading=reading)
     axes = [axis for _, axis in counted]
     drawn = [
         charts.distribution(
-            counts, axis, groups, pair=pair, heading=heading if alone else None, layout=layout
+            counts, axis, groups, common=lines, heading=heading if alone else None, layout=layout
         )
-        for counts, axis in zip(tables, axes, strict=True)
+        for counts, axis, lines in zip(tables, axes, common, strict=True)
     ]
     return charts.disarm(drawn[0] if alone else charts.grid(drawn, heading, layout))
 

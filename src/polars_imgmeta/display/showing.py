@@ -37,7 +37,8 @@ _LIGHT, _DARK = AUTO_EXTRACTED_COLOURS
 # The colours of a page that scrolls below the pictures, as JupyterLab, VS Code and marimo call
 # them. Purple has its own ground, as a page may not say whether its theme is dark. The selectors
 # match dark themes of these three, of Colab and of the PyData documentation. The class is named
-# twice so that the rules of a page for all of its tables and lists give way.
+# twice so that the rules of a page for all of its tables and lists give way. Rows have no stripes,
+# which would not show below a picture that stays in place.
 _STYLE: Final = f"""
 .imgmeta-show {{
   --ground: var(--jp-layout-color0, var(--vscode-editor-background, var(--background, Canvas)));
@@ -57,6 +58,7 @@ div.imgmeta-show.imgmeta-show table {{
   width: max-content; margin: 0; table-layout: auto; border-collapse: separate; border-spacing: 0;
   font-size: inherit;
 }}
+div.imgmeta-show.imgmeta-show tr {{ background: none; }}
 div.imgmeta-show.imgmeta-show th, div.imgmeta-show.imgmeta-show td {{
   max-width: 24em; padding: 4px 8px; overflow: hidden; border: 0;
   border-bottom: 1px solid rgba(127, 127, 127, .25); font-size: inherit;
@@ -80,8 +82,12 @@ div.imgmeta-show.imgmeta-show .failed {{
 div.imgmeta-show.imgmeta-show .grid {{
   display: grid; grid-template-columns: repeat(auto-fill, minmax(176px, 1fr)); gap: 16px 12px;
 }}
-div.imgmeta-show.imgmeta-show figure {{ min-width: 0; margin: 0; }}
-div.imgmeta-show.imgmeta-show .frame {{ display: flex; height: 160px; align-items: end; }}
+div.imgmeta-show.imgmeta-show figure {{
+  display: grid; grid-row: span 2; grid-template-rows: subgrid; row-gap: 0;
+  min-width: 0; margin: 0;
+}}
+div.imgmeta-show.imgmeta-show .frame {{ align-self: end; }}
+div.imgmeta-show.imgmeta-show .grid .failed {{ width: auto; }}
 div.imgmeta-show.imgmeta-show figcaption {{ margin: 4px 0 0; text-align: left; }}
 div.imgmeta-show.imgmeta-show .name {{
   overflow: hidden; font-weight: 600; text-overflow: ellipsis; white-space: nowrap;
