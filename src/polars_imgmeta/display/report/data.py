@@ -116,17 +116,17 @@ def report_data(
     own = [name for name in schema if name not in apart]
     lazy = isinstance(frame, pl.LazyFrame)
     values = frame.lazy().select(
-        existing.name,
+        structs.column(existing.name),
         *(
             # Also columns of the user may hold images: collect their text instead.
-            pl.col(name).map_elements(text_of, pl.String)
+            structs.column(name).map_elements(text_of, pl.String)
             if lazy and _holds_bytes(schema[name])
-            else pl.col(name)
+            else structs.column(name)
             for name in own[:MOST_COLUMNS]
         ),
         lookup.key.alias(_KEY),
         lookup.image.alias(_IMAGE),
-        *([pl.col(earlier).alias(_EARLIER)] if earlier else []),
+        *([structs.column(earlier).alias(_EARLIER)] if earlier else []),
     )
     table = values.collect(engine="streaming")
     properties = table[existing.name].struct.unnest()

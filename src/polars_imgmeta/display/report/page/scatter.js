@@ -19,6 +19,7 @@ const scatter = {
       const choose = (number) => {
         this[axis] = histograms[number] ?? histograms[usual];
         select.value = histograms.indexOf(this[axis]);
+        this.name(axis);
         redraw();
       };
       select.addEventListener("change", () => choose(select.value));
@@ -119,13 +120,16 @@ const scatter = {
     }
     this.canvas.setAttribute("aria-label", `Scatter plot of ${name(this.x.field)} and ${name(this.y.field)}: `
       + `${whole(inside)} of ${counted(inside + outside, "image")} match`);
-    for (const [axis, { field, distribution }] of [["x", this.x], ["y", this.y]]) {
-      const [low, high] = [distribution.edges[0], distribution.edges.at(-1)].map((edge) => brief(edge, field));
-      byId(`${axis}-low`).textContent = low;
-      byId(`${axis}-high`).textContent = high;
-      byId(`${axis}-name`).replaceChildren(isolated(name(field)));
-      byId(`${axis}-name`).className = field.auto ? "auto" : "";
-      byId(`range-${axis}`).replaceChildren("Type a range of ", isolated(name(field)));
-    }
+  },
+
+  /** Name an axis and its ends. */
+  name(axis) {
+    const { field, distribution } = this[axis];
+    const [low, high] = [distribution.edges[0], distribution.edges.at(-1)].map((edge) => brief(edge, field));
+    byId(`${axis}-low`).textContent = low;
+    byId(`${axis}-high`).textContent = high;
+    byId(`${axis}-name`).replaceChildren(isolated(name(field)));
+    byId(`${axis}-name`).className = field.auto ? "auto" : "";
+    byId(`range-${axis}`).replaceChildren("Type a range of ", isolated(name(field)));
   },
 };
