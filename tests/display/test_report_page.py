@@ -350,7 +350,8 @@ def test_the_gallery_is_paged(shown: Browser, flat: pl.DataFrame) -> None:
         further.click()
         seen += names(shown)
     assert seen == flat["name"].to_list()
-    assert "Page 4 of 4" in shown.driver.find_element(By.ID, "pages").text
+    assert "of 4" in shown.driver.find_element(By.ID, "pages").text
+    assert value(shown, "Page of 4") == "4"
     assert shown.driver.switch_to.active_element.accessible_name == "First"
     find(shown, "First").click()
     first = shown.driver.find_element(By.CSS_SELECTOR, ".card").text
@@ -362,7 +363,7 @@ def test_the_gallery_is_paged(shown: Browser, flat: pl.DataFrame) -> None:
 def test_the_keyboard_reaches_everything(shown: Browser, flat: pl.DataFrame) -> None:
     """Tab reaches all controls, which have a visible focus and a name; ranges can be typed."""
     reached: list[str] = []
-    for _ in range(200):
+    for _ in range(400):
         ActionChains(shown.driver, duration=0).send_keys(Keys.TAB).perform()
         node = shown.driver.switch_to.active_element
         if node.tag_name == "body":
@@ -416,9 +417,7 @@ def test_provenance_is_shown_on_hover_and_on_focus(shown: Browser) -> None:
     shown.run("arguments[0].focus({focusVisible: true})", once)
     assert tip(once) == "block"
     assert once.get_attribute("data-tip") == said.partition("). ")[2]
-    assert (
-        shown.run("return document.querySelectorAll('#cards :is(button, [tabindex])').length") == 0
-    )
+    assert shown.run("return document.querySelectorAll('#cards .about').length") == 0
     value_of_card = shown.driver.find_element(By.CSS_SELECTOR, ".card dl.auto dd")
     assert "Auto-extracted from" in str(value_of_card.get_attribute("title"))
     purple = shown.driver.find_element(By.CSS_SELECTOR, ".card dl.auto dd")
@@ -639,7 +638,8 @@ def test_small_reports_open(
         assert count(browser) == f"{rows} of {rows} {noun} match"
         links = [link.text for link in browser.driver.find_elements(By.CSS_SELECTOR, ".top nav a")]
         numbers = im.unnest(part).select(pl.selectors.numeric())
-        known = any(column.count() for column in numbers)
+        # Also the labels of failed images are distributed.
+        known = any(column.count() for column in numbers) or bool(rows)
         assert ("Distributions" in links) == known
         assert ("Distributions</h2>" in browser.driver.page_source) == known
         said = browser.driver.find_element(By.ID, "failures").text

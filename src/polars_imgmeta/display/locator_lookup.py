@@ -6,11 +6,13 @@ each row instead, chooses rows, and looks the keys up at the end.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 import polars as pl
 
 from polars_imgmeta.display.formatting import base_name, locator_text
+from polars_imgmeta.io.redaction import redact
 from polars_imgmeta.typing import Frame
 
 _IMAGE_PARTS: Final = {"bytes": pl.Binary(), "path": pl.String()}
@@ -55,8 +57,9 @@ class LocatorLookup:
     def find(self, keys: pl.Series, pictured: pl.Series) -> pl.DataFrame:
         """Look up rows; of a lazy frame, by collecting its locator column again.
 
-        A row for each key has `text` and `name` of the locator for readers, and the `locator`
-        itself where it is pictured. All are null for a key that is not found.
+        A row for each key has `text` and `name` of the locator for readers, its exact `path`
+        unless that holds a secret, and the `locator` itself where it is pictured. All are null
+        for a key that is not found.
         """
         wanted = keys.drop_nulls().unique()
         if isinstance(self._frame, pl.DataFrame):
@@ -70,6 +73,7 @@ class LocatorLookup:
             "key",
             locator.map_elements(locator_text, pl.String).alias("text"),
             locator.map_elements(base_name, pl.String).alias("name"),
+            locator.map_elements(_open_path, pl.String).alias("path"),
             pl.when(pl.col("key").is_in(pictured.implode())).then(locator).alias("locator"),
         )
         # Only now, as it holds a row for each key: most have lost their image.
@@ -77,3 +81,10 @@ class LocatorLookup:
         return (
             keys.to_frame("key").join(found, "key", how="left", maintain_order="left").drop("key")
         )
+
+
+def _open_path(locator: object) -> str | None:
+    """Return a path or URL as it is, or None if there is none, or one with credentials."""
+    if isinstance(locator, Mapping):
+        return _open_path(locator.get("path"))
+    return locator if isinstance(locator, str) and redact(locator) == locator else None

@@ -28,6 +28,12 @@ from polars_imgmeta.display.locator_lookup import LocatorLookup
 from polars_imgmeta.display.report.cases import describe_cases, find_cases
 from polars_imgmeta.display.report.drift import find_shifts, pictures_of
 from polars_imgmeta.display.report.duplicates import describe_groups, find_earlier, find_groups
+from polars_imgmeta.display.report.expressions import (
+    column_code,
+    located_code,
+    path_code,
+    property_code,
+)
 from polars_imgmeta.display.report.issues import find_broken_rules
 from polars_imgmeta.display.thumbnails import data_uris
 from polars_imgmeta.measuring.options import Reading
@@ -71,6 +77,8 @@ _BINS = 40
 _SAMPLE_SEED = 0
 _ROW_NUMBER: Final = "row number"
 _THUMBNAIL_SIDE = 192
+# Where the locator column holds the images themselves, that many are in memory at once.
+_IMAGES_HELD: Final = 250
 # JavaScript represents integers up to here exactly.
 _MAX_SAFE_INTEGER = (1 << 53) - 1
 # Names that no column of the user has.
@@ -95,7 +103,12 @@ def report_data(
     are shown: at most `sample`, and those that other sections name. Without a locator column,
     rows are numbered.
     """
-    if locator is None:
+    path = None
+    located_by = f"{column_code(existing.name, pl.Struct([]))}.is_not_null()"
+    if locator is not None:
+        dtype = frame.collect_schema()[locator]
+        path, located_by = path_code(locator, dtype), located_code(locator, dtype)
+    else:
         locator = _ROW_NUMBER
         number = pl.format("row {}", pl.int_range(pl.len()))
         present = structs.column(existing.name).is_not_null()
@@ -108,17 +121,17 @@ def report_data(
     cut = [name for name in own if metric and is_test_cases(schema[name])]
     lazy = isinstance(frame, pl.LazyFrame)
     values = frame.lazy().select(
-        existing.name,
+        structs.column(existing.name),
         *(
             # Also columns of the user may hold images: collect their text instead.
-            pl.col(name).map_elements(text_of, pl.String)
+            structs.column(name).map_elements(text_of, pl.String)
             if lazy and _holds_bytes(schema[name])
-            else pl.col(name)
+            else structs.column(name)
             for name in dict.fromkeys([*own[:MOST_COLUMNS], *cut])
         ),
         lookup.key.alias(_KEY),
         lookup.image.alias(_IMAGE),
-        *([pl.col(earlier).alias(_EARLIER)] if earlier else []),
+        *([structs.column(earlier).alias(_EARLIER)] if earlier else []),
         *([metric.values.alias(_METRIC)] if metric else []),
     )
     table = values.collect(engine="streaming")
@@ -146,13 +159,26 @@ def report_data(
     listed = failed.head(sample)
     incomplete = pl.any_horizontal(pl.col(existing.properties).is_null())
     uncomputed = properties[located].filter(incomplete & pl.col(structs.ERROR).is_null())
-    keys = table[_KEY].gather(rows)
-    found = lookup.find(
-        pl.concat([keys, table[_KEY].gather(listed)]), pictured=keys if thumbnails else keys.clear()
-    ).with_columns(pl.col("text", "name").fill_null("null"))
-    shown = found.head(len(rows))
-    fields = [_property_field(name, properties[name], rows) for name in existing.properties]
-    fields += [_own_field(table[name], rows) for name in own[:MOST_COLUMNS]]
+    held = _IMAGES_HELD if _holds_bytes(schema[locator]) else None
+    shown, uris = _look_up(
+        lookup, table[_KEY].gather(rows), held, reading=reading, thumbnails=thumbnails
+    )
+    unread, _ = _look_up(lookup, table[_KEY].gather(listed), held, reading=reading, thumbnails=False)
+    fields = [
+        _property_field(
+            property_code(existing.name, name, properties.schema[name]), properties[name], rows
+        )
+        for name in existing.properties
+    ]
+    fields += [
+        _own_field(
+            # Of what is collected as text, the page has no values to compare with.
+            None if lazy and _holds_bytes(schema[name]) else column_code(name, schema[name]),
+            table[name],
+            rows,
+        )
+        for name in own[:MOST_COLUMNS]
+    ]
     number_of = {row: number for number, row in enumerate(rows)}
     return {
         "summary": {
@@ -166,14 +192,23 @@ def report_data(
             "sample": sample,
             "left_out": own[MOST_COLUMNS:],
         },
-        "provenance": {"column": existing.name, "locator": locator},
+        "provenance": {
+            "column": existing.name,
+            "locator": locator,
+            "path": path,
+            "located": located_by,
+        },
         "fields": fields,
         "locators": shown["text"].to_list(),
         "names": shown["name"].to_list(),
+        "rows": rows if len(rows) < len(table) else None,
+        "paths": {
+            number: exact
+            for number, (text, exact) in enumerate(shown.select("text", "path").iter_rows())
+            if exact != text
+        },
         "errors": [error and text_of(error) for error in errors.gather(rows).to_list()],
-        "thumbnails": data_uris(shown["locator"], _THUMBNAIL_SIDE, reading=reading)
-        if thumbnails
-        else None,
+        "thumbnails": uris if thumbnails else None,
         "extremes": {
             name: [[number_of[row] for row in side] for side in sides]
             for name, sides in extremes.items()
@@ -198,13 +233,39 @@ def report_data(
             "kinds": errors.drop_nulls().str.extract("^([^:]*)").value_counts(sort=True).rows(),
             "rows": [
                 [text, *map(text_of, error.split(": ", 1))]
-                for text, error in zip(
-                    found["text"][len(rows) :], errors.gather(listed), strict=True
-                )
+                for text, error in zip(unread["text"], errors.gather(listed), strict=True)
             ],
             "left_out": len(failed) - len(listed),
         },
     }
+
+
+def _look_up(
+    lookup: LocatorLookup,
+    keys: pl.Series,
+    held: int | None,
+    *,
+    reading: Reading,
+    thumbnails: bool,
+) -> tuple[pl.DataFrame, list[str | None]]:
+    """Return the `text`, `name` and exact `path` of locators, and if wanted their thumbnails.
+
+    Args:
+        lookup: The locators.
+        keys: The keys of the rows.
+        held: The maximum number of locators in memory at once; None for any.
+        reading: How images are read.
+        thumbnails: Whether to read the images.
+    """
+    found, uris = [], list[str | None]()
+    some = max(1, held or len(keys))
+    for start in range(0, max(1, len(keys)), some):
+        part = keys.slice(start, some)
+        rows = lookup.find(part, pictured=part if thumbnails else part.clear())
+        if thumbnails:
+            uris += data_uris(rows["locator"], _THUMBNAIL_SIDE, reading=reading)
+        found.append(rows.drop("locator"))
+    return pl.concat(found).with_columns(pl.col("text", "name").fill_null("null")), uris
 
 
 def _holds_bytes(dtype: object) -> bool:
@@ -246,10 +307,11 @@ def _choose_rows(
     return sorted(rows.union(*(side for sides in extremes.values() for side in sides), *named))
 
 
-def _property_field(name: str, values: pl.Series, rows: list[int]) -> Json:
+def _property_field(code: str, values: pl.Series, rows: list[int]) -> Json:
+    name = values.name
     known = CATALOGUE.get(name)
     limits = limits_of(known) if known else (-math.inf, math.inf)
-    field = _own_field(values, rows, limits) | {
+    field = _own_field(code, values, rows, limits) | {
         "name": name,
         "auto": True,
         "unit": known.unit if known else "",
@@ -260,11 +322,21 @@ def _property_field(name: str, values: pl.Series, rows: list[int]) -> Json:
     return field
 
 
-def _own_field(values: pl.Series, rows: list[int], limits: Limits = (-math.inf, math.inf)) -> Json:
+def _own_field(
+    code: str | None, values: pl.Series, rows: list[int], limits: Limits = (-math.inf, math.inf)
+) -> Json:
+    """Return the values of a column in the rows that are shown, and the numbers of all rows.
+
+    Args:
+        code: The source text of an expression for the column, if it can be filtered by.
+        values: All values.
+        rows: The rows that are shown.
+        limits: The range of possible values.
+    """
     if isinstance(values.dtype, pl.BaseExtension):
         values = values.ext.storage()
     chosen = values.gather(rows)
-    field: Json = {"name": text_of(values.name), "auto": False}
+    field: Json = {"name": text_of(values.name), "auto": False, "code": code}
     if (values.dtype.is_integer() or values.dtype.is_float()) and _is_exact(values):
         return field | {
             "values": [
@@ -273,11 +345,31 @@ def _own_field(values: pl.Series, rows: list[int], limits: Limits = (-math.inf, 
             ],
             "distribution": _distribution(values, limits),
         }
+    if code and values.dtype in (pl.String, pl.Boolean, pl.Enum, pl.Categorical):
+        return field | _choices(chosen)
     field["values"] = [None if value is None else text_of(value) for value in python_values(chosen)]
     if values.dtype.is_temporal() or values.dtype.is_numeric() or values.dtype == pl.Enum:
         # Their text sorts differently.
         field["order"] = chosen.rank("dense").to_list()
     return field
+
+
+def _choices(values: pl.Series) -> Json:
+    """Return distinct values, the number of that of each row, and the text of those that differ.
+
+    The text is what a page may show; an expression needs the exact value.
+    """
+    ordered = values.dtype == pl.Enum
+    choices = values.drop_nulls().unique(maintain_order=not ordered)
+    exact = (choices.sort() if ordered else choices).to_list()
+    number_of = {value: number for number, value in enumerate(exact)}
+    texts = {number: text_of(value) for value, number in number_of.items()}
+    return {
+        "choices": exact,
+        "ordered": ordered,
+        "texts": {number: text for number, text in texts.items() if text != exact[number]},
+        "codes": [None if value is None else number_of[value] for value in values.to_list()],
+    }
 
 
 def _is_exact(values: pl.Series) -> bool:
@@ -306,6 +398,7 @@ def _distribution(values: pl.Series, limits: Limits) -> Json | None:
         "median": below if below == above else below / 2 + above / 2,
         "mean": _mean(numbers),
         "missing": len(values) - len(numbers),
+        "finite": len(numbers) == values.count(),
     }
 
 

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
-from typing import Unpack
+from typing import Final, Unpack
 
 from polars_imgmeta.analysis.drift import Comparable
 from polars_imgmeta.analysis.evaluation import find_metric
@@ -20,6 +20,26 @@ from polars_imgmeta.display.report.data import Json, report_data
 from polars_imgmeta.exceptions import require_positive
 from polars_imgmeta.measuring.options import Reading, ReadOptions, takes
 from polars_imgmeta.typing import Frame
+
+SCRIPTS: Final = (
+    "elements",
+    "fields",
+    "filters",
+    "expressions",
+    "address",
+    "histograms",
+    "facets",
+    "ticks",
+    "gallery",
+    "scatter",
+    "selection",
+    "viewer",
+    "overview",
+    "cases",
+    "judgement",
+    "main",
+)
+"""The parts of the page's script, in their order: they share one scope, and the last one runs."""
 
 # Equivalent in JSON, but no markup in a page.
 _ESCAPES = {ord(character): f"\\u{ord(character):04x}" for character in "<>&"}
@@ -111,6 +131,7 @@ def report(
         "title": title,
         "version": version("polars-imgmeta"),
         "made": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "base": _base_of(page),
         **content,
     }
     _write_atomically(page, _render(data))
@@ -140,14 +161,24 @@ def writable_page(file: object) -> Path:
     return page
 
 
+def _base_of(page: Path) -> str | None:
+    """Return the working directory as a URL relative to the page, for links to relative paths.
+
+    None if neither contains the other: the page would name folders that have nothing to do with it.
+    """
+    folder, here = page.parent.resolve(), Path.cwd().resolve()
+    if here.is_relative_to(folder):
+        return here.relative_to(folder).as_posix()
+    if folder.is_relative_to(here):
+        return "/".join([".."] * len(folder.relative_to(here).parts)) or "."
+    return None
+
+
 def _render(data: Json) -> str:
     """Assemble the page of shell, style, script and data, which are not executable."""
     folder = files("polars_imgmeta") / "display" / "report" / "page"
-    shell, style, main, *sections = (
-        (folder / name).read_text("utf-8")
-        for name in ("page.html", "page.css", "page.js", "judgement.js")
-    )
-    script = "".join([main, *sections])  # one scope, in which functions are known beforehand
+    shell, style = ((folder / name).read_text("utf-8") for name in ("page.html", "page.css"))
+    script = "\n".join((folder / f"{name}.js").read_text("utf-8") for name in SCRIPTS)
     policy = (
         f"default-src 'none'; img-src data:; style-src '{_digest(style)}';"
         f" script-src '{_digest(script)}'; base-uri 'none'; form-action 'none'"
