@@ -365,6 +365,18 @@ def test_too_many_bytes_are_not_read() -> None:
     assert server.bytes_sent < 1 << 25
 
 
+def test_a_body_of_unknown_length_is_held_once() -> None:
+    """One that a kilobyte decodes to has no second copy while it is put together."""
+    with serving({"/a": bomb()}) as server:
+        url = server.url("/a")
+        tracemalloc.start()
+        try:
+            assert len(read(url).data) == 1 << 25
+            assert tracemalloc.get_traced_memory()[1] < 3 << 24
+        finally:
+            tracemalloc.stop()
+
+
 def test_memory_is_reserved_before_reading() -> None:
     """Memory is reserved for the declared length, or in growing steps if none is declared."""
 

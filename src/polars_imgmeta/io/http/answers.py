@@ -168,17 +168,15 @@ def _body_of_unknown_length(response: HTTPResponse, deadline: Deadline) -> bytes
     reserved = min(FIRST_BYTES, transfer.access.max_bytes)
     transfer.hold(reserved)
     deadline.allow(_READ_BYTES)
-    blocks = []
-    size = 0
+    data = BytesIO()  # which holds no second copy, as joined blocks would
     # One byte more than reserved shows that the body is larger.
-    while block := _read(response, min(_READ_BYTES, reserved + 1 - size)):
-        size += len(block)
-        if size > reserved:
-            reserved = max(size, min(2 * reserved, transfer.access.max_bytes))
+    while block := _read(response, min(_READ_BYTES, reserved + 1 - data.tell())):
+        data.write(block)
+        if data.tell() > reserved:
+            reserved = max(data.tell(), min(2 * reserved, transfer.access.max_bytes))
             transfer.hold(reserved)
         deadline.allow(_READ_BYTES)
-        blocks.append(block)
-    return b"".join(blocks)
+    return data.getvalue()
 
 
 def _is_encoded(response: HTTPResponse) -> bool:
