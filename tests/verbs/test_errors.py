@@ -50,7 +50,7 @@ MISTAKES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
         ),
     ),
     "a function for a property": (
-        lambda: im.extract(FRAME, "path", max),
+        lambda: im.extract(FRAME, "path", max),  # type: ignore[arg-type]
         im.PropertyError,
         (
             "`properties` must name known properties, got <built-in function max>"
