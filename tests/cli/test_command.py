@@ -227,7 +227,7 @@ INTERRUPTED = """
 """
 
 
-KEPT = "what is done is kept in {}, and the same command {}goes on from there"
+KEPT = "what is done is kept, and the same command {}goes on from there"
 CHANGED = "the parts that were changed are kept, and the same command changes the others"
 INTERRUPTS = [
     ("reading", "extract photos", "nothing was written"),
@@ -235,11 +235,11 @@ INTERRUPTS = [
     ("reading", "extract photos -o -", "nothing was written"),
     ("reading", "extract photos --dry-run", "nothing was written"),
     ("writing", "extract photos -o -", "the output is not complete"),
-    ("reading", "extract photos -o out", KEPT.format("out", "")),
+    ("reading", "extract photos -o out", KEPT.format("")),
     (
         "reading",
         "extract photos -o a.parquet --overwrite",
-        KEPT.format("a.parquet", "without --overwrite "),
+        KEPT.format("without --overwrite "),
     ),
     ("reporting", "extract photos -o out -r a.html", "out is complete"),
     ("reporting", "extract photos -o a.csv -r a.html", "a.csv is complete"),

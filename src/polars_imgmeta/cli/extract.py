@@ -112,7 +112,7 @@ def run(options: argparse.Namespace) -> int:
     if output is None or form:
         return _at_once(source, options, properties, form)
     again = "the same command without --overwrite" if options.overwrite else "the same command"
-    options.interrupted = [f"what is done is kept in {output}, and {again} goes on from there"]
+    options.interrupted = [f"what is done is kept, and {again} goes on from there"]
     retry: Any = options.retry.split(",") if isinstance(options.retry, str) else options.retry
     summary = runner.run(
         source,
