@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -12,13 +13,15 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
 
 import polars_imgmeta as im
 from polars_imgmeta.cli.command import main
-from polars_imgmeta.jobs import runner
+from polars_imgmeta.jobs import parts, runner
+from polars_imgmeta.verbs import export
 
 
 @pytest.fixture(autouse=True)
@@ -224,7 +227,7 @@ INTERRUPTED = """
 """
 
 
-KEPT = "what is done is kept in {}, and the same command {}goes on from there"
+KEPT = "what is done is kept, and the same command {}goes on from there"
 CHANGED = "the parts that were changed are kept, and the same command changes the others"
 INTERRUPTS = [
     ("reading", "extract photos", "nothing was written"),
@@ -232,11 +235,11 @@ INTERRUPTS = [
     ("reading", "extract photos -o -", "nothing was written"),
     ("reading", "extract photos --dry-run", "nothing was written"),
     ("writing", "extract photos -o -", "the output is not complete"),
-    ("reading", "extract photos -o out", KEPT.format("out", "")),
+    ("reading", "extract photos -o out", KEPT.format("")),
     (
         "reading",
         "extract photos -o a.parquet --overwrite",
-        KEPT.format("a.parquet", "without --overwrite "),
+        KEPT.format("without --overwrite "),
     ),
     ("reporting", "extract photos -o out -r a.html", "out is complete"),
     ("reporting", "extract photos -o a.csv -r a.html", "a.csv is complete"),
@@ -296,6 +299,56 @@ def test_a_dry_run_writes_nothing(photos: str, capsys: pytest.CaptureFixture[str
     assert capsys.readouterr().out == "0 rows to compute\n"
 
 
+def test_a_mistake_leaves_a_table_as_it_was(
+    photos: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its record too, which says what is in its parts."""
+    assert run("extract", photos, "-o", "table", "-p", "width", "--max-failed", "3") == 0
+    before = {one: one.read_bytes() for one in Path("table").iterdir()}
+    for command in (["add", "table", "-p", "nope"], ["refresh", "table", "--ignore", "nope"]):
+        assert run(*command) == 2
+        assert {one: one.read_bytes() for one in Path("table").iterdir()} == before
+    assert run("show", "table", "--sort", "nope") == 2
+    assert "Resolved plan" not in capsys.readouterr().err
+    table = pl.DataFrame({"path": ["photos/dusk.png"], "width": [1]})
+    table.write_csv("table.csv")
+    assert run("extract", "table.csv", "--column", "path", "-o", "out.csv") == 2
+    assert "the table already has columns 'width'\n\nHint: write" in capsys.readouterr().err
+    assert run("extract", "table.csv", "--column", "path", "-o", "out.arrow") == 0
+
+
+def test_a_change_that_ends_early_leaves_a_record_of_the_parts(
+    photos: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of those that were changed, and of those that were not begun; no part is read for nothing."""
+    monkeypatch.setattr(parts, "_PART_ROWS", 4)
+    monkeypatch.setattr(parts, "_FIRST_BATCH", 4)
+    monkeypatch.setattr(parts, "_LARGEST_BATCH", 4)
+    assert run("extract", photos, "-o", "table", "-p", "width", "--max-failed", "3") == 0
+    assert len([*Path("table").glob("part-*")]) > 1
+    writes = []
+
+    def write(frame: pl.DataFrame, file: str, **options: Any) -> None:  # noqa: ANN401
+        writes.append(frame)
+        if len(writes) == 2:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        im.write_parquet(frame, file, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(export, "write_parquet", write)
+        assert run("add", "table", "-p", "height") == 2
+    told = "Hint: free some space; the parts that were changed are kept, and the same command"
+    assert told in capsys.readouterr().err
+    run("status", "table")
+    output = capsys.readouterr().out
+    others = len([*Path("table").glob("part-*")]) - 1
+    assert output.startswith(f"{others} part")
+    assert "missing" in output
+    assert "is writing" not in output
+    assert run("add", "table", "-p", "height", "--max-failed", "3") == 0
+    assert im.unnest(pl.read_parquet("table"))["height"].null_count() == 2
+
+
 def test_many_failures_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The first ten failures are listed, the others counted."""
     for number in range(15):
@@ -322,6 +375,10 @@ def test_many_failures_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture
         (["extract", "a.parquet", "--column", "path"], "'a.parquet': no such file"),
         (["status", "a.parquet"], "'a.parquet': no such file"),
         (["add", "nowhere", "-p", "width"], "must be a Parquet file or a folder"),
+        (["add", "a.parquet", "-p", "width"], "got 'a.parquet': no such file or folder"),
+        (["extract", ".", "--format", "csv"], "--format must come with `-o -`"),
+        (["extract", ".", "-o", "a.csv.gz"], "must be a folder or a file that ends in .parquet"),
+        (["extract", ".", "-o", "a.json"], "Hint: on the command line, files .csv"),
     ],
 )
 def test_mistakes_are_named(

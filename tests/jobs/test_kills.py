@@ -327,6 +327,7 @@ def test_a_full_disk_leaves_what_was_written(
     shutil.rmtree(home / "disk")
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count(message) == 4, done.stdout
+    assert done.stdout.count("OSError") == 4, done.stdout
 
 
 def _run(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:

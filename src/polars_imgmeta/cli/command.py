@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import io
 import logging
 import os
@@ -49,7 +50,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except (ImgmetaError, ImportError, OSError, ValueError, pl.exceptions.PolarsError) as error:
-        print(f"imgmeta: {error}", file=sys.stderr)
+        text, _, _ = str(error).partition("\n\nResolved plan")  # which Polars appends
+        print(f"imgmeta: {text}", file=sys.stderr)
+        if os.strerror(errno.ENOSPC) in text:
+            print(
+                "\nHint: " + "; ".join(["free some space", *options.interrupted]), file=sys.stderr
+            )
         return 2
     except KeyboardInterrupt:
         print("; ".join(["imgmeta: interrupted", *options.interrupted]), file=sys.stderr)
@@ -67,7 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--version", action="version", version=f"%(prog)s {version('polars-imgmeta')}"
     )
-    # What a command says of its output when it is interrupted, as far as it knows.
+    # What is true of the output of a command when it ends early, as far as it is known.
     parser.set_defaults(run=None, progress=None, interrupted=[])
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     for module in (extract, editing, looking, judging, demo):

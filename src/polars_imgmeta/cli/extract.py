@@ -12,6 +12,7 @@ from typing import Any
 
 import polars as pl
 
+from polars_imgmeta.catalogue.registry import CATALOGUE
 from polars_imgmeta.cli import printing
 from polars_imgmeta.cli.options import (
     add_max_failed,
@@ -111,7 +112,7 @@ def run(options: argparse.Namespace) -> int:
     if output is None or form:
         return _at_once(source, options, properties, form)
     again = "the same command without --overwrite" if options.overwrite else "the same command"
-    options.interrupted = [f"what is done is kept in {output}, and {again} goes on from there"]
+    options.interrupted = [f"what is done is kept, and {again} goes on from there"]
     retry: Any = options.retry.split(",") if isinstance(options.retry, str) else options.retry
     summary = runner.run(
         source,
@@ -146,7 +147,7 @@ def scan_output(output: str, options: argparse.Namespace) -> pl.LazyFrame:
     storage = make_storage(reading_of(options).get("storage_options"), None)
     if not is_file(output) and scheme_of(output) is None:
         output = local_path(output)
-    table = sources.scan_table(output, storage)
+    table = sources.scan_table(output, storage, partly_changed=True)
     if table is None:
         msg = f"no table is there: {output!r}"
         raise NotFoundError(msg)
@@ -162,6 +163,8 @@ def _at_once(
     reading = reading_of(options)
     storage = make_storage(reading.get("storage_options"), None)
     opened = sources.open_source(source, options.column, storage)
+    if form and form != "arrow":
+        _require_room(opened.frame, properties)
     frame = extraction.extract(
         opened.frame.collect(), opened.locator, properties, into=options.into, **reading
     )
@@ -189,15 +192,30 @@ def _at_once(
     return int(too_many(failed, len(frame), options.max_failed))
 
 
+def _require_room(frame: pl.LazyFrame, properties: list[str]) -> None:
+    """Check that a table has no columns of the names that flat ones will have.
+
+    Raises:
+        ColumnError: If it has.
+    """
+    names = [*(one.name for one in CATALOGUE.resolve(properties)), structs.ERROR]
+    columns = frame.collect_schema()
+    if taken := [name for name in names if name in columns]:
+        msg = (
+            f"the table already has columns {', '.join(map(repr, taken))}\n\nHint: write .parquet"
+            " or .arrow, in which the properties are one column, a struct"
+        )
+        raise ColumnError(msg)
+
+
 def _write_file(frame: pl.DataFrame, file: Path, form: str, column: str) -> None:
     from polars_imgmeta.io.replacement import replacing  # noqa: PLC0415 - one place
 
-    flat = inspection.unnest(frame, column)
     with replacing(file) as unfinished:
         if form == "csv":
-            flat.write_csv(unfinished)
+            inspection.unnest(frame, column).write_csv(unfinished)
         elif form == "ndjson":
-            flat.write_ndjson(unfinished)
+            inspection.unnest(frame, column).write_ndjson(unfinished)
         else:
             frame.write_ipc(unfinished)
 
@@ -226,10 +244,11 @@ def _estimate(source: Frame | str, options: argparse.Namespace, properties: list
         overwrite=options.overwrite,
         **reading_of(options),
     )
-    print(f"{found.rows:,} rows to compute")
+    print(f"{printing.count(found.rows, 'row')} to compute")
     if found.sampled:
-        size = "unknown" if found.bytes is None else f"{found.bytes / 1e6:,.1f} MB"
-        print(f"{size} to read, about {duration(found.seconds)}, from {found.sampled} of them")
+        size = "an unknown size" if found.bytes is None else f"{found.bytes / 1e6:,.1f} MB"
+        sample = f"judging by {found.sampled} of them"
+        print(f"{size} to read, about {duration(found.seconds)}, {sample}")
     return 0
 
 
@@ -282,12 +301,12 @@ def _is_image(source: str) -> bool:
 
 def _form(output: str | None, chosen: str | None) -> str | None:
     """Return the kind of text that is written; None for a job."""
-    if output is None:
-        return None
-    suffix = output if output == _STDIN else os.path.splitext(output)[1].lower()  # noqa: PTH122 - URLs
     if chosen and output != _STDIN:
         msg = "--format must come with `-o -`"
         raise ImgmetaError(msg)
+    if output is None:
+        return None
+    suffix = output if output == _STDIN else os.path.splitext(output)[1].lower()  # noqa: PTH122 - URLs
     return chosen or _TEXT.get(suffix)
 
 

@@ -99,11 +99,10 @@ def write_text(frame: pl.DataFrame, form: str, column: str | None) -> None:
     Raises:
         ImgmetaError: If Arrow data would go to a terminal.
     """
-    flat = inspection.unnest(frame, column)
     if form == "csv":
-        sys.stdout.buffer.write(flat.write_csv().encode())
+        sys.stdout.buffer.write(inspection.unnest(frame, column).write_csv().encode())
     elif form == "ndjson":
-        sys.stdout.buffer.write(flat.write_ndjson().encode())
+        sys.stdout.buffer.write(inspection.unnest(frame, column).write_ndjson().encode())
     else:
         if sys.stdout.isatty():
             msg = "Arrow data is not for a terminal; redirect it into a file"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import polars as pl
 
 from polars_imgmeta.catalogue.registry import CATALOGUE
 from polars_imgmeta.column import structs
-from polars_imgmeta.exceptions import JobError
+from polars_imgmeta.exceptions import JobError, NotFoundError
 from polars_imgmeta.execution.progress import observed_by
 from polars_imgmeta.io.locators import is_remote
 from polars_imgmeta.io.remote import Storage
@@ -45,6 +45,12 @@ def revise(
         JobError: If it is neither, or another run is writing to it.
     """
     where = os.fspath(table)
+    if not (is_remote(where) or os.path.lexists(where)):
+        msg = (
+            "the table must be a Parquet file or a folder that a job has made, got"
+            f" {where!r}: no such file or folder"
+        )
+        raise NotFoundError(msg)
     options = storage.options
     with Stopping() as stopping:
         monitor = Monitor(progress, stopping.check)
@@ -93,29 +99,37 @@ def _revise_folder(where: str, change: Change, storage: Storage, monitor: Monito
     try:
         names = folder.names()
         monitor.start(sum(part.rows for part in record.parts.values()))
-        record.parts.clear()  # what is changed is recorded once it is
-        record.owner = owner_now()
         to_storage: dict[str, Any] = (
             {"storage_options": dict(storage.options)} if storage.options else {}
         )
-        rows, schema = 0, pl.Schema()
-        if names:
-            first = pl.scan_parquet(folder.url(names[0]), **to_storage)
-            folder.write(record, first.collect_schema())
-        for name in names:
-            old = pl.read_parquet(folder.url(name), **to_storage)
-            new = change(old)
-            if not new.equals(old):
-                metadata = record.part_metadata(new)
-                export.write_parquet(new, folder.url(name), metadata=metadata, **to_storage)
-            schema = new.schema
-            record.parts[name] = _describe(new, record)
-            rows += len(new)
-            monitor.add(len(new), record.parts[name].failures)
+        if not names:
+            return 0
+        schema = pl.scan_parquet(folder.url(names[0]), **to_storage).collect_schema()
+        change(pl.DataFrame(schema=schema))  # raises for mistakes before anything is written
+        # A part whose record is older than itself would hide its new failures.
+        unchanged, record.parts = record.parts, {}
+        record.owner = owner_now()
+        folder.write(record, schema)
+        try:
+            for name in names:
+                unchanged.pop(name, None)
+                old = pl.read_parquet(folder.url(name), **to_storage)
+                new = change(old)
+                if not new.equals(old):
+                    metadata = record.part_metadata(new)
+                    export.write_parquet(new, folder.url(name), metadata=metadata, **to_storage)
+                schema = new.schema
+                record.parts[name] = _describe(new, record)
+                monitor.add(len(new), record.parts[name].failures)
+        except BaseException:
+            record.owner = None
+            record.parts |= {name: part for name, part in unchanged.items() if name in names}
+            with suppress(Exception):
+                folder.write(record, schema)
+            raise
         record.owner = None
-        if names:
-            folder.write(record, schema)
-        return rows
+        folder.write(record, schema)
+        return sum(part.rows for part in record.parts.values())
     finally:
         monitor.close()
         folder.release()

@@ -33,6 +33,8 @@ from polars_imgmeta.typing import ErrorKind, Frame
 from polars_imgmeta.verbs import editing, export, extraction
 
 _HEARTBEAT_SECONDS: Final = 60.0
+# Which users would be surprised to get as folders.
+_OTHER_FILES: Final = (*sources.TABLE_SUFFIXES, ".json", ".txt", ".gz", ".xlsx")
 # Of so many images an estimate is made.
 _SAMPLED, _SAMPLED_OF_BATCH = 100, 20
 
@@ -151,15 +153,30 @@ def _prepare(
     reading = Reading.of(ExtractOptions, options)
     wanted = reading.catalogue.resolve(properties)
     destination = "" if output is None else os.fspath(output)
-    try:
-        destination.encode()
-    except UnicodeEncodeError:
-        msg = f"`output` must be a name that is text, got {destination!r}"
-        raise JobError(msg) from None
+    _require_name(destination)
     if not isinstance(source, pl.DataFrame | pl.LazyFrame):
         _require_other(os.fspath(source), destination)
     opened = sources.open_source(source, locator, reading.storage)
     return _Job(opened, destination, wanted=wanted, into=into, reading=reading, options=options)
+
+
+def _require_name(output: str) -> None:
+    """Check the name of an output.
+
+    Raises:
+        JobError: If it is not text, or that of a file which a job does not write.
+    """
+    try:
+        output.encode()
+    except UnicodeEncodeError:
+        msg = f"`output` must be a name that is text, got {output!r}"
+        raise JobError(msg) from None
+    if not outputs.is_file(output) and output.lower().endswith(_OTHER_FILES):
+        msg = (
+            f"`output` must be a folder or a file that ends in .parquet, got {output!r}"
+            "\n\nHint: on the command line, files .csv, .ndjson, .jsonl and .arrow are made at once"
+        )
+        raise JobError(msg)
 
 
 def _require_other(source: str, output: str) -> None:

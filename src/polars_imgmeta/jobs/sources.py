@@ -89,8 +89,16 @@ def open_source(
     return JobSource(frame, locator, rows)
 
 
-def scan_table(source: str, storage: Storage) -> pl.LazyFrame | None:
+def scan_table(
+    source: str, storage: Storage, *, partly_changed: bool = False
+) -> pl.LazyFrame | None:
     """Scan a table, or several in a folder; None where the source is not one.
+
+    Args:
+        source: A file, a pattern or a folder.
+        storage: How it is reached.
+        partly_changed: Whether some Parquet files may lack properties that others have, as
+            after a change that was interrupted; those are null.
 
     Raises:
         NotFoundError: If it is one by its name, and does not exist.
@@ -118,6 +126,11 @@ def scan_table(source: str, storage: Storage) -> pl.LazyFrame | None:
     if not (suffix := _suffix_of(first, _SCANNERS)):
         return None
     pattern = f"{source.rstrip('/')}/**/*{suffix}"
+    if partly_changed and suffix == ".parquet":
+        options |= {"missing_columns": "insert", "extra_columns": "ignore"}
+        options["cast_options"] = pl.ScanCastOptions(
+            missing_struct_fields="insert", extra_struct_fields="ignore"
+        )
     if suffix in {".parquet", ".pq", ".arrow", ".feather", ".ipc"}:
         options["hive_partitioning"] = "=" in first[len(source) :]
     return _SCANNERS[suffix](pattern, **options)

@@ -9,7 +9,9 @@ the versions of the libraries.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
 FILE_KEY = "imgmeta"
 # As large as Polars' own, a group of rows would hold back output for hours.
 _ROW_GROUP = 20_000
+# A disk, a quota or a file that has no room for more.
+_FULL = [getattr(errno, name) for name in ("ENOSPC", "EDQUOT", "EFBIG") if hasattr(errno, name)]
 _FLAG = {"imgmeta.auto_extracted": "true"}
 _COLUMN_DOC = "Properties of images, extracted by polars-imgmeta"
 
@@ -282,7 +286,13 @@ def _whole(target: Any, options: Mapping[str, Any]) -> Iterator[Any]:  # noqa: A
         yield target  # Polars says what is wrong
         return
     with replacement.replacing(path) as unfinished:
-        yield unfinished
+        try:
+            yield unfinished
+        except pl.exceptions.PolarsError as error:
+            for code in _FULL:  # which Polars calls a file out of specification
+                if os.strerror(code) in str(error):
+                    raise OSError(code, os.strerror(code), str(path)) from None
+            raise
 
 
 def _require_eager(frame: object, alternative: str) -> None:
