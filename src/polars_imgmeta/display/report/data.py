@@ -112,10 +112,11 @@ def report_data(
             for name in own[:MOST_COLUMNS]
         ),
         lookup.key.alias(_KEY),
+        *lookup.held,
         lookup.image.alias(_IMAGE),
         *([pl.col(earlier).alias(_EARLIER)] if earlier else []),
     )
-    table = values.collect(engine="streaming")
+    table = lookup.hold(values.collect(engine="streaming"))
     properties = table[existing.name].struct.unnest()
     located = table[_IMAGE].is_not_null().arg_true().to_numpy()
     numeric = properties.select(existing.properties).select(cs.numeric())
