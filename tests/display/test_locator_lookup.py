@@ -172,3 +172,47 @@ def test_a_pending_extraction_is_computed_once(sample_folder: Path, tmp_path: Pa
         assert opened == {"dusk.png": 1}
         im.plot(im.extract(rows.lazy(), "at"), "brightness", "width", pictures=1)
     assert opened == {"dusk.png": 3}  # one for the values of each, one for the picture
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda plan, value: plan.filter(value > 0),
+        lambda plan, value: plan.sort(value),
+        lambda plan, value: plan.filter(value > 0).head(3),
+        lambda plan, value: plan.with_columns(dark=value < 0.5),
+    ],
+    ids=["filter", "sort", "head", "new column"],
+)
+@pytest.mark.parametrize("dtype", [pl.String, pl.Categorical, pl.Struct({"path": pl.String})])
+def test_images_are_measured_once(
+    change: Callable[[pl.LazyFrame, pl.Expr], pl.LazyFrame],
+    dtype: pl.DataType,
+    sample_folder: Path,
+    tmp_path: Path,
+) -> None:
+    """Also where the rows depend on the values, so that a second run would measure again."""
+    folder = sample_folder / "photos"
+    paths = [str(folder / name) for name in ("dusk.png", "fog.png", "portrait.jpg", "blobs.png")]
+    at = pl.Series("at", paths)
+    at = pl.Series("at", [{"path": path} for path in paths]) if dtype == pl.Struct else at
+    value = pl.col("at_imgmeta").struct.field("brightness")
+    plan = change(im.extract(pl.LazyFrame([at.cast(dtype)]), "at", "brightness"), value)
+    names = {Path(locator_text(locator)).name for locator in plan.collect()["at"]}
+    with count_reads(folder) as opened:
+        im.report(plan, tmp_path / "page.html", thumbnails=False)
+    assert max(opened.values()) == 1
+    for y in (None, "brightness"):
+        with count_reads(folder) as opened:
+            data: Any = im.plot(plan, "brightness", y).data
+        assert max(opened.values()) == 2  # for its value, and for its picture
+        assert {Path(text).name for text in data["locator"]} - {""} <= names
+        assert data["image"].str.len_chars().max() > 0
+
+
+def test_images_in_the_frame_are_not_held(file: Path) -> None:
+    """Those that a plan extracts from are collected again for the rows shown."""
+    plan = im.extract(pl.scan_parquet(file).select("image"), "image", "width", into="again")
+    plan = plan.filter(pl.col("again").struct.field("width") > 0)
+    assert LocatorLookup(plan, "image").held == ()
+    assert LocatorLookup(plan.with_columns(image=pl.struct(bytes="image")), "image").held == ()

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
-import notebooks
+import notebook_hosts
 import polars as pl
 import pytest
 from browser import Browser, launch
-from notebooks import Scheme
+from notebook_hosts import Scheme
 
 import polars_imgmeta as im
 
@@ -177,7 +177,7 @@ def shown(
         # Names with an underscore are those of a cell alone in marimo.
         cells = [f"import polars as _pl, polars_imgmeta as _im\n{call}" for call in calls]
         python = request.getfixturevalue("notebook_python")
-        opened = notebooks.HOSTS[host](python, folder, cells, browser, scheme)
+        opened = notebook_hosts.HOSTS[host](python, folder, cells, browser, scheme)
     with opened:
         table, grid = browser.run(LOOK, NAME)
     return Shown(scheme, table, grid)

@@ -16,6 +16,7 @@ from polars_imgmeta.analysis.overlaps import Overlap
 from polars_imgmeta.column import structs
 from polars_imgmeta.column.binning import Bins, count_rows, quantile_edges
 from polars_imgmeta.column.fields import Quantity
+from polars_imgmeta.display.locator_lookup import LocatorLookup
 from polars_imgmeta.exceptions import require_positive
 from polars_imgmeta.typing import Frame
 
@@ -233,16 +234,21 @@ def count_pairs(rows: pl.DataFrame, x: Axis, y: Axis) -> pl.DataFrame:
 
 
 def collect(
-    frame: Frame, quantities: Mapping[str, Quantity], locator: pl.Expr | None = None
+    frame: Frame, quantities: Mapping[str, Quantity], lookup: LocatorLookup | None = None
 ) -> tuple[pl.DataFrame, list[str]]:
-    """Collect the rows that are drawn, a column for each quantity, and say how many are not."""
+    """Collect the rows that are drawn, a column for each quantity, and say how many are not.
+
+    With a lookup, `locator` has its keys, of one dtype whatever the frame.
+    """
     values = {key: _drawable_values(quantity) for key, quantity in quantities.items()}
     holders = {quantity.column for quantity in quantities.values() if quantity.column}
     errors = [pl.col(holder).struct.field(structs.ERROR) for holder in holders]
-    if locator is not None:
-        values["locator"] = locator
+    if lookup:
+        values["locator"] = lookup.key.cast(pl.UInt64)
     failed = pl.any_horizontal(pl.lit(value=False), *(error.is_not_null() for error in errors))
-    rows = frame.lazy().select(**values, failed=failed).collect(engine="streaming")
+    held = lookup.held if lookup else ()
+    rows = frame.lazy().select(*held, **values, failed=failed).collect(engine="streaming")
+    rows = lookup.hold(rows) if lookup else rows
     good = rows.filter(~pl.col("failed")).drop("failed")
     if "x" in quantities:
         missing = pl.any_horizontal(cs.by_name("x", "y", require_all=False).is_null())

@@ -2,6 +2,11 @@
 
 A locator column may hold the images themselves. A chart or report carries a small key for
 each row instead, chooses rows, and looks the keys up at the end.
+
+Of a lazy frame that takes a second run of its plan, of the locator column alone, from which
+Polars removes an extraction. Where a filter or a sort needs the extracted values, it cannot, and
+the second run would read every image again. Locators are held from the first run there, unless
+they may be the images themselves.
 """
 
 from __future__ import annotations
@@ -15,6 +20,11 @@ from polars_imgmeta.display.formatting import base_name, locator_text
 from polars_imgmeta.io.redaction import redact
 from polars_imgmeta.typing import Frame
 
+# Of a function of Python, which an extraction is, in the description of a plan.
+_FUNCTION: Final = "python_udf"
+# Names that no column of the user has.
+_KEY: Final = "\0held key"
+_LOCATOR: Final = "\0held locator"
 _IMAGE_PARTS: Final = {"bytes": pl.Binary(), "path": pl.String()}
 
 
@@ -28,6 +38,7 @@ class LocatorLookup:
         column: The locator column.
         image: An expression that is equal for rows of equal images, and null without one.
         key: The expression to carry along for each row.
+        held: The expressions to collect in the same run, for `hold`.
     """
 
     def __init__(self, frame: Frame, column: str) -> None:
@@ -53,9 +64,23 @@ class LocatorLookup:
             # Of both parts: equal images may have different paths, which are shown.
             key = hashes[0] if len(hashes) == 1 else hashes[0].xor(hashes[1])
             self.key = pl.when(self.image.is_not_null()).then(key)
+        self.held: tuple[pl.Expr, ...] = ()
+        self._found: pl.DataFrame | None = None
+        if isinstance(frame, pl.LazyFrame) and not _holds_images(dtype):
+            again = frame.select(column).explain()
+            if _FUNCTION in again:
+                self.held = (self.key.alias(_KEY), pl.col(column).alias(_LOCATOR))
+
+    def hold(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """Take the locators out of collected rows, and return the rows without them."""
+        if not self.held:
+            return rows
+        found = rows.select(key=_KEY, locator=_LOCATOR)
+        self._found = found.filter(pl.col("key").is_not_null()).unique("key", keep="any")
+        return rows.drop(_KEY, _LOCATOR)
 
     def find(self, keys: pl.Series, pictured: pl.Series) -> pl.DataFrame:
-        """Look up rows; of a lazy frame, by collecting its locator column again.
+        """Look up rows; of a lazy frame whose locators are not held, by collecting them again.
 
         A row for each key has `text` and `name` of the locator for readers, its exact `path`
         unless that holds a secret, and the `locator` itself where it is pictured. All are null
@@ -66,7 +91,11 @@ class LocatorLookup:
             gathered = self._frame[self.column].gather(wanted)
             rows = pl.LazyFrame([wanted.alias("key"), gathered.alias("locator")])
         else:
-            rows = self._frame.select(self.key.alias("key"), pl.col(self.column).alias("locator"))
+            if self._found is not None:
+                rows = self._found.lazy()
+            else:
+                locators = pl.col(self.column).alias("locator")
+                rows = self._frame.select(self.key.alias("key"), locators)
             rows = rows.filter(pl.col("key").is_in(wanted.implode()))
         locator = pl.col("locator")
         described = rows.select(
@@ -88,3 +117,10 @@ def _open_path(locator: object) -> str | None:
     if isinstance(locator, Mapping):
         return _open_path(locator.get("path"))
     return locator if isinstance(locator, str) and redact(locator) == locator else None
+
+
+def _holds_images(dtype: pl.DataType) -> bool:
+    """Tell whether locators may be encoded images."""
+    if isinstance(dtype, pl.Struct):
+        return any(field.name == "bytes" for field in dtype.fields)
+    return isinstance(dtype, pl.Binary)

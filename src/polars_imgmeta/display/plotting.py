@@ -64,7 +64,8 @@ def plot(
 
     Args:
         frame: The frame. Of a lazy one, the values that are drawn are collected once,
-            and then, by a second run of the plan, the locators that are shown.
+            and then, by a second run of the plan, the locators that are shown; where that
+            would read all images again, paths are collected with the values.
         x: A property or a column of your own: numbers, times or words. Of words,
             the 20 most frequent are shown.
         y: A second one.
@@ -112,7 +113,7 @@ def plot(
         given = {"x": x, "y": y} if color is None else {"x": x, "y": y, "color": color}
         drawn = {key: find_drawable(schema, name, column, key) for key, name in given.items()}
         lookup, lacking = _find_pictures(frame, drawn, column, locator, pictures)
-        rows, left_out = aggregation.collect(frame, drawn, lookup.key if lookup else None)
+        rows, left_out = aggregation.collect(frame, drawn, lookup)
         lines = [*left_out, *lacking]
         return _relation(rows, drawn, lines, layout, lookup, pictures=pictures, reading=reading)
     every = x is None
@@ -157,9 +158,9 @@ def plot(
 def _collect(
     frame: Frame, quantities: Mapping[str, Quantity], lookup: LocatorLookup | None
 ) -> tuple[pl.DataFrame, list[str]]:
-    """Collect the values, with keys of one dtype whatever the frame, or nulls without any."""
-    key = lookup.key.cast(pl.UInt64) if lookup else pl.lit(None, pl.UInt64)
-    return aggregation.collect(frame, quantities, key)
+    """Collect the values, with keys of locators, or nulls without any."""
+    rows, lines = aggregation.collect(frame, quantities, lookup)
+    return rows if lookup else rows.with_columns(locator=pl.lit(None, pl.UInt64)), lines
 
 
 def _distributions(

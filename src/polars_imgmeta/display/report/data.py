@@ -130,11 +130,12 @@ def report_data(
             for name in dict.fromkeys([*own[:MOST_COLUMNS], *cut])
         ),
         lookup.key.alias(_KEY),
+        *lookup.held,
         lookup.image.alias(_IMAGE),
         *([structs.column(earlier).alias(_EARLIER)] if earlier else []),
         *([metric.values.alias(_METRIC)] if metric else []),
     )
-    table = values.collect(engine="streaming")
+    table = lookup.hold(values.collect(engine="streaming"))
     properties = table[existing.name].struct.unnest()
     located = table[_IMAGE].is_not_null().arg_true().to_numpy()
     numeric = properties.select(existing.properties).select(cs.numeric())
