@@ -319,10 +319,11 @@ def _own_field(
         rows: The rows that are shown.
         limits: The range of possible values.
     """
+    field: Json = {"name": text_of(values.name), "auto": False, "code": code}
+    values = values.alias("values")  # Polars takes some names for patterns, also in a series
     if isinstance(values.dtype, pl.BaseExtension):
         values = values.ext.storage()
     chosen = values.gather(rows)
-    field: Json = {"name": text_of(values.name), "auto": False, "code": code}
     if (values.dtype.is_integer() or values.dtype.is_float()) and _is_exact(values):
         return field | {
             "values": [

@@ -25,7 +25,7 @@ function table(rows) {
   ];
   const lines = rows.map((row) => columns.map(([, value]) => value(row)));
   // A spreadsheet takes such a text for a formula. It stays as it is, for programs that read it.
-  const formulas = lines.flat().filter((value) => typeof value === "string" && /^[=+\-@\t\r]/.test(value)).length;
+  const formulas = lines.flat().filter((value) => typeof value === "string" && value !== "-inf" && /^[=+\-@\t\r]/.test(value)).length;
   const text = [columns.map(([title]) => title), ...lines].map((line) => `${line.map(cell).join(",")}\r\n`).join("");
   return { text, formulas };
 }
