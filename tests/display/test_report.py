@@ -323,7 +323,9 @@ def test_the_page_runs_and_loads_only_its_own(frame: pl.DataFrame, tmp_path: Pat
     assert page.data["title"] == HOSTILE
 
 
-@pytest.mark.parametrize("name", ["page.html", "page.css", *(f"{part}.js" for part in writing.SCRIPTS)])
+@pytest.mark.parametrize(
+    "name", ["page.html", "page.css", *(f"{part}.js" for part in writing.SCRIPTS)]
+)
 def test_parts_are_small_and_write_no_markup(name: str) -> None:
     """Nothing in the page parses markup, evaluates strings or loads resources."""
     text = (files("polars_imgmeta") / "display" / "report" / "page" / name).read_text("utf-8")

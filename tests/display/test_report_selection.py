@@ -220,7 +220,9 @@ def test_an_expression_of_a_sample_holds_for_the_frame(browser: Browser, tmp_pat
         assert rows_of(one, expression) == list(range(20, 71))
         expression, rows = select(browser, ticks=[1, 3])
         assert expression is not None
-        assert rows_of(one, expression) == rows == browser.run("return [data.rows[1], data.rows[3]]")
+        assert (
+            rows_of(one, expression) == rows == browser.run("return [data.rows[1], data.rows[3]]")
+        )
 
 
 @given(text=st.text())
@@ -319,10 +321,8 @@ def test_the_table_has_the_values_of_the_frame(
     WebDriverWait(browser.driver, 20).until(lambda _: file.exists())
     wanted = im.unnest(frame)[rows]
     own = ["label", "score", "correct", "level", "^score$", "*", 'a "b" \\']
-    wanted = wanted.select("path", "brightness", "width", *own, "error")
-    read = pl.read_csv(
-        io.BytesIO(file.read_bytes()), schema=wanted.schema, infer_schema=False
-    )
+    wanted = wanted.select(pl.selectors.by_name("path", "brightness", "width", *own, "error"))
+    read = pl.read_csv(io.BytesIO(file.read_bytes()), schema=wanted.schema, infer_schema=False)
     assert_frame_equal(read.cast({"^score$": pl.Float32}), wanted, categorical_as_str=True)
     assert browser.console() == []
 

@@ -150,7 +150,9 @@ def report_data(
     shown, uris = _look_up(
         lookup, table[_KEY].gather(rows), held, reading=reading, thumbnails=thumbnails
     )
-    unread, _ = _look_up(lookup, table[_KEY].gather(listed), held, reading=reading, thumbnails=False)
+    unread, _ = _look_up(
+        lookup, table[_KEY].gather(listed), held, reading=reading, thumbnails=False
+    )
     fields = [
         _property_field(
             property_code(existing.name, name, properties.schema[name]), properties[name], rows

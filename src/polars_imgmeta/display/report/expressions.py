@@ -65,7 +65,9 @@ def located_code(column: str, dtype: pl.DataType) -> str:
     code = column_code(column, dtype)
     parts = [code]
     if isinstance(dtype, pl.Struct):
-        parts = [f'{code}.struct.field("{part}")' for part in ("bytes", "path") if part in dict(dtype)]
+        parts = [
+            f'{code}.struct.field("{part}")' for part in ("bytes", "path") if part in dict(dtype)
+        ]
     conditions = [f"{part}.is_not_null()" for part in parts]
     return conditions[0] if len(conditions) == 1 else f"({' | '.join(conditions)})"
 
