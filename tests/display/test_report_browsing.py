@@ -64,7 +64,8 @@ def facet(browser: Browser, label: str) -> dict[str, int]:
         return [...document.querySelectorAll(".facet")]
           .find((node) => node.querySelector("h3").textContent === arguments[0])
           .querySelectorAll("li").values()
-          .map((item) => [...item.querySelectorAll("span")].map((node) => node.textContent)).toArray();
+          .map((item) => [...item.querySelectorAll("span")].map((node) => node.textContent))
+          .toArray();
         """,
         label,
     )
@@ -286,7 +287,10 @@ def test_values_on_cards_are_chosen(shown: Browser) -> None:
     shown.settle()
     assert find(shown, "#cards .card").text == "no picture\n000.png"
     assert find(shown, "#shown-count").text == "none"
-    label = "return [...document.querySelectorAll('#shown-list label')].find((one) => one.textContent === 'label')"
+    label = (
+        "return [...document.querySelectorAll('#shown-list label')]"
+        ".find((one) => one.textContent === 'label')"
+    )
     shown.run(label).click()
     shown.settle()
     assert find(shown, "#cards .card dl").text.startswith("label\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import math
 from collections.abc import Callable, Iterator
@@ -82,7 +83,7 @@ def page(frame: pl.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return im.report(frame, tmp_path_factory.mktemp("report") / "page.html", thumbnails=False)
 
 
-def select(browser: Browser, **choices: Any) -> tuple[str | None, list[int]]:
+def select(browser: Browser, **choices: object) -> tuple[str | None, list[int]]:
     """Filter the page, and return the expression and the numbers of the rows that match."""
     found = browser.run(
         """
@@ -140,10 +141,10 @@ VALUES = st.fixed_dictionaries(
 @given(
     ranges=RANGES,
     values=VALUES,
-    text=st.sampled_from(["", "1", "PHOTOS/", "i̇σ", "İΣ'", '"', "nothing"]),
+    text=st.sampled_from(["", "1", "PHOTOS/", "i\u0307\u03c3", "İΣ'", '"', "nothing"]),
     ticks=st.just([]) | st.lists(st.integers(0, 39), min_size=1, unique=True),
 )
-def test_an_expression_gives_the_rows_on_the_page(
+def test_an_expression_gives_the_rows_on_the_page(  # noqa: PLR0917
     ranges: dict[str, Any],
     values: dict[str, Any],
     text: str,
@@ -170,12 +171,21 @@ def test_an_expression_gives_the_rows_on_the_page(
             {"ranges": {"brightness": [0.1, 0.2]}},
             'pl.col("path_imgmeta").struct.field("brightness").is_between(0.1, 0.2)',
         ),
-        ({"ranges": {"width": [11.5, None]}}, '(pl.col("path_imgmeta").struct.field("width") >= 12)'),
-        ({"values": {"label": ["it's", 'the "best"']}}, 'pl.col("label").is_in(["it\'s", "the \\"best\\""])'),
-        ({"values": {"correct": [True, None]}}, '(pl.col("correct").is_in([True]) | pl.col("correct").is_null())'),
+        (
+            {"ranges": {"width": [11.5, None]}},
+            '(pl.col("path_imgmeta").struct.field("width") >= 12)',
+        ),
+        (
+            {"values": {"label": ["it's", 'the "best"']}},
+            r"""pl.col("label").is_in(["it's", "the \"best\""])""",
+        ),
+        (
+            {"values": {"correct": [True, None]}},
+            '(pl.col("correct").is_in([True]) | pl.col("correct").is_null())',
+        ),
         ({"ticks": [3]}, 'pl.col("path").is_in(["Photos/3 İΣ\'\\".png"])'),
     ],
-)  # fmt: skip
+)
 def test_expressions_read_well(
     choices: dict[str, Any], expression: str, browser: Browser, page: Path
 ) -> None:
@@ -261,9 +271,8 @@ def test_the_bar_appears_with_a_selection(browser: Browser, page: Path) -> None:
     assert not bar.find_element(By.ID, "copy-filter").is_enabled()
     bar.find_element(By.ID, "only-ticked").click()
     browser.settle()
-    assert [one.text for one in browser.driver.find_elements(By.CSS_SELECTOR, "#cards .locator")] == [
-        "2 İΣ'\".png"
-    ]  # fmt: skip
+    (card,) = browser.driver.find_elements(By.CSS_SELECTOR, "#cards .locator")
+    assert card.text == "2 İΣ'\".png"
     bar.find_element(By.ID, "untick").click()
     browser.settle()
     assert not bar.is_displayed()
@@ -279,7 +288,10 @@ def test_copies_reach_the_clipboard_or_a_dialog(
     browser.run(
         """
         window.copied = [];
-        const writeText = async (text) => { if (!arguments[0]) throw new Error("no"); copied.push(text); };
+        const writeText = async (text) => {
+          if (!arguments[0]) throw new Error("no");
+          copied.push(text);
+        };
         Object.defineProperty(navigator, "clipboard", {value: {writeText}, configurable: true});
         """,
         allowed,
@@ -322,7 +334,11 @@ def test_the_table_has_the_values_of_the_frame(
     wanted = im.unnest(frame)[rows]
     own = ["label", "score", "correct", "level", "^score$", "*", 'a "b" \\']
     wanted = wanted.select(pl.selectors.by_name("path", "brightness", "width", *own, "error"))
-    read = pl.read_csv(io.BytesIO(file.read_bytes()), schema=wanted.schema, infer_schema=False)
+    header = next(csv.reader(io.StringIO(file.read_text("utf-8"), newline="")))
+    assert header == wanted.columns
+    # Polars leaves the quotes of a header as they are.
+    body = file.read_bytes().split(b"\r\n", 1)[1]
+    read = pl.read_csv(io.BytesIO(body), has_header=False, schema=wanted.schema)
     assert_frame_equal(read.cast({"^score$": pl.Float32}), wanted, categorical_as_str=True)
     assert browser.console() == []
 
@@ -342,8 +358,8 @@ STATES: list[tuple[str, Callable[[Browser], Any]]] = [
     ("facets[0].choose([1, 4, MISSING])", lambda b: b.run("return matches")),
     ("seek('photos/1 & #=')", lambda b: b.run("return document.getElementById('search').value")),
     (
-        "byId('sort').value = '1'; byId('order').value = '-1';"
-        "byId('order').dispatchEvent(new Event('change')); sort(); changed()",
+        """byId('sort').value = '1'; byId('order').value = '-1';
+        byId('order').dispatchEvent(new Event('change'))""",
         lambda b: b.run("return matches"),
     ),
     ("tick(3, true); tick(7, true)", lambda b: b.run("return [...ticked]")),
@@ -358,8 +374,8 @@ STATES: list[tuple[str, Callable[[Browser], Any]]] = [
         lambda b: b.run("return document.querySelector('.card').textContent"),
     ),
     (
-        "byId('scatter').open = true; byId('scatter-x').value = '2';"
-        "byId('scatter-x').dispatchEvent(new Event('change'))",
+        """byId('scatter').open = true; byId('scatter-x').value = '2';
+        byId('scatter-x').dispatchEvent(new Event('change'))""",
         lambda b: b.run("return [byId('scatter').open, byId('scatter-x').value]"),
     ),
     (

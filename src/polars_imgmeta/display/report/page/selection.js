@@ -6,7 +6,7 @@ function updateSelection() {
   document.body.classList.toggle("selecting", !byId("selection").hidden);
   byId("selected").textContent = `${whole(matches.length)} of ${counted(total, "image")}${summary.sampled ? " of the sample" : ""}`;
   byId("ticks").hidden = !ticked.size;
-  byId("ticked-count").textContent = `only the ${whole(ticked.size)} ticked`;
+  byId("ticked-count").textContent = `only ticked (${whole(ticked.size)})`;
   byId("copy-filter").disabled = !active;
 }
 
