@@ -124,6 +124,7 @@ def draw_report() -> None:
         page = im.report(frame, "landscapes.html", title="Landscapes").resolve()
         browser.open(page, width=1180, height=790)
         browser.run("histograms[4].select([0.3, 0.55]); histograms[5].select([0.15, null])")
+        browser.run("byId('distributions').scrollTop = histograms[3].root.offsetTop")
         browser.settle()
         _save(browser.picture(".browse"), "report.png")
         browser.open(page, width=1180, height=940, scheme="dark")

@@ -14,6 +14,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import polars as pl
 import pytest
@@ -24,8 +25,9 @@ from reads import count_reads
 
 import polars_imgmeta as im
 from polars_imgmeta.display.formatting import AUTO_EXTRACTED_COLOURS, text_of
+from polars_imgmeta.display.locator_lookup import LocatorLookup
 from polars_imgmeta.display.report import data, writing
-from polars_imgmeta.typing import PropertyName
+from polars_imgmeta.typing import Frame, PropertyName
 
 UNLIMITED = (-math.inf, math.inf)
 HOSTILE = "</script><script>alert(1)</script>&\u2028<!--"
@@ -74,7 +76,7 @@ def extracted(values: dict[PropertyName, pl.Series]) -> pl.DataFrame:
     return pl.DataFrame([locators, table.to_struct("path_imgmeta")])
 
 
-def content_of(frame: pl.DataFrame, tmp_path: Path, **options: Any) -> dict[str, Any]:  # noqa: ANN401
+def content_of(frame: Frame, tmp_path: Path, **options: Any) -> dict[str, Any]:  # noqa: ANN401
     """Return the content of the report of a frame."""
     return Page(im.report(frame, tmp_path / "page.html", **options)).data
 
@@ -323,7 +325,9 @@ def test_the_page_runs_and_loads_only_its_own(frame: pl.DataFrame, tmp_path: Pat
     assert page.data["title"] == HOSTILE
 
 
-@pytest.mark.parametrize("name", ["page.html", "page.css", *(f"{part}.js" for part in writing.SCRIPTS)])
+@pytest.mark.parametrize(
+    "name", ["page.html", "page.css", *(f"{part}.js" for part in writing.SCRIPTS)]
+)
 def test_parts_are_small_and_write_no_markup(name: str) -> None:
     """Nothing in the page parses markup, evaluates strings or loads resources."""
     text = (files("polars_imgmeta") / "display" / "report" / "page" / name).read_text("utf-8")
@@ -434,3 +438,83 @@ def test_no_locator_column_is_needed_without_pictures(frame: pl.DataFrame, tmp_p
     assert "row 0" in page.read_text("utf-8")
     with pytest.raises(im.ColumnError, match="with `locator=`"):
         im.report(frame.drop("path"), tmp_path / "page.html")
+
+
+@pytest.mark.parametrize("struct", [False, True])
+def test_few_images_are_held_at_once(
+    struct: bool,  # noqa: FBT001
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of a column of images, a report asks for some hundred at a time, and for each once."""
+    count = 700
+    pictures = [_picture(number) for number in range(count)]
+    given = pl.Series("image", pictures)
+    locators = pl.DataFrame({"bytes": given, "path": [None] * count}).to_struct("image")
+    frame = pl.DataFrame([locators.cast(pl.Struct({"bytes": pl.Binary, "path": pl.String}))])
+    if not struct:
+        frame = pl.DataFrame([given])
+    lazy = im.extract(frame, "image", "width").lazy()
+    asked: list[int] = []
+    found = LocatorLookup.find
+
+    def record(lookup: LocatorLookup, keys: pl.Series, pictured: pl.Series) -> pl.DataFrame:
+        rows = found(lookup, keys, pictured)
+        images = rows["locator"].struct.field("bytes") if struct else rows["locator"]
+        asked.append(int(images.bin.size().sum()))
+        return rows
+
+    monkeypatch.setattr(LocatorLookup, "find", record)
+    content = content_of(lazy, tmp_path)
+    assert all(content["thumbnails"])
+    total = sum(map(len, pictures))
+    assert sum(asked) == total
+    assert max(asked) < total * 0.4
+
+
+def _picture(number: int) -> bytes:
+    """Return a small picture of its own size in bytes and colour."""
+    colour = np.full((2, 2, 3), number % 256, np.uint8)
+    colour[0, 0] = number // 256
+    return bytes(cv2.imencode(".png", colour)[1])
+
+
+def test_numbers_of_many_rows_are_exact(tmp_path: Path) -> None:
+    """Of 250,000 rows the page shows a sample; extremes, counts and issues are of all."""
+    rows = 250_000
+    random = np.random.default_rng(0)
+    brightness = pl.Series(random.random(rows)).set(pl.Series(np.arange(rows) % 10 == 3), None)
+    width = pl.Series(random.integers(1, 5_000, rows).astype(np.int32))
+    kinds = ["corrupt", "not_found", "unsupported"]
+    failed = np.arange(rows) % 10 == 3
+    errors = [f"{kinds[row % 3]}: no" if bad else None for row, bad in enumerate(failed)]
+    table = pl.DataFrame({"width": width, "brightness": brightness}).with_columns(
+        error=pl.Series(errors, dtype=pl.String), auto_extracted=pl.lit("path@00000000")
+    )
+    paths = pl.Series("path", [f"{row}.png" for row in range(rows)])
+    label = pl.Series("label", ["train", "val"] * (rows // 2))
+    frame = pl.DataFrame([paths, table.to_struct("path_imgmeta"), label])
+    for one in (frame, frame.lazy()):
+        data = content_of(one, tmp_path, thumbnails=False, sample=200)
+        assert data["summary"]["rows"] == data["summary"]["images"] == rows
+        assert data["summary"]["shown"] < 300
+        counted = table["error"].drop_nulls().str.split(": ").list.first().value_counts()
+        assert sorted(data["failures"]["kinds"]) == sorted(map(list, counted.rows()))
+        assert data["summary"]["failed"] == failed.sum()
+        good = table.filter(pl.col("error").is_null())
+        for name in ("width", "brightness"):
+            (field,) = [field for field in data["fields"] if field["name"] == name]
+            for side, largest in zip(data["extremes"][name], (False, True), strict=True):
+                shown = [field["values"][row] for row in side]
+                assert shown == good[name].sort(descending=largest).head(5).to_list()
+            distribution = field["distribution"]
+            assert sum(distribution["counts"]) == table[name].count()
+            values = table[name].drop_nulls().to_numpy()
+            counts = np.histogram(values, distribution["edges"])[0]
+            assert distribution["counts"] == counts.tolist()
+            assert distribution["minimum"] == table[name].min()
+            assert distribution["maximum"] == table[name].max()
+        found = im.issues(frame)
+        assert len(found)
+        counts_of = dict(found["rule"].cast(pl.String).value_counts().rows())
+        assert {issue["rule"]: issue["count"] for issue in data["issues"]} == counts_of

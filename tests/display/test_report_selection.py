@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import math
 from collections.abc import Callable, Iterator
@@ -82,7 +83,7 @@ def page(frame: pl.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return im.report(frame, tmp_path_factory.mktemp("report") / "page.html", thumbnails=False)
 
 
-def select(browser: Browser, **choices: Any) -> tuple[str | None, list[int]]:
+def select(browser: Browser, **choices: object) -> tuple[str | None, list[int]]:
     """Filter the page, and return the expression and the numbers of the rows that match."""
     found = browser.run(
         """
@@ -140,10 +141,10 @@ VALUES = st.fixed_dictionaries(
 @given(
     ranges=RANGES,
     values=VALUES,
-    text=st.sampled_from(["", "1", "PHOTOS/", "i̇σ", "İΣ'", '"', "nothing"]),
+    text=st.sampled_from(["", "1", "PHOTOS/", "i\u0307\u03c3", "İΣ'", '"', "nothing"]),
     ticks=st.just([]) | st.lists(st.integers(0, 39), min_size=1, unique=True),
 )
-def test_an_expression_gives_the_rows_on_the_page(
+def test_an_expression_gives_the_rows_on_the_page(  # noqa: PLR0917
     ranges: dict[str, Any],
     values: dict[str, Any],
     text: str,
@@ -170,12 +171,21 @@ def test_an_expression_gives_the_rows_on_the_page(
             {"ranges": {"brightness": [0.1, 0.2]}},
             'pl.col("path_imgmeta").struct.field("brightness").is_between(0.1, 0.2)',
         ),
-        ({"ranges": {"width": [11.5, None]}}, '(pl.col("path_imgmeta").struct.field("width") >= 12)'),
-        ({"values": {"label": ["it's", 'the "best"']}}, 'pl.col("label").is_in(["it\'s", "the \\"best\\""])'),
-        ({"values": {"correct": [True, None]}}, '(pl.col("correct").is_in([True]) | pl.col("correct").is_null())'),
+        (
+            {"ranges": {"width": [11.5, None]}},
+            '(pl.col("path_imgmeta").struct.field("width") >= 12)',
+        ),
+        (
+            {"values": {"label": ["it's", 'the "best"']}},
+            r"""pl.col("label").is_in(["it's", "the \"best\""])""",
+        ),
+        (
+            {"values": {"correct": [True, None]}},
+            '(pl.col("correct").is_in([True]) | pl.col("correct").is_null())',
+        ),
         ({"ticks": [3]}, 'pl.col("path").is_in(["Photos/3 İΣ\'\\".png"])'),
     ],
-)  # fmt: skip
+)
 def test_expressions_read_well(
     choices: dict[str, Any], expression: str, browser: Browser, page: Path
 ) -> None:
@@ -220,7 +230,9 @@ def test_an_expression_of_a_sample_holds_for_the_frame(browser: Browser, tmp_pat
         assert rows_of(one, expression) == list(range(20, 71))
         expression, rows = select(browser, ticks=[1, 3])
         assert expression is not None
-        assert rows_of(one, expression) == rows == browser.run("return [data.rows[1], data.rows[3]]")
+        assert (
+            rows_of(one, expression) == rows == browser.run("return [data.rows[1], data.rows[3]]")
+        )
 
 
 @given(text=st.text())
@@ -259,9 +271,8 @@ def test_the_bar_appears_with_a_selection(browser: Browser, page: Path) -> None:
     assert not bar.find_element(By.ID, "copy-filter").is_enabled()
     bar.find_element(By.ID, "only-ticked").click()
     browser.settle()
-    assert [one.text for one in browser.driver.find_elements(By.CSS_SELECTOR, "#cards .locator")] == [
-        "2 İΣ'\".png"
-    ]  # fmt: skip
+    (card,) = browser.driver.find_elements(By.CSS_SELECTOR, "#cards .locator")
+    assert card.text == "2 İΣ'\".png"
     bar.find_element(By.ID, "untick").click()
     browser.settle()
     assert not bar.is_displayed()
@@ -277,7 +288,10 @@ def test_copies_reach_the_clipboard_or_a_dialog(
     browser.run(
         """
         window.copied = [];
-        const writeText = async (text) => { if (!arguments[0]) throw new Error("no"); copied.push(text); };
+        const writeText = async (text) => {
+          if (!arguments[0]) throw new Error("no");
+          copied.push(text);
+        };
         Object.defineProperty(navigator, "clipboard", {value: {writeText}, configurable: true});
         """,
         allowed,
@@ -313,16 +327,19 @@ def test_the_table_has_the_values_of_the_frame(
     browser.settle()
     browser.driver.find_element(By.ID, "download").click()
     said = browser.driver.find_element(By.ID, "announced").text
-    assert said.startswith(f"Saved {len(rows)} rows. 3 values may run as a formula")
+    formulas = (frame[rows]["label"] == "=1+1").sum()
+    assert said.startswith(f"Saved {len(rows)} rows. {formulas} values may run as a formula")
     file = tmp_path / "Image-report.csv"
     WebDriverWait(browser.driver, 20).until(lambda _: file.exists())
     wanted = im.unnest(frame)[rows]
     own = ["label", "score", "correct", "level", "^score$", "*", 'a "b" \\']
-    wanted = wanted.select("path", "brightness", "width", *own, "error")
-    read = pl.read_csv(
-        io.BytesIO(file.read_bytes()), schema=wanted.schema, infer_schema=False
-    )
-    assert_frame_equal(read.cast({"^score$": pl.Float32}), wanted, categorical_as_str=True)
+    wanted = wanted.select(pl.selectors.by_name("path", "width", "brightness", *own, "error"))
+    header = next(csv.reader(io.StringIO(file.read_text("utf-8"), newline="")))
+    assert header == wanted.columns
+    # Polars leaves the quotes of a header as they are.
+    body = file.read_bytes().split(b"\r\n", 1)[1]
+    read = pl.read_csv(io.BytesIO(body), has_header=False, schema=wanted.schema)
+    assert_frame_equal(read, wanted, categorical_as_str=True)
     assert browser.console() == []
 
 
@@ -341,8 +358,8 @@ STATES: list[tuple[str, Callable[[Browser], Any]]] = [
     ("facets[0].choose([1, 4, MISSING])", lambda b: b.run("return matches")),
     ("seek('photos/1 & #=')", lambda b: b.run("return document.getElementById('search').value")),
     (
-        "byId('sort').value = '1'; byId('order').value = '-1';"
-        "byId('order').dispatchEvent(new Event('change')); sort(); changed()",
+        """byId('sort').value = '1'; byId('order').value = '-1';
+        byId('order').dispatchEvent(new Event('change'))""",
         lambda b: b.run("return matches"),
     ),
     ("tick(3, true); tick(7, true)", lambda b: b.run("return [...ticked]")),
@@ -357,13 +374,13 @@ STATES: list[tuple[str, Callable[[Browser], Any]]] = [
         lambda b: b.run("return document.querySelector('.card').textContent"),
     ),
     (
-        "byId('scatter').open = true; byId('scatter-x').value = '2';"
-        "byId('scatter-x').dispatchEvent(new Event('change'))",
-        lambda b: b.run("return [byId('scatter').open, byId('points').ariaLabel]"),
+        """byId('scatter').open = true; byId('scatter-x').value = '2';
+        byId('scatter-x').dispatchEvent(new Event('change'))""",
+        lambda b: b.run("return [byId('scatter').open, byId('scatter-x').value]"),
     ),
     (
         "seek('1'); update(); view(matches[2])",
-        lambda b: b.run("return [byId('viewer').open, byId('viewer').innerText]"),
+        lambda b: b.run("return byId('viewer').open && byId('viewer').innerText"),
     ),
 ]
 

@@ -164,7 +164,9 @@ def report_data(
     shown, uris = _look_up(
         lookup, table[_KEY].gather(rows), held, reading=reading, thumbnails=thumbnails
     )
-    unread, _ = _look_up(lookup, table[_KEY].gather(listed), held, reading=reading, thumbnails=False)
+    unread, _ = _look_up(
+        lookup, table[_KEY].gather(listed), held, reading=reading, thumbnails=False
+    )
     fields = [
         _property_field(
             property_code(existing.name, name, properties.schema[name]), properties[name], rows
@@ -334,10 +336,11 @@ def _own_field(
         rows: The rows that are shown.
         limits: The range of possible values.
     """
+    field: Json = {"name": text_of(values.name), "auto": False, "code": code}
+    values = values.alias("values")  # Polars takes some names for patterns, also in a series
     if isinstance(values.dtype, pl.BaseExtension):
         values = values.ext.storage()
     chosen = values.gather(rows)
-    field: Json = {"name": text_of(values.name), "auto": False, "code": code}
     if (values.dtype.is_integer() or values.dtype.is_float()) and _is_exact(values):
         return field | {
             "values": [

@@ -7,6 +7,7 @@ column that the page shows, in a dtype in which Polars compares as the page does
 from __future__ import annotations
 
 import polars as pl
+from polars.datatypes import DataTypeClass
 
 
 def column_code(name: str, dtype: pl.DataType) -> str:
@@ -28,7 +29,7 @@ def column_code(name: str, dtype: pl.DataType) -> str:
     return _compared_exactly(code, dtype)
 
 
-def property_code(column: str, name: str, dtype: pl.DataType) -> str:
+def property_code(column: str, name: str, dtype: pl.DataType | DataTypeClass) -> str:
     """Return the source text of an expression for a property.
 
     Examples:
@@ -65,7 +66,9 @@ def located_code(column: str, dtype: pl.DataType) -> str:
     code = column_code(column, dtype)
     parts = [code]
     if isinstance(dtype, pl.Struct):
-        parts = [f'{code}.struct.field("{part}")' for part in ("bytes", "path") if part in dict(dtype)]
+        parts = [
+            f'{code}.struct.field("{part}")' for part in ("bytes", "path") if part in dict(dtype)
+        ]
     conditions = [f"{part}.is_not_null()" for part in parts]
     return conditions[0] if len(conditions) == 1 else f"({' | '.join(conditions)})"
 
@@ -81,7 +84,7 @@ def python_text(text: str) -> str:
     return f'"{"".join(escapes.get(one, repr(one)[1:-1]) for one in text)}"'
 
 
-def _compared_exactly(code: str, dtype: pl.DataType) -> str:
+def _compared_exactly(code: str, dtype: pl.DataType | DataTypeClass) -> str:
     """Add the cast by which Polars compares with all digits of a number, as JavaScript does."""
     if isinstance(dtype, pl.BaseExtension):
         code, dtype = f"{code}.ext.storage()", dtype.ext_storage()

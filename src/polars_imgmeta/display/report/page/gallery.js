@@ -4,6 +4,7 @@ const collator = new Intl.Collator("en", { numeric: true });
 // How many cards a page has at each width of cards, so that a page is a few screens.
 const PAGES = [240, 120, 60, 24, 12, 6];
 const USUAL_WIDTH = 3;
+const BARE = 1; // up to here, a card is its picture
 // The most pixels of a side that a reader wants to see one by one.
 const TINY = 64;
 
@@ -46,8 +47,9 @@ function list(row, auto, some = fields) {
 }
 
 function card(row) {
-  const made = element("li", { class: "card" }, picture(row), tickBox(row),
-    element("p", { class: "locator", title: locators[row] }, isolated(names[row])));
+  const made = element("li", { class: "card" }, picture(row), tickBox(row));
+  if (byId("density").value <= BARE) return made;
+  made.append(element("p", { class: "locator", title: locators[row] }, isolated(names[row])));
   if (data.errors[row]) made.append(element("p", { class: "error" }, isolated(data.errors[row])));
   const wanted = fields.filter((field) => onCards.has(field));
   if (wanted.some((field) => field.auto)) made.append(element("p", { class: "auto origin", title: origin }, "auto-extracted"), list(row, true, wanted));

@@ -104,20 +104,21 @@ const scatter = {
       }
       return drawn;
     };
-    context.fillStyle = other;
-    const outside = draw(false);
-    context.fillStyle = match;
-    context.globalAlpha = total > 3_000 ? 0.6 : 0.85;
-    const inside = draw(true);
     const [left, right] = this.x.span.map((bin) => bin / this.x.bins * width);
     const [bottom, top] = this.y.span.map((bin) => (1 - bin / this.y.bins) * height);
     if (this.x.filter.active || this.y.filter.active) {
       context.globalAlpha = 0.12;
+      context.fillStyle = match;
       context.fillRect(left, top, right - left, bottom - top);
       context.globalAlpha = 1;
       context.strokeStyle = match;
       context.strokeRect(left + 0.5, top + 0.5, right - left - 1, bottom - top - 1);
     }
+    context.fillStyle = other;
+    const outside = draw(false);
+    context.fillStyle = match;
+    context.globalAlpha = total > 3_000 ? 0.6 : 0.85;
+    const inside = draw(true);
     this.canvas.setAttribute("aria-label", `Scatter plot of ${name(this.x.field)} and ${name(this.y.field)}: `
       + `${whole(inside)} of ${counted(inside + outside, "image")} match`);
   },

@@ -6,7 +6,7 @@ function updateSelection() {
   document.body.classList.toggle("selecting", !byId("selection").hidden);
   byId("selected").textContent = `${whole(matches.length)} of ${counted(total, "image")}${summary.sampled ? " of the sample" : ""}`;
   byId("ticks").hidden = !ticked.size;
-  byId("ticked-count").textContent = `only the ${whole(ticked.size)} ticked`;
+  byId("ticked-count").textContent = `only ticked (${whole(ticked.size)})`;
   byId("copy-filter").disabled = !active;
 }
 
@@ -25,7 +25,7 @@ function table(rows) {
   ];
   const lines = rows.map((row) => columns.map(([, value]) => value(row)));
   // A spreadsheet takes such a text for a formula. It stays as it is, for programs that read it.
-  const formulas = lines.flat().filter((value) => typeof value === "string" && /^[=+\-@\t\r]/.test(value)).length;
+  const formulas = lines.flat().filter((value) => typeof value === "string" && value !== "-inf" && /^[=+\-@\t\r]/.test(value)).length;
   const text = [columns.map(([title]) => title), ...lines].map((line) => `${line.map(cell).join(",")}\r\n`).join("");
   return { text, formulas };
 }

@@ -3,10 +3,10 @@
 const ticked = new Set();
 const tickFilter = addFilter();
 
-function tickBox(row) {
+function tickBox(row, text = "") {
   const box = element("input", { type: "checkbox", "aria-label": `Tick ${names[row]}`, "data-tick": row });
   box.checked = ticked.has(row);
-  return element("label", { class: "tick" }, box);
+  return element("label", { class: "tick" }, box, text);
 }
 
 function tick(row, wanted) {

@@ -27,7 +27,7 @@ function view(row) {
   const locator = isolated(locators[row]);
   const values = [element("p", { class: "viewer-locator" },
     source === null ? locator : element("a", { href: source, target: "_blank", rel: "noopener noreferrer" }, locator)),
-  element("p", { class: "viewer-tick" }, tickBox(row), " ticked")];
+  element("p", {}, tickBox(row, " ticked"))];
   if (data.errors[row]) values.push(element("p", { class: "error" }, isolated(data.errors[row])));
   if (fields.some((field) => field.auto)) values.push(element("h3", { class: "auto", title: origin }, "auto-extracted"), list(row, true));
   if (fields.some((field) => !field.auto)) values.push(element("h3", {}, "your own columns"), list(row, false));
