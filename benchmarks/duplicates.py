@@ -4,8 +4,9 @@
 
 Pairs at exactly the distance are planted, and all of them must be found. Each case runs in a
 process of its own, so that its memory is its own. The hard kinds are hashes around few scenes,
-pictures of a shop, most bits of which are alike, and a million copies of few pictures. `new`
-compares a hundredth of the images with the others.
+pictures of a shop, most bits of which are alike, a million copies of few pictures, and a chain in
+which each image matches the next, so that half of one group are kept. `new` compares a hundredth
+of the images with the others.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import polars as pl
 import polars_imgmeta as im
 from polars_imgmeta.analysis.hamming import Hashes
 
-_KINDS = ("uniform", "scenes", "shop", "copies", "new")
+_KINDS = ("uniform", "scenes", "shop", "copies", "chain", "new")
 _MOST_SECONDS = 60
 _BLOCK = 1 << 14
 
@@ -72,6 +73,10 @@ def draw(kind: str, count: int, distance: int) -> tuple[Hashes, int]:
         hashes = lopsided(count, random) ^ photos(1, random)
     elif kind == "copies":
         hashes = random.choice(photos(10_000, random), count)
+    elif kind == "chain":
+        steps = flipped(np.zeros(count, np.uint64), distance, random)
+        steps[0] = photos(1, random)[0]
+        hashes = random.permutation(np.bitwise_xor.accumulate(steps))
     else:
         hashes = photos(count, random)
     hashes[-planted:] = flipped(hashes[:planted], distance, random)

@@ -207,6 +207,15 @@ def test_cases_are_in_their_order_and_may_be_properties() -> None:
     assert table["low"].null_count() == 4  # one image does not vary
 
 
+@pytest.mark.parametrize("rows", [50, 3_000])
+def test_sums_that_overflow_are_infinite_without_a_warning(rows: int) -> None:
+    """Ratings near the largest number are odd, but no failure."""
+    frame = pl.DataFrame({"case": ["a", "b"] * (rows // 2), "score": 1.7e308})
+    table = im.evaluate_cases(frame, "score", "case", resamples=20)
+    assert table["value"].to_list() == [float("inf")] * 2
+    assert table["low"].null_count() == 2
+
+
 def test_few_rows_are_drawn_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Results are the same to the last bit in blocks of one draw."""
     frame = pl.DataFrame({"case": ["a", "b"] * 50, "score": range(100)})
@@ -251,6 +260,14 @@ MISTAKES: dict[str, Mistake] = {
         (
             "`by` must name the column of the cases, got 'test_case'"
             "\n\nHint: make one with `test_cases`\n\nColumns: 'label', 'ok'"
+        ),
+    ),
+    "a name of the result": (
+        lambda: im.evaluate_cases(FRAME.rename({"label": "images"}), "ok", "images"),
+        im.ColumnError,
+        (
+            "`by` must not have the name of a column of the result, got 'images'"
+            "\n\nHint: rename the column"
         ),
     ),
     "words": (

@@ -37,7 +37,8 @@ def relations(draw: st.DrawFn) -> _Relation:
     """Draw nodes that match each other often, by digests or hashes, some of them known."""
     count = draw(st.integers(1, 40))
     numbers = st.integers(0, draw(st.integers(0, 255)))
-    hashes = np.array(draw(st.lists(numbers, min_size=count, max_size=count)), np.uint64) << 1
+    drawn = draw(st.lists(numbers, min_size=count, max_size=count))
+    hashes = np.array([2 * number for number in drawn], np.uint64)
     flags = st.lists(st.booleans(), min_size=count, max_size=count)
     hashed = np.array(draw(flags | st.just([True] * count)))
 
@@ -135,7 +136,7 @@ def compared(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 def photos(count: int) -> Hashes:
     """Return hashes of unrelated images, which differ in about half of 63 bits."""
     random = np.random.default_rng(0)
-    return random.integers(0, 1 << 63, count).astype(np.uint64) << 1
+    return random.integers(0, 1 << 63, count).astype(np.uint64) << np.uint64(1)
 
 
 def path(count: int) -> Hashes:
@@ -183,7 +184,7 @@ def test_a_star_is_settled_in_one_round(compared: list[int]) -> None:
 def test_a_star_whose_centre_is_worst_keeps_all_others(compared: list[int]) -> None:
     """The centre is a copy of the best; the leaves, which do not match, are all kept."""
     leaves = photos(1) ^ (
-        np.uint64(1) << np.random.default_rng(0).permutation(63).astype(np.uint64) << 1
+        np.uint64(2) << np.random.default_rng(0).permutation(63).astype(np.uint64)
     )
     hashes = np.concatenate([leaves[:60], photos(1)])
     relation = relation_of(hashes, 1)

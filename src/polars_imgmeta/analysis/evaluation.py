@@ -78,7 +78,8 @@ def evaluate_cases(
           difference is, `"no difference"` if the interval contains 0, or `"too small"`
 
     Raises:
-        ColumnError: If `by` or `metric` names no column, or if the metric is not numeric.
+        ColumnError: If `by` or `metric` names no column, if the metric is not numeric, or if `by`
+            has the name of another column of the result.
         ValueError: If `confidence` is not between 0 and 1, or if another number is not positive.
 
     Examples:
@@ -210,7 +211,7 @@ def _proportions(successes: Numbers, counts: Numbers, confidence: float) -> _Fou
 
 def _means(sums: Numbers, counts: Numbers) -> tuple[Numbers, Numbers]:
     """Return the mean of each case and of its rest, for each row of sums."""
-    with np.errstate(invalid="ignore", divide="ignore"):
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         rest = (sums.sum(axis=1, keepdims=True) - sums) / (counts.sum() - counts)
         return sums / counts, rest
 
@@ -259,7 +260,8 @@ def _sums(rows: Numbers, sizes: NDArray[np.intp]) -> Numbers:
     filled = sizes > 0
     if filled.any():
         starts = (np.cumsum(sizes) - sizes)[filled]
-        sums[:, filled] = np.add.reduceat(rows, starts, axis=1)
+        with np.errstate(over="ignore", invalid="ignore"):  # such sums are infinite
+            sums[:, filled] = np.add.reduceat(rows, starts, axis=1)
     return sums
 
 
@@ -341,5 +343,11 @@ def _require_case(schema: Mapping[str, pl.DataType], by: object) -> None:
             f"`by` must name the column of the cases, got {by!r}{hint(by, schema)}"
             "\n\nHint: make one with `test_cases`"
             f"\n\nColumns: {structs.listing(schema)}"
+        )
+        raise ColumnError(msg)
+    if by in {"images", "share", "rated", "verdict", *_Found._fields}:
+        msg = (
+            f"`by` must not have the name of a column of the result, got {by!r}"
+            "\n\nHint: rename the column"
         )
         raise ColumnError(msg)

@@ -176,9 +176,9 @@ def shared_masks(hashes: Hashes, distance: int, most: int) -> list[int]:
         most: The maximum number of masks, at least `distance` + 1.
 
     Examples:
-        >>> masks = shared_masks(np.arange(1 << 16, dtype=np.uint64), 1, 8)
+        >>> masks = shared_masks(np.arange(1 << 16, dtype=np.uint64), 2, most=3)
         >>> [f"{mask:016b}" for mask in masks]
-        ['0101010101010100', '1010101010101010']
+        ['0010010010010010', '0100100100100100', '1001001001001000']
     """
     bits, width = _bits_by_balance(hashes)
     agreeing = _cheapest(len(hashes), len(hashes), len(bits), width, distance, most=most)

@@ -57,7 +57,7 @@ _FEWEST_BITS: Final = 12
 # A round over all nodes that remain takes about as long as settling one in so many of them in turn.
 _WORTH_A_ROUND: Final = 64
 # Candidates that are compared at once, and kinds of keys by which these are found.
-_BLOCK: Final = 1 << 18
+_BLOCK: Final = 1 << 16
 _MOST_MASKS: Final = 32
 
 
