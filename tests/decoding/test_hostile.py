@@ -232,7 +232,8 @@ def test_geometry_of_too_large_pictures() -> None:
 @pytest.mark.parametrize("columns", ["1e1", "10.0", "0.5", "inf", "nan", "-8", "0"])
 def test_sides_are_whole_numbers(columns: str) -> None:
     """Others, which a plug-in reads, are no geometry."""
-    honest = encoded("IM", (40, 30))
+    head = "Image type: L image\r\nImage size (x*y): 40*30\r\nFile size (no of images): 1\r\n"
+    honest = head.encode().ljust(511, b"\0") + b"\x1a" + bytes(40 * 30)
     assert measure(honest, PROPERTIES, max_pixels=1 << 22).values["width"] == 40
     data = honest.replace(b"40*30", columns.encode() + b"*30", 1)
     assert data != honest
