@@ -229,6 +229,19 @@ def test_geometry_of_too_large_pictures() -> None:
         assert shape in {None, (values["width"], values["height"])}
 
 
+@pytest.mark.parametrize("columns", ["1e1", "10.0", "0.5", "inf", "nan", "-8", "0"])
+def test_sides_are_whole_numbers(columns: str) -> None:
+    """Others, which a plug-in reads, are no geometry."""
+    head = "Image type: L image\r\nImage size (x*y): 40*30\r\nFile size (no of images): 1\r\n"
+    honest = head.encode().ljust(511, b"\0") + b"\x1a" + bytes(40 * 30)
+    assert measure(honest, PROPERTIES, max_pixels=1 << 22).values["width"] == 40
+    data = honest.replace(b"40*30", columns.encode() + b"*30", 1)
+    assert data != honest
+    measurement = measure(data, PROPERTIES, max_pixels=1 << 22)
+    assert isinstance(measurement.error, im.CorruptError | im.UnsupportedError)
+    assert not measurement.values
+
+
 def test_floats_count_three_times(tmp_path: Path) -> None:
     """A picture that OpenCV decodes to floats counts three times towards `max_pixels`."""
     path = tmp_path / "a.hdr"

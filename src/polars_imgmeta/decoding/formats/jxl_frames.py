@@ -22,6 +22,8 @@ from polars_imgmeta.decoding.formats.jxl_entropy import Bits, Numbers
 # each patch counts as some more.
 _FACTOR, _PIXELS = 32, 1 << 24
 _FRAME_PIXELS, _PATCH_PIXELS = 1 << 12, 1 << 10
+# Pixels of one frame, in the same way.
+_FRAME_FACTOR, _LARGEST_FRAME = 2, 1 << 19
 MAX_PROFILE_BYTES = 1 << 19
 """Bytes of a colour profile. Ordinary ones have a few thousand."""
 MAX_SECTIONS = 1 << 17
@@ -75,12 +77,17 @@ def require_few_pixels(data: bytes) -> None:
         data: The codestream of a still picture.
 
     Raises:
-        TooLargeError: If they are, or if the colour profile or a table of contents is too long.
+        TooLargeError: If they are, if a frame is much larger than the picture, or if the colour
+            profile or a table of contents is too long.
     """
     metadata = read_metadata(Bits(data, 8 * len(CODESTREAM)))
     left = allowed = max(_FACTOR * math.prod(metadata.size) * metadata.weight, _PIXELS)
     try:
         for frame in read_frames(data):
+            area = math.prod(metadata.size)
+            if frame.pixels > max(_FRAME_FACTOR * area, _LARGEST_FRAME):
+                msg = f"a frame of {frame.pixels} pixels, in a picture of {area} pixels"
+                raise exceptions.TooLargeError(msg)
             for pixels in chain([frame.pixels + _FRAME_PIXELS], frame.patches):
                 left -= pixels * metadata.weight
                 if left < 0:
