@@ -201,6 +201,17 @@ def test_a_part_that_is_gone_or_foreign(table: pl.DataFrame) -> None:
         im.run(table, "out", "path", "width")
 
 
+def test_what_a_killed_run_left_beside_its_file_is_deleted(table: pl.DataFrame) -> None:
+    """As it was making the file of its parts; files of other names stay."""
+    Path(".one.parquet.01234567.tmp").write_text("unfinished")
+    Path(".one.parquets.01234567.tmp").write_text("of another program")
+    im.run(table, "one.parquet", "path", "width")
+    assert sorted(one.name for one in Path().glob("*one*")) == [
+        ".one.parquets.01234567.tmp",
+        "one.parquet",
+    ]
+
+
 def test_two_runs_at_once(table: pl.DataFrame) -> None:
     """The second one is told, by whom it is written to, and changes nothing."""
     told: list[str] = []
