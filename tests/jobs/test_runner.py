@@ -167,9 +167,12 @@ def test_an_output_that_is_something_else(table: pl.DataFrame) -> None:
     table.write_parquet("other/part-00000.parquet")
     with pytest.raises(im.JobError, match="no record of the job"):
         im.run(table, "other", "path")
-    Path("notes.txt").write_text("text")
+    Path("notes").write_text("text")
     with pytest.raises(im.InvalidLocatorError, match="must be a folder, or a file"):
-        im.run(table, "notes.txt", "path")
+        im.run(table, "notes", "path")
+    for name in ("notes.txt", "table.csv.gz", "table.PQ"):
+        with pytest.raises(im.JobError, match="must be a folder or a file that ends in .parquet"):
+            im.run(table, name, "path")
 
 
 def test_a_source_that_is_the_output(table: pl.DataFrame) -> None:
