@@ -167,9 +167,12 @@ def test_an_output_that_is_something_else(table: pl.DataFrame) -> None:
     table.write_parquet("other/part-00000.parquet")
     with pytest.raises(im.JobError, match="no record of the job"):
         im.run(table, "other", "path")
-    Path("notes.txt").write_text("text")
+    Path("notes").write_text("text")
     with pytest.raises(im.InvalidLocatorError, match="must be a folder, or a file"):
-        im.run(table, "notes.txt", "path")
+        im.run(table, "notes", "path")
+    for name in ("notes.txt", "table.csv.gz", "table.PQ"):
+        with pytest.raises(im.JobError, match="must be a folder or a file that ends"):
+            im.run(table, name, "path")
 
 
 def test_a_source_that_is_the_output(table: pl.DataFrame) -> None:
@@ -199,6 +202,17 @@ def test_a_part_that_is_gone_or_foreign(table: pl.DataFrame) -> None:
     table.write_parquet("out/part-00077.parquet")
     with pytest.raises(im.JobError, match="no part of the job"):
         im.run(table, "out", "path", "width")
+
+
+def test_what_a_killed_run_left_beside_its_file_is_deleted(table: pl.DataFrame) -> None:
+    """As it was making the file of its parts; files of other names stay."""
+    Path(".one.parquet.01234567.tmp").write_text("unfinished")
+    Path(".one.parquets.01234567.tmp").write_text("of another program")
+    im.run(table, "one.parquet", "path", "width")
+    assert sorted(one.name for one in Path().glob("*one*")) == [
+        ".one.parquets.01234567.tmp",
+        "one.parquet",
+    ]
 
 
 def test_two_runs_at_once(table: pl.DataFrame) -> None:

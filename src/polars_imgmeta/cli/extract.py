@@ -258,7 +258,7 @@ def _source(options: argparse.Namespace) -> Frame | str:
     if len(given) == 1 and given[0] != _STDIN and not _is_image(given[0]):
         return given[0]
     if options.column:
-        msg = "--column must come with one table, got several sources or a list of locators"
+        msg = "--column must come with one table, got images or a list of locators"
         raise ColumnError(msg)
     storage = make_storage(reading_of(options).get("storage_options"), None)
     paths: list[str] = []

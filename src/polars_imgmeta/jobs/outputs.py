@@ -10,6 +10,7 @@ import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
+from glob import escape
 from pathlib import Path
 from typing import IO, Any, Final, Protocol, cast
 
@@ -160,7 +161,10 @@ class LocalFolder:
     @contextmanager
     def writing(self, file: str) -> Iterator[IO[bytes]]:
         """See `Folder`."""
-        with replacing(local_path(file)) as unfinished, unfinished.open("wb") as written:
+        final = Path(os.path.realpath(local_path(file)))
+        for left in final.parent.glob(f".{escape(final.name)}.*{SUFFIX}"):
+            left.unlink(missing_ok=True)  # of a run that was killed here
+        with replacing(final) as unfinished, unfinished.open("wb") as written:
             yield written
 
     def release(self) -> None:
