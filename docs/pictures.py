@@ -111,7 +111,7 @@ def _degrade(picture: NDArray[np.float64], random: np.random.Generator) -> NDArr
 
 
 def draw_report() -> None:
-    """Draw a report, filtered by two ranges, its extremes, and rows in a notebook."""
+    """Draw a report, filtered by two ranges, and its extremes."""
     sys.path.insert(0, str(ROOT / "tests"))
     from browser import launch  # noqa: PLC0415 - the browser of the tests
 
@@ -129,11 +129,31 @@ def draw_report() -> None:
         _save(browser.picture(".browse"), "report.png")
         browser.open(page, width=1180, height=940, scheme="dark")
         _save(browser.picture("#extremes"), "report-extremes.png")
-        notebook = Path("notebook.html")
-        shown = im.show(frame, 4)._repr_html_()
-        notebook.write_text(f"<!doctype html><body style='font: 13px sans-serif'>{shown}")
-        browser.open(notebook.resolve(), width=1180)
-        _save(browser.picture(".imgmeta-show"), "show.png")
+
+
+def draw_previews() -> None:
+    """Draw rows in a notebook: a table, and a grid where the theme is dark."""
+    sys.path.insert(0, str(ROOT / "tests"))
+    from browser import launch  # noqa: PLC0415 - the browser of the tests
+
+    with (
+        tempfile.TemporaryDirectory() as work,
+        contextlib.chdir(work),
+        launch(Path(work, "profile")) as browser,
+    ):
+        frame = im.extract(draw_landscapes(Path("landscapes"), 12), "path")
+        some = im.configure(frame, ["width", "height", "brightness", "sharpness"])
+        page = Path("notebook.html")
+        for name, theme, ground, width, shown in (
+            ("show.png", "light", "white", 990, im.show(frame, 4)),
+            ("show-grid.png", "dark", "#14181e", 1180, im.show(some[4:], 6, layout="grid")),
+        ):
+            page.write_text(
+                f"<!doctype html><html data-theme='{theme}'>"
+                f"<body style='font: 13px sans-serif; background: {ground}'>{shown._repr_html_()}"
+            )
+            browser.open(page.resolve(), width=width)
+            _save(browser.picture(".imgmeta-show"), name)
 
 
 def draw_scales() -> None:
@@ -288,6 +308,7 @@ def main() -> None:
     draw_scales()
     draw_plots()
     draw_report()
+    draw_previews()
     draw_front()
 
 

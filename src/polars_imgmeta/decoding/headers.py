@@ -179,6 +179,10 @@ def _read_other(source: Source) -> Header:
     """Read what only Pillow knows."""
     image = _open(source, tiff.patches(_bounded(source)))
     name = str(image.format)
+    # Pillow's plug-in for IM takes 1e3 for a number of columns, and does not decode it.
+    if not all(isinstance(side, int) for side in image.size):
+        msg = f"the header of this {name} image declares {image.width} x {image.height} pixels"
+        raise exceptions.CorruptError(msg)
     if name == "JPEG2000":
         return _read_jpeg2000(source, image)
     # Decoders in Python are slow.
@@ -237,9 +241,7 @@ def _make_header(
     weight: int = 1,
 ) -> Header:
     width, height = stored_size[::-1] if orientation in _TRANSPOSED else stored_size
-    # Pillow's plug-in for IM takes 1e3 for a number of columns, and does not decode it.
-    whole = isinstance(width, int) and isinstance(height, int)
-    if not (whole and 0 < width <= _MAX_SIDE and 0 < height <= _MAX_SIDE):
+    if not (0 < width <= _MAX_SIDE and 0 < height <= _MAX_SIDE):
         msg = f"the header of this {name} image declares {width} x {height} pixels"
         raise exceptions.CorruptError(msg)
     if stored_size[0] <= _FEW_COLUMNS and stored_size[1] > _MANY_ROWS and decoder != "own":
