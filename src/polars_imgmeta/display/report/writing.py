@@ -62,9 +62,9 @@ def report(
     and the values of columns of few, where a choice filters everything else; a gallery that
     is sorted and filtered, and whose selection can be copied as a Polars expression; the
     images that break the default rules; the extremes of each property side by side; what
-    has changed against another data set, if one is given; and the failures by kind. Auto-
-    extracted properties are purple. The user's own columns are shown beside them, at most
-    the first 30.
+    has changed against another data set, if one is given; and the failures by kind.
+    Auto-extracted properties are purple. The user's own columns are shown beside them, at
+    most the first 30.
 
     Args:
         frame: The frame. Of a lazy one, the values are collected once; where the
