@@ -194,5 +194,5 @@ function buildConstants() {
   const value = (field) => shown(field.distribution?.minimum ?? field.labels[0], field);
   const listed = constant.flatMap((field, number) => [number ? ", " : "",
     element("span", { class: field.auto ? "auto" : "" }, isolated(name(field))), " ", isolated(value(field))]);
-  byId("constants").append(`Constant: `, ...listed, ".");
+  byId("constants").append("Constant: ", ...listed, ".");
 }
