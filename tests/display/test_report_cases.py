@@ -13,6 +13,7 @@ import pytest
 from browser import Browser, launch
 from hypothesis import given
 from hypothesis import strategies as st
+from polars.testing import assert_frame_equal
 from selenium.webdriver.common.by import By
 from tables import extracted
 
@@ -262,6 +263,29 @@ def test_a_case_is_shown_in_the_gallery(browser: Browser, tmp_path: Path) -> Non
         browser.run("arguments[0].click()", button)
     browser.settle()
     assert texts(browser, "#count") == [f"{ROWS - expected} of 240 rows match"]
+    assert browser.console() == []
+
+
+@pytest.mark.browser
+def test_a_case_leaves_the_page(browser: Browser, tmp_path: Path) -> None:
+    """A link shows it again, and the copied Python source gives its rows of the frame."""
+    frame = im.test_cases(make_frame(), "noise", [0.5], into="grain")
+    browser.open(im.report(frame, tmp_path / "p.html", metric="correct", thumbnails=False))
+    grainy, *_ = browser.driver.find_elements(By.CSS_SELECTOR, "#case-list .chooses")
+    browser.run("arguments[0].click()", grainy)
+    browser.settle()
+    condition = eval(browser.run("return filterExpression()"), {"pl": pl})  # noqa: S307 - under test
+    assert_frame_equal(frame.filter(condition), frame.filter(grain="noise [0, 0.5)"))
+    browser.run("writeAddress()")
+    link = browser.run("return location.href")
+    matches = texts(browser, "#count")
+    assert matches != ["240 of 240 rows match"]
+    for address, shown in ((link, matches), (f"{link}9", ["240 of 240 rows match"])):
+        browser.driver.get("about:blank")
+        browser.driver.get(address)
+        browser.settle()
+        browser.settle()
+        assert texts(browser, "#count") == shown
     assert browser.console() == []
 
 

@@ -93,9 +93,18 @@ class Facet {
 
 const facets = [];
 
+/** Whether a column has values to choose from. Those of a digest occur once each. */
+function hasFacet(field) {
+  const { auto, choices } = field;
+  if (!choices?.length || isConstant(field)) return false;
+  return !auto || choices.length <= Math.max(FEW, total / 2);
+}
+
 function buildFacets() {
-  for (const [index, field] of fields.entries()) {
-    if (field.choices?.length && !isConstant(field)) {
+  const own = fields.filter((field) => !field.auto);
+  const auto = fields.filter((field) => field.auto);
+  for (const [index, field] of [...own, ...auto].entries()) {
+    if (hasFacet(field)) {
       const facet = new Facet(field, index);
       facets.push(facet);
       byId("facets").append(facet.root);

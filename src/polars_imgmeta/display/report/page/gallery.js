@@ -35,13 +35,17 @@ function embedded(uri, alt = "") {
   return image;
 }
 
+// Characters of a value for which a small card has no room, such as those of a digest.
+const LONG = 16;
+
 /** The values of a row, of some fields. */
 function list(row, auto, some = fields) {
   const rows = some.filter((field) => field.auto === auto).map((field) => {
-    const value = field.values[row];
+    const value = shown(field.values[row], field);
     const term = element("dt", { title: aboutField(field) }, isolated(name(field)));
     const about = auto ? { "aria-describedby": describe(field), title: aboutField(field) } : {};
-    return element("div", {}, term, element("dd", about, isolated(shown(value, field))));
+    const kind = value.length > LONG ? { class: "long" } : {};
+    return element("div", {}, term, element("dd", { ...about, ...kind }, isolated(value)));
   });
   return element("dl", { class: auto ? "auto" : "own" }, ...rows);
 }
