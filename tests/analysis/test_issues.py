@@ -265,6 +265,15 @@ MISTAKES: dict[str, Mistake] = {
             " 'odd_aspect_ratio', 'odd_size')`"
         ),
     ),
+    "no properties at all": (
+        lambda: im.issues(FRAME.select("word"), im.RuleSet([im.RULE_SETS["default"]["dark"]])),
+        im.ColumnError,
+        (
+            "`rules` need properties that the frame lacks: 'brightness'"
+            "\n\nHint: compute them with `extract(locator, ['brightness'])`, or leave out these"
+            " rules: `rules.without('dark')`"
+        ),
+    ),
     "unknown set": (
         lambda: im.issues(FRAME, "defalt"),  # type: ignore[arg-type]
         im.PropertyError,

@@ -144,7 +144,7 @@ test_cases.__test__ = False  # type: ignore[attr-defined] # pytest would collect
 
 
 def is_test_cases(dtype: pl.DataType) -> bool:
-    """Tell whether a column of this dtype is one that `test_cases` makes."""
+    """Return whether a column of this dtype is one that `test_cases` makes."""
     return isinstance(dtype, pl.Enum) and dtype.categories[-1:].str.ends_with(MISSING).any()
 
 

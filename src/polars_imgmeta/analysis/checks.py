@@ -25,7 +25,7 @@ class GroupBounds:
     """A threshold for each group of rows.
 
     Attributes:
-        by: The property or column that tells the groups apart.
+        by: The property or column that defines the groups.
         bounds: The threshold of each group, by the value of `by`.
         default: The threshold of all other groups; None for no verdict there.
 
@@ -177,7 +177,7 @@ def number(quantity: Quantity) -> pl.Expr:
 
 
 def group_key(quantity: Quantity) -> pl.Expr:
-    """Return what tells groups apart, in a dtype that is compared with plain values."""
+    """Return what defines groups, in a dtype that is compared with plain values."""
     if isinstance(quantity.dtype, pl.Categorical | pl.Enum):
         return quantity.values.cast(pl.String)
     return quantity.values

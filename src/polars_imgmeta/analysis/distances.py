@@ -1,4 +1,4 @@
-"""How far two distributions are apart, of values or of summaries of them."""
+"""Distances between two distributions, of values or of summaries of them."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Distribution:
 
 @dataclass(frozen=True, slots=True)
 class Distance:
-    """How far two distributions are apart.
+    """The distances between two distributions.
 
     Attributes:
         ks: The statistic of Kolmogorov and Smirnov: the largest difference of the two

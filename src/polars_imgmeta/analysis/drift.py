@@ -51,7 +51,7 @@ def compare(
     column: str | None = None,
     locator: str | None = None,
 ) -> pl.DataFrame:
-    """Tell how the properties of two data sets differ, and which images explain it.
+    """Compare the properties of two data sets, and find the images that explain a difference.
 
     Either may be a frame or a [`Summary`][polars_imgmeta.Summary]; with a summary no row is
     needed. Of a lazy frame the values are collected once.
@@ -166,12 +166,12 @@ class _Side:
         assert self.table is not None  # noqa: S101 - there is one of them
         return Distribution.of(_finite(self.table[name]).to_numpy())
 
-    def images(self, name: str, apart: Distance, centre: float) -> list[str] | None:
+    def images(self, name: str, gap: Distance, centre: float) -> list[str] | None:
         """Return images in the range that differs most, the furthest from a value first."""
         if self.table is None:
             return None
         value = pl.col(name)
-        inside = self.table.filter(value.is_finite() & (value > apart.start) & (value <= apart.end))
+        inside = self.table.filter(value.is_finite() & (value > gap.start) & (value <= gap.end))
         ordered = inside.sort((value - centre).abs(), _IMAGE, descending=[True, False])
         return ordered[_IMAGE].unique(maintain_order=True).head(_IMAGES).to_list()
 
@@ -200,12 +200,12 @@ def _row(name: str, a: _Side, b: _Side) -> dict[str, Any]:
     }
     if not (in_a.size and in_b.size):
         return row
-    apart = distance(in_a, in_b)
-    richer, other = (a, in_b) if apart.share_a >= apart.share_b else (b, in_a)
-    differs = apart.share_a != apart.share_b
-    images = richer.images(name, apart, other.quantile(0.5)) if differs else None
-    start = apart.start if math.isfinite(apart.start) else None
-    return {**row, **asdict(apart), "start": start, "images": images}
+    gap = distance(in_a, in_b)
+    richer, other = (a, in_b) if gap.share_a >= gap.share_b else (b, in_a)
+    differs = gap.share_a != gap.share_b
+    images = richer.images(name, gap, other.quantile(0.5)) if differs else None
+    start = gap.start if math.isfinite(gap.start) else None
+    return {**row, **asdict(gap), "start": start, "images": images}
 
 
 def _judge(rows: list[dict[str, Any]]) -> None:

@@ -63,8 +63,8 @@ class DisjointSets:
     def union(self, first: Nodes, second: Nodes) -> None:
         """Join the sets of each node of the first array and the one beside it in the second."""
         ones, others = self.find(first), self.find(second)
-        while len(apart := np.flatnonzero(ones != others)):
-            ones, others = ones[apart], others[apart]
+        while len(unequal := np.flatnonzero(ones != others)):
+            ones, others = ones[unequal], others[unequal]
             lower, higher = np.minimum(ones, others), np.maximum(ones, others)
             np.minimum.at(self._parents, higher, lower)
             ones, others = self.find(lower), self.find(higher)
@@ -159,8 +159,8 @@ class NearSearch:
 
     def _unite(self, ones: Nodes, others: Nodes) -> None:
         if len(ones) and self.sides is not None:
-            apart = self.sides[ones] != self.sides[others]
-            ones, others = ones[apart], others[apart]
+            unequal = self.sides[ones] != self.sides[others]
+            ones, others = ones[unequal], others[unequal]
         if len(ones):
             self.sets.union(ones, others)
 
@@ -197,7 +197,7 @@ def _masks(bits: NDArray[np.intp], agreeing: int, distance: int) -> Iterator[int
 def _bits_by_balance(hashes: Hashes) -> tuple[NDArray[np.intp], float]:
     """Return the bits above 0 that differ within a sample, those first that halve it best.
 
-    Also return how many bits without any imbalance would tell as many hashes apart.
+    Also return how many bits without any imbalance would distinguish as many hashes.
     """
     sample = hashes[:: max(1, len(hashes) // _SAMPLE)]
     octets = sample.astype("<u8").view(np.uint8).reshape(-1, _BITS // 8)

@@ -250,9 +250,10 @@ class RuleSet(Mapping[str, AnyRule]):
         names = ", ".join(map(repr, lacking))
         rules = ", ".join(map(repr, dict.fromkeys(lacking.values())))
         where = f"{holder!r} lacks" if holder else "the frame lacks"
+        call = f"add({names})" if found else f"extract(locator, [{names}])"
         msg = (
             f"`rules` need properties that {where}: {names}"
-            f"\n\nHint: compute them with `add({names})`,"
+            f"\n\nHint: compute them with `{call}`,"
             f" or leave out these rules: `rules.without({rules})`"
         )
         raise ColumnError(msg)

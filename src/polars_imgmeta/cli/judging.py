@@ -297,7 +297,7 @@ def _require_output(options: argparse.Namespace) -> None:
 
 
 def _written(frame: pl.DataFrame, options: argparse.Namespace) -> bool:
-    """Write all rows where the options say; tell whether nothing is left to print."""
+    """Write all rows where the options say; return whether nothing is left to print."""
     if options.output is not None:
         with replacing(options.output) as unfinished:
             _WRITERS[options.output.suffix.lower()](frame, unfinished)

@@ -100,7 +100,7 @@ def reading_of(options: argparse.Namespace) -> ExtractOptions:
 
 
 def too_many(failed: int, rows: int, limit: tuple[float, bool]) -> bool:
-    """Tell whether more images failed than allowed.
+    """Return whether more images failed than allowed.
 
     Examples:
         >>> too_many(3, 100, (2, True)), too_many(3, 100, (3, False))

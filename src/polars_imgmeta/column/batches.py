@@ -38,10 +38,10 @@ def divided(
 
     Args:
         frame: The lazy frame.
-        plan: The name of the plan, whose extraction tells what its batches cost.
+        plan: The name of the plan, whose extraction records what its batches cost.
         locator: The column that locates the images.
         concurrency: How many remote images are fetched at once.
-        observing: Makes what is told how far a run is.
+        observing: Makes the observer of a run.
     """
     # `LazyFrame.pipe_with_schema` wraps its function such that only cloudpickle pickles it.
     division = _Division(plan, locator, concurrency, observing)

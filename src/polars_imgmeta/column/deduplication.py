@@ -81,7 +81,7 @@ def parts_of(column: pl.Series) -> pl.DataFrame:
 
 
 def located(parts: pl.DataFrame) -> pl.Series:
-    """Tell which rows have an image."""
+    """Return which rows have an image."""
     return parts.select(pl.any_horizontal(pl.all().is_not_null())).to_series()
 
 

@@ -23,7 +23,7 @@ class Findings:
 
     Args:
         properties: The columns.
-        wanted: What is asked of each image.
+        wanted: The properties to compute of each image.
 
     Attributes:
         failure: The first image that failed so far, and why; None where none has.

@@ -73,7 +73,7 @@ def _base_name(locator: str) -> bytes:
 
 
 def parse(markers: pl.Series) -> pl.DataFrame:
-    """Take markers apart.
+    """Split markers into their parts.
 
     Returns:
         For each row `locator`, `digest`, `bytes` (Int64, null where unknown) and `entries`;

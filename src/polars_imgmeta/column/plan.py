@@ -26,7 +26,7 @@ class Rows:
     Attributes:
         located: Whether there is an image.
         digest: The digest of its name.
-        values: The old values of the properties that are asked for; null where there are none.
+        values: The old values of the requested properties; null where there are none.
         error: The old errors.
         entries: What the old markers list.
         size: The sizes in bytes that the old markers record.
@@ -49,7 +49,7 @@ def look(
     properties: Sequence[Property],
     other_columns: Collection[str],
 ) -> Rows:
-    """Take old structs apart.
+    """Split old structs into columns.
 
     Args:
         located: Whether a row has an image.

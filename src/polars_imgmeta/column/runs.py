@@ -1,7 +1,7 @@
 """The runs of plans, in each of which an image that several batches name is read once.
 
-A plan reads anew in each of its runs, but Polars tells a function neither when a run begins nor
-when it ends. It is known of a job, and of a run whose rows come through `batches`.
+A plan reads anew in each of its runs, but a function of Polars is not informed when a run begins or
+ends. It is known of a job, and of a run whose rows come through `batches`.
 Elsewhere, such as in an expression, calls that follow each other closely count as one run, and
 what was read of a file counts only while the file is older than its reading.
 """
@@ -138,7 +138,7 @@ class Run:
 
     Attributes:
         pace: How many rows make a batch.
-        watch: What tells how far it is, if it does.
+        watch: What shows its progress, if anything does.
     """
 
     def __init__(self, *, marked: bool) -> None:
@@ -212,7 +212,7 @@ after_fork_in_child(_reset)
 
 
 def name_plan(*, lazy: bool) -> str:
-    """Return what tells a plan from others; empty where it has one batch only."""
+    """Return the identity of a plan; empty if it has one batch only."""
     return uuid.uuid4().hex if lazy else _JOB.get()
 
 

@@ -30,7 +30,7 @@ class Check:
         properties: The properties of the column that are known here.
         other_columns: The other columns of the frame.
         reading: How sources are reached.
-        check_sources: Whether they are asked.
+        check_sources: Whether they are looked at.
         ignore: Facts of the source that do not count.
     """
 

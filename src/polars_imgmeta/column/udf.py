@@ -36,7 +36,7 @@ _PATIENCE_SECONDS = 3.0
 
 @dataclass(frozen=True, slots=True)
 class _Call:
-    """What a call of an extraction belongs to: its run, and what is told of its progress."""
+    """What a call of an extraction belongs to: its run, and the observer of its progress."""
 
     run: Run | None
     observer: Observer | None
@@ -59,9 +59,9 @@ class Extraction:
         other_columns: The other columns of the frame.
         forced: Whether there is a condition, of rows to read in any case.
         only_forced: Whether to read no other rows than these.
-        plan: What tells its plan from others, to have what other batches read; empty where
+        plan: The identity of its plan, by which batches share what they read; empty where
             there are no others.
-        observing: Makes what is told of the progress, where no run tells of it.
+        observing: Makes the observer of the progress, where no run shows it.
     """
 
     column: str
@@ -111,7 +111,7 @@ class Extraction:
 
         Args:
             batch: The locators; then the old structs and the condition, if there are any.
-            return_dtype: What Polars was told to expect, which is `dtype`.
+            return_dtype: What Polars expects, which is `dtype`.
 
         Returns:
             The struct column, as long as the batch.
@@ -195,7 +195,7 @@ class Extraction:
         return merged.zip_with(plan.read, kept)
 
     def _is_complete(self, old: pl.Series, digest: pl.Series) -> bool:
-        """Whether there is nothing to do, as far as can be seen at a glance."""
+        """Whether a quick check finds nothing to do."""
         if old.dtype != self.dtype or any(one.version != 1 for one in self.properties):
             return False
         fields = old.struct.unnest()

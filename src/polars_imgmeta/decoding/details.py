@@ -66,7 +66,7 @@ _ORIENTATIONS = range(1, 9)
 # Start of codestream, followed by the SIZ marker segment, which holds the bit depth.
 _JPEG2000_SIZ, _SIZ_DEPTH = b"\xff\x4f\xff\x51", 42
 _START_BYTES = 1 << 16
-# The box of AVIF in which two bits tell 8, 10 or 12 bits.
+# The box of AVIF in which two bits declare 8, 10 or 12 bits.
 _AV1_BOX = b"av1C"
 
 # Some writers separate a date by hyphens, and the time by a T, as ISO 8601 does.
@@ -98,7 +98,7 @@ class Details:
     def fetch(self, names: Iterable[str]) -> None:
         """Read some details now, so that nothing more of the source is read for them later.
 
-        A failure of the source is raised when they are asked for.
+        A failure of the source is raised when they are read.
         """
         for name in names:
             with suppress(exceptions.ImageError):

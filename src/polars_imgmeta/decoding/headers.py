@@ -31,7 +31,7 @@ _LIBRARIES: dict[Decoder, str] = {
 _PYTHON_WEIGHT = 8
 # Arithmetic coding, which hardly any writer uses, takes four times as long to decode.
 _ARITHMETIC_WEIGHT = 4
-# Where its header does not tell what JPEG 2000 takes.
+# For a JPEG 2000 whose header does not declare what decoding takes.
 _JPEG2000_WEIGHT = 2
 _BYTES_PER_PIXEL = 16
 # OpenCV reads no side as long; Pillow keeps a pointer for each row, twice where it converts.

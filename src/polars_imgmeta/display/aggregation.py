@@ -158,7 +158,7 @@ def leave_out_small(
 
 
 def all_small(counts: pl.DataFrame) -> bool:
-    """Tell whether no group has enough images for fractions to mean much."""
+    """Return whether no group has enough images for fractions to mean much."""
     return maximum_of(counts.group_by("group").agg(pl.col("images").sum())["images"]) < _FEWEST
 
 

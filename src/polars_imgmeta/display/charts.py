@@ -35,7 +35,7 @@ _ORANGE: Final = "#d55e00"
 _GREEN: Final = "#009e73"
 GREY: Final = "#7a8599"
 _FAINT: Final = "rgba(122, 133, 153, 0.5)"
-# They differ in lightness too little to be told apart by it: four is the most.
+# They differ little in lightness: at most four can be distinguished by it.
 GROUP_COLOURS: Final = [PURPLE, _ORANGE, _GREEN, "#cc79a7"]
 """Of groups that are drawn over each other; more groups have a plot each."""
 # From dark to bright, and from cold to warm, for readers of any colour vision.

@@ -120,7 +120,7 @@ def _open_path(locator: object) -> str | None:
 
 
 def _holds_images(dtype: pl.DataType) -> bool:
-    """Tell whether locators may be encoded images."""
+    """Return whether locators may be encoded images."""
     if isinstance(dtype, pl.Struct):
         return any(field.name == "bytes" for field in dtype.fields)
     return isinstance(dtype, pl.Binary)

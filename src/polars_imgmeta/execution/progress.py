@@ -1,4 +1,4 @@
-"""Progress: what is told of it, and how: a bar, lines in the log, or calls of a function."""
+"""Progress, and how it is shown: by a bar, lines in the log, or calls of a function."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class Progress:
 
 
 Wanted: TypeAlias = bool | Callable[[Progress], object] | None
-"""Whether to show a bar, None for where it can be seen; or a function that is told instead."""
+"""Whether to show a bar, None for where it can be seen; or a function that is called instead."""
 
 
 def duration(seconds: float) -> str:
@@ -100,7 +100,7 @@ def duration(seconds: float) -> str:
 
 
 class Observer(Protocol):
-    """What is told how far an extraction is; called in the thread of the caller."""
+    """What counts the images of an extraction; called in the thread of the caller."""
 
     def begin(self, total: int) -> None:
         """Images are about to be read, `total` of them."""
@@ -148,7 +148,7 @@ class Announcer:
 
     @property
     def is_heard(self) -> bool:
-        """Whether there is anything to tell it to."""
+        """Whether progress is shown anywhere."""
         function = self._function is not None
         return function or self._bar.is_seen or LOGGER.isEnabledFor(logging.INFO)
 
@@ -166,7 +166,7 @@ class Announcer:
             self._bar.begin(total)
 
     def count(self, done: int, failures: Mapping[str, int]) -> None:
-        """Count what is done, and tell it later."""
+        """Count what is done, and show it later."""
         with self._lock:
             self._done += done
             self._failures.update(failures)
@@ -277,7 +277,7 @@ _OBSERVER: ContextVar[Observer | None] = ContextVar("observer", default=None)
 
 @contextmanager
 def observed_by(observer: Observer) -> Iterator[None]:
-    """Have an observer told of all extractions of this thread, rather than a bar for each."""
+    """Have one observer for all extractions of this thread, rather than a bar for each."""
     token = _OBSERVER.set(observer)
     try:
         yield
@@ -286,9 +286,9 @@ def observed_by(observer: Observer) -> Iterator[None]:
 
 
 class Observing:
-    """Makes what is told of an extraction.
+    """Makes observers of extractions.
 
-    It stays in its process, as nothing is told in others: pickled, it is None.
+    It stays in its process, as progress is not shown in others: pickled, it is None.
 
     Args:
         wanted: Whether to show a bar, or the function.
@@ -303,13 +303,13 @@ class Observing:
         return type(None), ()
 
     def observer(self) -> Observer:
-        """Return what is told of the images of a call: a bar, unless a job watches."""
+        """Return the observer of the images of a call: a bar, unless a job watches."""
         return self._watching or Announcer(self._wanted)
 
     def announcer(self) -> Announcer | None:
-        """Return what tells of the rows of a run, if it is heard.
+        """Return what shows the rows of a run, if it is shown anywhere.
 
-        Unless it was asked for, this is not so while something else is told: a plan may be the
+        Unless it was wanted, this is not so while other progress is shown: a plan may be the
         source of a job, or of another plan. Polars plans such sources in threads of its own.
         """
         if _OPEN and not self._wanted:

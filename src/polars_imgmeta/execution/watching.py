@@ -1,4 +1,4 @@
-"""How far the run of a lazy plan is, told by a thread of its own.
+"""The progress of a run of a lazy plan, shown by a thread of its own.
 
 The batches of a run are computed by threads of Polars, several at once, which only count here.
 Nor is there code in Python that runs when the run has ended: it has when an object that lives
@@ -28,7 +28,7 @@ class Watch:
     """Tells how far a run is, until all rows are done or its owner is gone.
 
     Args:
-        announcer: What tells it; None for nothing.
+        announcer: What shows it; None for nothing.
         owner: What lives as long as the run.
         total: The number of rows; None where it is not known.
     """
@@ -44,7 +44,7 @@ class Watch:
             self._start(announcer, owner, total)
 
     def _start(self, announcer: Announcer, owner: object, total: int | None) -> None:
-        """Begin to tell, if a thread can be started."""
+        """Begin to show it, if a thread can be started."""
         announcer.begin(total)
         # Builtins, as Python code that runs while the owner is deleted could swallow Ctrl-C. The
         # last one is called first: it wakes the thread, which the other one waits for, before the
@@ -82,7 +82,7 @@ class Watch:
 
     @contextmanager
     def batch(self, rows: int) -> Iterator[Batch | None]:
-        """Return what is told of the images of a batch, whose rows are done at the end."""
+        """Return the observer of the images of a batch, whose rows are done at the end."""
         if not self._announcer:
             yield None
             return
@@ -96,7 +96,7 @@ class Watch:
             self._end_if_done()
 
     def end(self) -> None:
-        """Tell the end, and wait for it to be told."""
+        """Show the end, and wait until it is shown."""
         self._ended.put(None)
         if self._thread:
             self._thread.join(_JOIN_SECONDS)

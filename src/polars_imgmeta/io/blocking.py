@@ -56,7 +56,7 @@ def call(function: Callable[..., Result], *args: object, wait: Callable[[], floa
     Args:
         function: What to call.
         args: Its arguments.
-        wait: Returns for how many seconds to wait, after which it is asked again. What it
+        wait: Returns for how many seconds to wait, after which it is called again. What it
             raises ends the waiting.
 
     Raises:

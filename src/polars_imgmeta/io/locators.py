@@ -85,7 +85,7 @@ def probe_path(path: str, access: Access) -> SourceFacts:
         return facts_of(os.stat(path))
     with pinned(path, access.root_of(path)) as (name, folder):
         status = os.stat(name, dir_fd=folder, follow_symlinks=folder is None)
-    if stat.S_ISLNK(status.st_mode):  # as opening it would tell
+    if stat.S_ISLNK(status.st_mode):  # as opening it would show
         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
     return facts_of(status)
 

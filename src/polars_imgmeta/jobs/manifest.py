@@ -65,7 +65,7 @@ class Manifest:
         locator: The column that locates the images.
         column: The struct column.
         source: The names and dtypes of the columns that come from the source.
-        job: What tells the parts of this job from those of another one.
+        job: The identity of the job, by which its parts are distinguished from those of others.
         parts: The parts that are done, by the names of their files.
         summary: What the last run that ended has said.
         owner: Who is writing, and when this was last said; None where the run has ended.
@@ -154,7 +154,7 @@ def _shown(value: object) -> str:
 
 
 def is_part(name: str) -> bool:
-    """Tell whether a file has the name of a part."""
+    """Return whether a file has the name of a part."""
     return name.startswith("part-") and name.endswith(".parquet") and name[5:-8].isdigit()
 
 

@@ -1,4 +1,4 @@
-"""How far a job is: told of its rows, and an observer of its extractions."""
+"""The progress of a job: it counts rows, and observes the extractions."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from polars_imgmeta.execution.progress import Announcer, Wanted
 
 
 class Monitor:
-    """What is told of the progress of a job; an observer of its extractions.
+    """Counts the rows of a job and shows its progress; an observer of its extractions.
 
     Args:
-        wanted: Whether to show a bar, or a function that is told instead.
+        wanted: Whether to show a bar, or a function that is called instead.
         pulse: Is called several times a second. What it raises ends the work in flight.
     """
 

@@ -63,7 +63,7 @@ class Folder(Protocol):
         """Delete a file."""
 
     def exists(self, file: str) -> bool:
-        """Tell whether the file that the output is in the end is there."""
+        """Return whether the file that the output is in the end is there."""
 
     def take_in(self, file: str, name: str) -> None:
         """Make a part of the file that the output was in the end."""
@@ -79,7 +79,7 @@ class Folder(Protocol):
 
 
 def is_file(output: str) -> bool:
-    """Tell whether an output is one file, by its name."""
+    """Return whether an output is one file, by its name."""
     return output.lower().endswith(_PARQUET)
 
 
@@ -326,7 +326,7 @@ def read_manifest(url: str, options: Mapping[str, str]) -> Manifest | None:
 
 
 def is_of(url: str, manifest: Manifest, options: Mapping[str, str]) -> bool:
-    """Tell whether a file is a part of a job."""
+    """Return whether a file is a part of a job."""
     metadata = pl.read_parquet_metadata(url, storage_options=dict(options) or None)
     return metadata.get(f"{KEY}.id") == manifest.job
 

@@ -75,7 +75,7 @@ def owner_now() -> dict[str, Any]:
 
 
 def is_alive(owner: Mapping[str, Any] | None) -> bool:
-    """Tell whether the run that a record names may still be writing."""
+    """Return whether the run that a record names may still be writing."""
     if owner is None or time.time() - owner["time"] > ABANDONED_SECONDS:
         return False
     if owner["host"] != socket.gethostname() or os.name == "nt":

@@ -554,9 +554,9 @@ class _Job:
         for part in self.manifest.parts.values():
             failures.update(part.failures)
         rows = sum(part.rows for part in self.manifest.parts.values())
-        told = dict(failures.most_common())
+        kinds = dict(failures.most_common())
         gone = len(self.known)
-        return JobSummary(self.output, rows, told, self.new, self.changed, gone, seconds)
+        return JobSummary(self.output, rows, kinds, self.new, self.changed, gone, seconds)
 
 
 def _differing(old: pl.DataFrame, new: pl.DataFrame, column: str) -> int:

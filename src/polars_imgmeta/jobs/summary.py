@@ -41,10 +41,10 @@ class JobSummary:
             >>> im.run("photos", "images", properties="width").to_json()
             '{"output": "images", "rows": 12, "failed": 2, "failures": {...}, ...}'
         """
-        told = asdict(self)
-        told["seconds"] = round(self.seconds, 3)
-        first = {"output": told.pop("output"), "rows": told.pop("rows"), "failed": self.failed}
-        return json.dumps({**first, **told})
+        record = asdict(self)
+        record["seconds"] = round(self.seconds, 3)
+        first = {"output": record.pop("output"), "rows": record.pop("rows"), "failed": self.failed}
+        return json.dumps({**first, **record})
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,7 +53,7 @@ def measure_all(
     """Read images and compute their properties.
 
     Args:
-        requests: What is asked, numbered; the next one is taken when the last is done.
+        requests: Numbered requests; the next one is taken when the last is done.
             Remote images have been prefetched.
         reading: How local files are read, and the limit on pixels.
         runtime: Whose gate and budget of pixels are used.

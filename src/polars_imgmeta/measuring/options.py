@@ -154,7 +154,7 @@ class Reading:
         max_pixels: Pictures of more pixels are not decoded.
         sandbox: The limits of the processes that decode; None for: in this one.
         storage: How images are reached.
-        progress: Whether to show a bar, None for where it can be seen; or what is told instead.
+        progress: Whether to show a bar, None for where it can be seen; or what is called instead.
         catalogue: The properties that names mean.
     """
 

@@ -72,7 +72,7 @@ class Requests:
 
     Args:
         images: The images.
-        wanted: The properties that are asked of each.
+        wanted: The properties to compute of each.
     """
 
     __slots__ = ("_images", "_wanted")

@@ -58,7 +58,7 @@ _MICROSECOND: Final = timedelta(microseconds=1)
 def measure_all(
     requests: Iterable[tuple[int, Request]], reading: Reading, runtime: Runtime = DEFAULT
 ) -> Iterator[tuple[int, Measurement]]:
-    """Measure images as `measuring.measurement.measure_all` does, in a sandbox if one is asked for.
+    """Measure images as `measuring.measurement.measure_all` does, in a sandbox if one is wanted.
 
     Raises:
         PropertyError: If a property of the caller's own cannot reach the sandbox.

@@ -158,7 +158,7 @@ class _Shared(Budget):
 
 
 class _NotedJob(Job):
-    """An image that is measured alone, of which the parent is told how far it is."""
+    """An image that is measured alone, whose progress is reported to the parent."""
 
     __slots__ = ("_noted", "_parent")
 
@@ -168,7 +168,7 @@ class _NotedJob(Job):
         self._noted: tuple[str, str | None] = (FIRST_DECODER, None)
 
     def compute(self, properties: Iterable[Property], value: Any) -> None:  # noqa: ANN401 - as needed
-        """Compute properties; tell what computes them, and the geometry before it is needed."""
+        """Compute properties; report what computes them, and the geometry before it is needed."""
         for one in properties:
             self._note(None if one.built_in else one.name)
             super().compute((one,), value)

@@ -264,7 +264,7 @@ def require_expression(where: object) -> None:
 
 
 def _require_no_progress(reading: Reading) -> None:
-    """Refuse to tell progress where nothing says when a run begins and ends."""
+    """Refuse to show progress where nothing says when a run begins and ends."""
     if reading.progress:
         msg = (
             "`progress` must come with a frame or a series, got an expression, which does not know"

@@ -1,4 +1,4 @@
-"""What the header of a file says of its pixels, for formats of which Pillow does not tell it."""
+"""What the header of a file declares of its pixels, for formats that Pillow does not describe."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class Declared(NamedTuple):
         mode: Pillow's name of the colour mode, if it has one.
         channels: The number of samples of a pixel.
         bit_depth: The number of bits of a sample.
-        frames: The number of frames, if the header tells it.
+        frames: The number of frames, if the header declares it.
         has_alpha: Whether pixels can be transparent.
         has_icc_profile: Whether there is a colour profile.
     """

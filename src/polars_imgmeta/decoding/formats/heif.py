@@ -73,7 +73,7 @@ _ORIENTATIONS = ((1, 4, 2), (8, 5, 7), (3, 2, 4), (6, 7, 5))
 
 
 class Geometry(NamedTuple):
-    """What a header tells.
+    """What a header declares.
 
     Attributes:
         name: Pillow's name of the format.
@@ -140,7 +140,7 @@ def require_declared_sizes(data: bytes) -> None:
     Raises:
         TooLargeError: If a coded picture has many more, all together have, or there are too many
             units.
-        UnsupportedError: If it cannot be told of derived images.
+        UnsupportedError: If it cannot be determined for derived images.
     """
     units = 0
     file = _File(io.BytesIO(data)).box(0)
@@ -543,9 +543,9 @@ class _Items:
         return self.orientation_of_metadata(self.primary) if stored == 1 else stored
 
     def orientation_of_metadata(self, item: int | None) -> int:
-        """Return the orientation that XMP tells of an item where Exif tells none.
+        """Return the orientation that XMP declares of an item where Exif declares none.
 
-        One that Exif tells is overruled by the properties.
+        One that Exif declares is overruled by the properties.
         """
         described = {of for name, of, to in self._references() if name == b"cdsc" and item in to}
         exif, xmp = b"", b""

@@ -21,9 +21,9 @@ _SCAN, _EXIF_OR_XMP, _ESCAPED, _FILL = 0xDA, 0xE1, 0x00, 0xFF
 # Markers that have no length, or for Pillow none: JPG, RST0 to EOI, JPG0 to JPG13.
 _ALONE = frozenset({0xC8, *range(0xD0, 0xDA), *range(0xF0, 0xFE)})
 _RESERVED = range(0x01, 0xC0)
-# Application data and comments, but those of JFIF and Adobe, which tell the colour space.
+# Application data and comments, but those of JFIF and Adobe, which declare the colour space.
 _METADATA = frozenset({*range(0xE0, 0xF0), 0xFE}) - {0xE0, 0xEE}
-# Tables, the usual frames, and what tells the colour space.
+# Tables, the usual frames, and what declares the colour space.
 _PLAIN = frozenset({0xC0, 0xC1, 0xC2, 0xC4, 0xDB, 0xDD, 0xE0, 0xEE})
 _MOST_PLAIN = 32
 ARITHMETIC_FRAMES = frozenset({0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF})

@@ -36,7 +36,7 @@ Reader: TypeAlias = Callable[[int, int], bytes]
 
 
 class Codestream(NamedTuple):
-    """What the header of a codestream tells.
+    """What the header of a codestream declares.
 
     Attributes:
         bits: The bits of a sample of the first component.

@@ -106,7 +106,7 @@ def read_metadata(bits: Bits) -> Metadata:
 def read_header(stream: BinaryIO) -> Metadata | None:
     """Return the header of a JPEG XL, or None if this is none.
 
-    What a damaged one does not tell is the default.
+    What a damaged one does not declare has its default.
     """
     bits = _find_header(stream)
     if bits is None:

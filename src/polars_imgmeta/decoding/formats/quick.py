@@ -59,7 +59,7 @@ _XMP_TRANSFORMED = re.compile(rb"tiff:Orientation(?:=\"|>)[^1]")
 
 
 class StoredHeader(NamedTuple):
-    """What a header tells.
+    """What a header declares.
 
     Attributes:
         format: Pillow's name of the format.

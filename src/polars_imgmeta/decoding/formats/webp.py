@@ -39,7 +39,7 @@ class _Chunk(NamedTuple):
 
 
 class Geometry(NamedTuple):
-    """What a header tells.
+    """What a header declares.
 
     Attributes:
         size: Width and height of the canvas.
@@ -84,7 +84,7 @@ def _damaged() -> exceptions.CorruptError:
 
 
 def canvas_size(head: bytes) -> tuple[int, int]:
-    """Return width and height that the extended header at the start of a file tells."""
+    """Return width and height that the extended header at the start of a file declares."""
     return (
         int.from_bytes(head[24:27], "little") + 1,
         int.from_bytes(head[27:30], "little") + 1,
@@ -92,7 +92,7 @@ def canvas_size(head: bytes) -> tuple[int, int]:
 
 
 def frame_size(head: bytes) -> tuple[int, int] | None:
-    """Return width and height that a chunk of pixels tells at its start, or None."""
+    """Return width and height that a chunk of pixels declares at its start, or None."""
     if len(head) < 18:  # noqa: PLR2004
         return None
     if head[:4] == b"VP8L":
@@ -109,7 +109,7 @@ def frame_size(head: bytes) -> tuple[int, int] | None:
 
 
 def _read_metadata(stream: BinaryIO, flags: int) -> dict[bytes, bytes]:
-    """Return the first Exif and the first XMP, if the flags tell of them.
+    """Return the first Exif and the first XMP, if the flags announce them.
 
     Raises:
         LongHeaderError: If there are too many chunks, or their metadata are too long.

@@ -116,8 +116,8 @@ def report_data(
     lookup = LocatorLookup(frame, locator)
     schema = frame.collect_schema()
     earlier = find_earlier(schema)
-    apart = {existing.name, locator, *structs.find(schema), earlier}
-    own = [name for name in schema if name not in apart]
+    not_own = {existing.name, locator, *structs.find(schema), earlier}
+    own = [name for name in schema if name not in not_own]
     cut = [name for name in own if metric and is_test_cases(schema[name])]
     lazy = isinstance(frame, pl.LazyFrame)
     values = frame.lazy().select(
@@ -377,7 +377,7 @@ def _choices(values: pl.Series) -> Json:
 
 
 def _is_exact(values: pl.Series) -> bool:
-    """Tell whether JavaScript represents these numbers exactly, as it does all floats."""
+    """Return whether JavaScript represents these numbers exactly, as it does all floats."""
     bounds = [bound for bound in (values.min(), values.max()) if isinstance(bound, int)]
     return all(abs(bound) <= _MAX_SAFE_INTEGER for bound in bounds)
 

@@ -102,7 +102,7 @@ def complete(cloud: str, config: Mapping[str, str]) -> Credentials:
 
 
 def is_configured(setting: str, config: Mapping[str, str]) -> bool:
-    """Tell whether options or the environment name the `region` or the `endpoint` of AWS."""
+    """Return whether options or the environment name the `region` or the `endpoint` of AWS."""
     options, variables = _AWS_SETTINGS[setting]
     return not options.isdisjoint(config) or any(map(os.environ.get, variables))
 
