@@ -9,9 +9,8 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
-import nbformat.v4
 from browser import Browser
 from servers import LOOPBACK, run_server
 
@@ -30,11 +29,21 @@ def open_jupyterlab(
     python: str, folder: Path, cells: Cells, browser: Browser, scheme: Scheme
 ) -> Iterator[None]:
     """Run JupyterLab in a folder, run the cells of a notebook in it, and show it in a browser."""
-    notebook = nbformat.v4.new_notebook(
-        cells=[nbformat.v4.new_code_cell(cell) for cell in cells],
-        metadata={"kernelspec": {"name": "python3", "display_name": "Python"}},
-    )
-    (folder / "notebook.ipynb").write_text(nbformat.writes(notebook))
+    empty: dict[str, Any] = {
+        "cell_type": "code",
+        "execution_count": None,
+        "metadata": {},
+        "outputs": [],
+    }
+    notebook = {
+        "cells": [
+            {**empty, "id": f"cell-{number}", "source": cell} for number, cell in enumerate(cells)
+        ],
+        "metadata": {"kernelspec": {"name": "python3", "display_name": "Python"}},
+        "nbformat": 4,
+        "nbformat_minor": 5,
+    }
+    (folder / "notebook.ipynb").write_text(json.dumps(notebook))
     settings = folder / "config" / "lab" / "user-settings" / "@jupyterlab" / "apputils-extension"
     settings.mkdir(parents=True)
     for name, values in {"themes": _THEMES[scheme], "notification": _NO_NEWS}.items():
