@@ -14,7 +14,7 @@ function buildCases() {
     return;
   }
   say("The mean of ", element("b", {}, isolated(metric)), ` is ${significant(value)} over ${counted(rated, "row")}. `,
-    "Each property is cut into quarters; those that tell most come first. A line is the 95 % confidence interval of a case, a tick the mean of all other rows. ",
+    "Each property is cut into quarters; those in which it differs most come first. A line is the 95 % confidence interval of a case, a tick the mean of all other rows. ",
     `Of ${counted(judged, "case")} that ${judged === 1 ? "is" : "are"} large enough to be judged, about ${significant(Math.ceil(judged / 20))} would differ by chance alone.`);
   const choose = caseFilter(suites);
   const [least, most, x] = sharedScale(suites.flatMap((suite) => suite.cases));
