@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from numbers import Real
@@ -26,6 +27,7 @@ _DEFAULT_FACTORS: Final[dict[OutlierMethod, float]] = {"mad": 3.5, "quartiles": 
 # deviations.
 _MEDIAN_DEVIATION, _MEAN_DEVIATION = 0.6745, 0.7979
 _LOW, _HIGH = "low", "high"
+_LARGEST: Final = sys.float_info.max
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -251,7 +253,12 @@ class OutlierRule:
         else:
             low, high = values.median() / factor, values.median() * factor
         enough = values.len() >= max(self.minimum, 1)
-        return pl.when(enough).then(low), pl.when(enough).then(high)
+        return pl.when(enough).then(_finite(low)), pl.when(enough).then(_finite(high))
+
+
+def _finite(threshold: pl.Expr) -> pl.Expr:
+    """Bound a threshold that overflows, as of numbers near the largest; null if it is unknown."""
+    return pl.when(threshold.is_not_nan()).then(threshold.clip(-_LARGEST, _LARGEST))
 
 
 AnyRule: TypeAlias = Rule | OutlierRule
