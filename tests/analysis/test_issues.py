@@ -188,6 +188,7 @@ def test_thresholds_of_outliers(values: list[float], method: OutlierMethod, k: f
 
 @given(st.lists(st.tuples(st.sampled_from(["a", "b", None]), numbers), min_size=1, max_size=40))
 @example([("a", 0.0), ("a", 0.0), ("a", 1.3e308)])
+@example([("a", math.nan), ("a", math.nan)])
 @example([("a", -1.3e308), ("a", 1.3e308), ("a", 1.7e308), ("a", 1.7e308)])
 def test_groups_are_judged_apart(drawn: list[tuple[str | None, float | None]]) -> None:
     """With `by`, each group has the verdicts that it has alone, before and after `fit`."""

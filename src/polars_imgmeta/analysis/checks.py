@@ -173,7 +173,9 @@ class Check:
 
 def number(quantity: Quantity) -> pl.Expr:
     """Return values as Float64, null for NaN; Booleans are 0 and 1."""
-    return quantity.values.cast(pl.Float64).fill_nan(None)
+    values = quantity.values.cast(pl.Float64)
+    # Not by `fill_nan`: if all are NaN, Polars 2.1 makes one value of a comparison with null.
+    return pl.when(values.is_not_nan()).then(values)
 
 
 def group_key(quantity: Quantity) -> pl.Expr:
