@@ -18,7 +18,7 @@ import numpy as np
 import polars as pl
 import pytest
 import servers
-from browser import MISSING, find_chromium
+from browser import MISSING, Browser, find_chromium, launch
 from hypothesis import HealthCheck, settings
 
 import polars_imgmeta as im
@@ -150,6 +150,13 @@ def _install(config: pytest.Config, folder: Path, *requirements: str) -> tuple[s
     if python := environments.install_over(folder, *requirements):
         return python, ""
     return "", f"pip could not install what tests need: pip install {named}"
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """A browser that all tests of a module share; they have the marker `browser`."""
+    with launch(tmp_path_factory.mktemp("profile")) as started:
+        yield started
 
 
 @pytest.fixture(scope="session")

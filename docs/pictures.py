@@ -10,8 +10,9 @@ import contextlib
 import io
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -110,16 +111,23 @@ def _degrade(picture: NDArray[np.float64], random: np.random.Generator) -> NDArr
     return picture.clip(0, 255).astype(np.uint8)
 
 
-def draw_report() -> None:
-    """Draw a report, filtered by two ranges, and its extremes."""
+@contextlib.contextmanager
+def _browser_in_folder() -> Iterator[Any]:
+    """Run the browser of the tests, in a working folder that is removed at the end."""
     sys.path.insert(0, str(ROOT / "tests"))
-    from browser import launch  # noqa: PLC0415 - the browser of the tests
+    from browser import launch  # noqa: PLC0415 - see above
 
     with (
         tempfile.TemporaryDirectory() as work,
         contextlib.chdir(work),
         launch(Path(work, "profile")) as browser,
     ):
+        yield browser
+
+
+def draw_report() -> None:
+    """Draw a report, filtered by two ranges, and its extremes."""
+    with _browser_in_folder() as browser:
         frame = im.extract(draw_landscapes(Path("landscapes")), "path")
         page = im.report(frame, "landscapes.html", title="Landscapes").resolve()
         browser.open(page, width=1180, height=790)
@@ -133,14 +141,7 @@ def draw_report() -> None:
 
 def draw_previews() -> None:
     """Draw rows in a notebook: a table, and a grid where the theme is dark."""
-    sys.path.insert(0, str(ROOT / "tests"))
-    from browser import launch  # noqa: PLC0415 - the browser of the tests
-
-    with (
-        tempfile.TemporaryDirectory() as work,
-        contextlib.chdir(work),
-        launch(Path(work, "profile")) as browser,
-    ):
+    with _browser_in_folder() as browser:
         frame = im.extract(draw_landscapes(Path("landscapes"), 12), "path")
         some = im.configure(frame, ["width", "height", "brightness", "sharpness"])
         page = Path("notebook.html")
@@ -247,14 +248,7 @@ _SCALES: dict[str, Callable[[Pixels, int], Pixels]] = {
 
 def draw_front() -> None:
     """Draw what the example of the front page shows in a notebook."""
-    sys.path.insert(0, str(ROOT / "tests"))
-    from browser import launch  # noqa: PLC0415 - the browser of the tests
-
-    with (
-        tempfile.TemporaryDirectory() as work,
-        contextlib.chdir(work),
-        launch(Path(work, "profile")) as browser,
-    ):
+    with _browser_in_folder() as browser:
         make_samples(Path("photos"))
         names = ["width", "brightness", "sharpness", "pixel_entropy"]
         frame = im.extract(im.scan_images("photos").select("path"), "path", names)

@@ -11,7 +11,7 @@ from typing import Any, get_args
 import notebook_hosts
 import polars as pl
 import pytest
-from browser import Browser, launch
+from browser import Browser
 from notebook_hosts import Scheme
 
 import polars_imgmeta as im
@@ -106,13 +106,6 @@ class Shown:
     def both(self) -> list[dict[str, Any]]:
         """The table and the grid."""
         return [self.table, self.grid]
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    """A browser."""
-    with launch(tmp_path_factory.mktemp("profile")) as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module")

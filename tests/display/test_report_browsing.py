@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 from album import make_album
-from browser import Browser, launch
+from browser import Browser
 from PIL import Image
 from selenium.webdriver import ActionChains, Keys
 from selenium.webdriver.common.by import By
@@ -20,13 +20,6 @@ from tables import extracted
 import polars_imgmeta as im
 
 pytestmark = pytest.mark.browser
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    """A browser that all tests of this module share."""
-    with launch(tmp_path_factory.mktemp("profile")) as started:
-        yield started
 
 
 @pytest.fixture(scope="module")

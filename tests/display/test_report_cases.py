@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
-from browser import Browser, launch
+from browser import Browser
 from hypothesis import given
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 from selenium.webdriver.common.by import By
+from selenium.webdriver.remote.webelement import WebElement
 from tables import extracted
 
 import polars_imgmeta as im
@@ -196,13 +196,6 @@ def test_mistakes_are_told_before_any_work(tmp_path: Path, metric: Any, message:
     assert not (tmp_path / "p.html").exists()
 
 
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    """A browser that all tests of this module share."""
-    with launch(tmp_path_factory.mktemp("profile")) as started:
-        yield started
-
-
 def texts(browser: Browser, selector: str) -> list[str]:
     """Return what can be read in the elements that match."""
     return [one.text for one in browser.driver.find_elements(By.CSS_SELECTOR, selector)]
@@ -241,12 +234,18 @@ def test_cases_are_listed_with_interval_verdict_and_images(
     assert browser.console() == []
 
 
+def open_grains(browser: Browser, folder: Path) -> tuple[pl.DataFrame, WebElement]:
+    """Open a report with cases by noise; return its frame, and the button of the first case."""
+    frame = im.test_cases(make_frame(), "noise", [0.5], into="grain")
+    browser.open(im.report(frame, folder / "p.html", metric="correct", thumbnails=False))
+    first, *_ = browser.driver.find_elements(By.CSS_SELECTOR, "#case-list .chooses")
+    return frame, first
+
+
 @pytest.mark.browser
 def test_a_case_is_shown_in_the_gallery(browser: Browser, tmp_path: Path) -> None:
     """Its button filters the gallery; a button there, or the reset, shows all again."""
-    frame = im.test_cases(make_frame(), "noise", [0.5], into="grain")
-    browser.open(im.report(frame, tmp_path / "p.html", metric="correct", thumbnails=False))
-    grainy, *_ = browser.driver.find_elements(By.CSS_SELECTOR, "#case-list .chooses")
+    frame, grainy = open_grains(browser, tmp_path)
     expected = (frame["grain"] == "noise [0, 0.5)").sum()
     matches = f"{expected} of 240 rows match"
     for clear in ("#chosen-case", "#reset"):
@@ -269,9 +268,7 @@ def test_a_case_is_shown_in_the_gallery(browser: Browser, tmp_path: Path) -> Non
 @pytest.mark.browser
 def test_a_case_leaves_the_page(browser: Browser, tmp_path: Path) -> None:
     """A link shows it again, and the copied Python source gives its rows of the frame."""
-    frame = im.test_cases(make_frame(), "noise", [0.5], into="grain")
-    browser.open(im.report(frame, tmp_path / "p.html", metric="correct", thumbnails=False))
-    grainy, *_ = browser.driver.find_elements(By.CSS_SELECTOR, "#case-list .chooses")
+    frame, grainy = open_grains(browser, tmp_path)
     browser.run("arguments[0].click()", grainy)
     browser.settle()
     condition = eval(browser.run("return filterExpression()"), {"pl": pl})  # noqa: S307 - under test

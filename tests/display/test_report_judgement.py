@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 from album import make_album
-from browser import Browser, launch
+from browser import Browser
 from PIL import Image
 from selenium.webdriver.common.by import By
 from tables import extracted
@@ -20,13 +19,6 @@ import polars_imgmeta as im
 pytestmark = pytest.mark.browser
 
 LARGE, SMALL = "160 \N{MULTIPLICATION SIGN} 120", "80 \N{MULTIPLICATION SIGN} 60"
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    """A browser that all tests of this module share."""
-    with launch(tmp_path_factory.mktemp("profile")) as started:
-        yield started
 
 
 def test_issues_are_listed_with_pictures(browser: Browser, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import polars as pl
 import pytest
-from browser import Browser, launch
+from browser import Browser
 from hypothesis import given
 from hypothesis import strategies as st
 from selenium.webdriver import ActionChains, Keys
@@ -41,13 +41,6 @@ HOSTILE = [
 ]
 
 pytestmark = pytest.mark.browser
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    """A browser that all tests of this module share."""
-    with launch(tmp_path_factory.mktemp("profile")) as started:
-        yield started
 
 
 @pytest.fixture(scope="module")

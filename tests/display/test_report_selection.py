@@ -5,13 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
-from browser import Browser, launch
+from browser import Browser
 from hypothesis import given
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
@@ -62,13 +62,6 @@ def wide() -> pl.DataFrame:
         pl.Series('a "b" \\', ["x", "y"] * (ROWS // 2), pl.Categorical),
         path=pl.when(rows % 11 != 7).then(pl.format("Photos/{} İΣ'\".png", rows)),
     ).with_columns(path_imgmeta=pl.when(pl.col("path").is_not_null()).then("path_imgmeta"))
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    """A browser that all tests of this module share."""
-    with launch(tmp_path_factory.mktemp("profile")) as started:
-        yield started
 
 
 @pytest.fixture(scope="module")
