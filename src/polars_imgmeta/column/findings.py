@@ -35,23 +35,25 @@ class Findings:
         self.new_failures: Counter[str] = Counter()
         self._properties = properties
         self._wanted = wanted
-        self._waiting: dict[int, dict[int, Measurement]] = {}
+        self._waiting: dict[int, Measurement] = {}
+        self._counts: Counter[int] = Counter()  # by the chunk
         self._tables: dict[int, pl.DataFrame] = {}
 
-    def add(self, number: int, measurement: Measurement) -> None:
-        """Take the measurement of an image; each has one."""
-        if measurement.error:
-            self.new_failures[measurement.error.kind] += 1
+    def add(self, found: Sequence[tuple[int, Measurement]]) -> None:
+        """Take the measurements of some images; each has one."""
+        for number, error in [(number, one.error) for number, one in found if one.error]:
+            self.new_failures[error.kind] += 1
             if self.failure is None or number < self.failure[0]:
-                self.failure = number, measurement.error
-        chunk = number // _CHUNK
-        begin = chunk * _CHUNK
-        waiting = self._waiting.setdefault(chunk, {})
-        waiting[number] = measurement
-        if len(waiting) == min(_CHUNK, len(self._wanted) - begin):
-            del self._waiting[chunk]
-            found = [waiting[one] for one in range(begin, begin + len(waiting))]
-            self._tables[chunk] = self._tabulate(found, self._wanted[begin : begin + _CHUNK])
+                self.failure = number, error
+        self._waiting.update(found)
+        new = Counter([number // _CHUNK for number, _ in found])
+        self._counts.update(new)
+        for chunk in new:
+            wanted = self._wanted[chunk * _CHUNK : (chunk + 1) * _CHUNK]
+            if self._counts[chunk] == len(wanted):
+                begin = chunk * _CHUNK
+                numbers = range(begin, begin + len(wanted))
+                self._tables[chunk] = self._tabulate([*map(self._waiting.pop, numbers)], wanted)
 
     def table(self) -> pl.DataFrame:
         """Return a row for each image, when all have been measured."""

@@ -44,12 +44,10 @@ def digests(parts: pl.DataFrame) -> pl.Series:
         >>> digests(pl.DataFrame({"path": ["photos/a.jpg", "s3://bucket/a.jpg", None]})).to_list()
         ['9b34b216', '9b34b216', None]
     """
-    values: list[str | None] = [None] * len(parts)
+    hashes: list[int | None] = [None] * len(parts)
     if "path" in parts.columns:
-        values = [
-            None if path is None else f"{crc32(_base_name(path)):08x}"
-            for path in parts["path"].to_list()
-        ]
+        names = _base_names(parts["path"]).cast(pl.Binary)
+        hashes = [None if name is None else crc32(name) for name in names.to_list()]
     if "bytes" in parts.columns:
         data = pl.col("bytes").bin
         sampled = parts.select(
@@ -57,19 +55,25 @@ def digests(parts: pl.DataFrame) -> pl.Series:
         )
         for row, (size, head, tail) in enumerate(sampled.iter_rows()):
             if size is not None:
-                values[row] = f"{crc32(tail, crc32(head, size)):08x}"
-    return pl.Series("digest", values, pl.String)
+                hashes[row] = crc32(tail, crc32(head, size))
+    # Polars writes numbers faster than Python formats them.
+    binary = [None if one is None else one.to_bytes(4, "big") for one in hashes]
+    return pl.Series("digest", binary, pl.Binary).bin.encode("hex")
 
 
-def _base_name(locator: str) -> bytes:
-    if ":" in locator:
-        scheme = locator[:5].lower()
-        if scheme == "file:":
-            locator = unquote(locator)
-        elif scheme.startswith("http"):
-            locator = re.split("[?#]", locator, maxsplit=1)[0]
-    name = locator.rstrip("/")
-    return name[name.rfind("/") + 1 :].encode()
+def _base_names(locators: pl.Series) -> pl.Series:
+    if locators.str.contains(":", literal=True).any():
+        paths = [one and _path(one) for one in locators.to_list()]
+        locators = pl.Series(paths, dtype=pl.String)
+    return locators.str.strip_chars_end("/").str.split("/").list.last()
+
+
+def _path(locator: str) -> str:
+    """Return what names the image, unquoted in a file URI, without the query of a URL."""
+    scheme = locator[:5].lower()
+    if scheme == "file:":
+        return unquote(locator)
+    return re.split("[?#]", locator, maxsplit=1)[0] if scheme.startswith("http") else locator
 
 
 def parse(markers: pl.Series) -> pl.DataFrame:

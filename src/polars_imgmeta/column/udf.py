@@ -304,8 +304,7 @@ class Extraction:
                 prefetcher=ImagePrefetcher.of(reading, images.remote),
                 stop=_failed if raises else None,
             ):
-                for number, measurement in results:
-                    findings.add(number, measurement)
+                findings.add(results)
                 if results:
                     last = time.monotonic()
                 elif nested and time.monotonic() > last + _PATIENCE_SECONDS:

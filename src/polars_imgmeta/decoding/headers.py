@@ -62,6 +62,8 @@ class Header(NamedTuple):
             pixels, 1 to 8.
         decoder: What decodes the pixels; Pillow is the fallback of OpenCV.
         weight: Cost of a pixel in memory or time, as a multiple of an 8-bit pixel's.
+        plain_start: The bytes up to the pixels, if these are known to need all of them, so that
+            OpenCV may see an image that begins so as it is; else none.
     """
 
     format: str
@@ -70,6 +72,7 @@ class Header(NamedTuple):
     orientation: int
     decoder: Decoder
     weight: int = 1
+    plain_start: bytes = b""
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -94,7 +97,9 @@ def read_header(source: Source) -> Header:
     """
     if quick := read_quick_header(source):
         decoder: Decoder = "opencv" if quick.suits_opencv else "pillow"
-        return _make_header(quick.format, quick.size, quick.orientation, decoder)
+        return _make_header(
+            quick.format, quick.size, quick.orientation, decoder, plain_start=quick.plain_start
+        )
     if 0 < source.size < _MIN_BYTES:
         msg = "not an image of a known format"
         raise exceptions.UnsupportedError(msg)
@@ -239,6 +244,8 @@ def _make_header(
     orientation: int,
     decoder: Decoder,
     weight: int = 1,
+    *,
+    plain_start: bytes = b"",
 ) -> Header:
     width, height = stored_size[::-1] if orientation in _TRANSPOSED else stored_size
     if not (0 < width <= _MAX_SIDE and 0 < height <= _MAX_SIDE):
@@ -246,7 +253,7 @@ def _make_header(
         raise exceptions.CorruptError(msg)
     if stored_size[0] <= _FEW_COLUMNS and stored_size[1] > _MANY_ROWS and decoder != "own":
         weight = max(weight, _COLUMN_WEIGHT)
-    return Header(name, width, height, orientation, decoder, weight)
+    return Header(name, width, height, orientation, decoder, weight, plain_start)
 
 
 def _orientation(image: ImageFile.ImageFile) -> int:

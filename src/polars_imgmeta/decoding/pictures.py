@@ -17,7 +17,7 @@ from polars_imgmeta import exceptions
 from polars_imgmeta.decoding.formats import heif, jpeg2000, jxl, jxl_frames, netpbm, tiff
 from polars_imgmeta.decoding.formats.opencv_only import read_opencv_header
 from polars_imgmeta.decoding.formats.pillow import open_with_pillow
-from polars_imgmeta.decoding.formats.rebuilding import rebuild
+from polars_imgmeta.decoding.formats.rebuilding import Buffer, rebuild
 from polars_imgmeta.decoding.headers import Header
 from polars_imgmeta.decoding.isolation import isolated
 from polars_imgmeta.decoding.opencv import cv2
@@ -133,7 +133,9 @@ def _decode(data: bytes, header: Header) -> Picture:
     if header.decoder == "own":
         return netpbm.decode(data)
     if header.decoder == "opencv":
-        stored = _imdecode(data, header.format, cv2.IMREAD_COLOR)
+        is_plain = header.plain_start and data.startswith(header.plain_start)
+        seen = data if is_plain else rebuild(data, header.format)
+        stored = _imdecode(seen, cv2.IMREAD_COLOR)
         if stored is not None:
             return _apply_orientation(_to_8_bits(stored), header.orientation)
     with isolated(max_pixels=max(header.width * header.height, _MIN_PIXEL_LIMIT)):
@@ -153,15 +155,14 @@ def _decode_slowly(data: bytes, header: Header) -> Picture:
         found = read_opencv_header(io.BytesIO(data))
         if not found or not found.complete or (found.height, found.width) != header.shape:
             raise
-        stored = _imdecode(data, found.format, _COLOUR_OF_ANY_DEPTH)
+        stored = _imdecode(rebuild(data, found.format), _COLOUR_OF_ANY_DEPTH)
         if stored is None:
             raise
         return _to_8_bits(stored)
 
 
-def _imdecode(data: bytes, name: str, flags: int) -> NDArray[Any] | None:
-    """Decode what `rebuild` leaves of an image, or return None where OpenCV cannot."""
-    seen = rebuild(data, name)
+def _imdecode(seen: Buffer | None, flags: int) -> NDArray[Any] | None:
+    """Decode what OpenCV may see of an image, or return None where it cannot."""
     if seen is None:
         return None
     try:

@@ -21,11 +21,10 @@ _SCAN, _EXIF_OR_XMP, _ESCAPED, _FILL = 0xDA, 0xE1, 0x00, 0xFF
 # Markers that have no length, or for Pillow none: JPG, RST0 to EOI, JPG0 to JPG13.
 _ALONE = frozenset({0xC8, *range(0xD0, 0xDA), *range(0xF0, 0xFE)})
 _RESERVED = range(0x01, 0xC0)
-# Application data and comments, but those of JFIF and Adobe, which declare the colour space.
-_METADATA = frozenset({*range(0xE0, 0xF0), 0xFE}) - {0xE0, 0xEE}
-# Tables, the usual frames, and what declares the colour space.
-_PLAIN = frozenset({0xC0, 0xC1, 0xC2, 0xC4, 0xDB, 0xDD, 0xE0, 0xEE})
-_MOST_PLAIN = 32
+COLOUR_MARKERS = frozenset({0xE0, 0xEE})
+"""Application data of JFIF and Adobe, which declare the colour space."""
+METADATA_MARKERS = frozenset({*range(0xE0, 0xF0), 0xFE}) - COLOUR_MARKERS
+"""Other application data, and comments."""
 ARITHMETIC_FRAMES = frozenset({0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF})
 DAMAGED = -1
 
@@ -66,7 +65,7 @@ def read_segments(read: Reader) -> Segments:
     markers: set[int] = set()
     scan = None
     for position, marker, length in _walk(read):
-        if marker in _METADATA:
+        if marker in METADATA_MARKERS:
             if marker == _EXIF_OR_XMP:
                 content = read(position + 4, length - 4)
                 if content.startswith(SIGNATURE):
@@ -79,27 +78,6 @@ def read_segments(read: Reader) -> Segments:
             markers.add(marker)
             pixels.append(read(position, length))
     return Segments(b"".join(pixels), scan, b"".join(exif), xmp, frozenset(markers))
-
-
-def is_plain(data: bytes) -> bool:
-    """Whether the pixels need each segment of an encoded image, as far as the first scan.
-
-    `read_segments` finds out the same, but tiny pictures come tens of thousands of times a
-    second.
-
-    Raises:
-        IndexError: If there is no scan.
-    """
-    position = 2
-    for _ in range(_MOST_PLAIN):
-        marker = data[position + 1]
-        end = position + 2 + (data[position + 2] << 8 | data[position + 3])
-        if data[position] != _FILL or (marker != _SCAN and marker not in _PLAIN):
-            return False
-        if marker == _SCAN:
-            return end <= len(data)
-        position = end
-    return False
 
 
 def _walk(read: Reader) -> Iterator[tuple[int, int, int]]:

@@ -16,7 +16,7 @@ import struct
 import zlib
 from typing import NamedTuple
 
-from polars_imgmeta.decoding.formats import webp
+from polars_imgmeta.decoding.formats import jpeg, webp
 from polars_imgmeta.io.sources import Source
 
 _WINDOW_BYTES = 4096
@@ -33,8 +33,8 @@ _FRAME_MARKERS = frozenset({0xC0, 0xC1, 0xC2})
 _CMYK = 4  # channels
 _CHANNELS = frozenset({1, 3, _CMYK})
 _SCAN, _EXIF_OR_XMP, _QUANTIZATION = 0xDA, 0xE1, 0xDB
-# Tables, comments and application segments.
-_SKIPPED_MARKERS = frozenset({0xC4, 0xDB, 0xDD, 0xFE, *range(0xE0, 0xF0)})
+# What the pixels need: tables, and what declares the colour space.
+_PIXEL_MARKERS = frozenset({0xC4, _QUANTIZATION, 0xDD, *jpeg.COLOUR_MARKERS})
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_HEADER_BYTES = 33
@@ -66,12 +66,14 @@ class StoredHeader(NamedTuple):
         size: Width and height as stored.
         orientation: The orientation to be applied, 1 to 8.
         suits_opencv: Whether OpenCV decodes the pixels as Pillow does: no animation, no CMYK.
+        plain_start: The bytes up to the pixels of a JPEG, if these need all of them; else none.
     """
 
     format: str
     size: tuple[int, int]
     orientation: int
     suits_opencv: bool = True
+    plain_start: bytes = b""
 
 
 class _UnusualError(Exception):
@@ -102,12 +104,15 @@ def _read_jpeg(source: Source) -> StoredHeader:
     """Read the segments up to the first scan."""
     data, position = source.start, 2
     begin = 0  # file offset of `data`
-    size = orientation = None
-    has_xmp = cmyk = False
+    size = None
+    cmyk = False
+    plain = True
+    metadata: list[tuple[int, int]] = []
     for _ in range(_MAX_PARTS):
         if position + 12 > len(data):
             begin += position
             data, position = source.read(begin, _WINDOW_BYTES), 0
+            plain = False
         marker = data[position + 1]
         length = data[position + 2] << 8 | data[position + 3]
         if data[position] != 0xFF or length < 2:  # noqa: PLR2004 - includes itself
@@ -118,21 +123,34 @@ def _read_jpeg(source: Source) -> StoredHeader:
             _require(size is None)
             size = _frame_size(data, position + 4)
             cmyk = data[position + 9] == _CMYK
-        elif marker == _EXIF_OR_XMP:
-            content = source.read(begin + position + 4, min(length - 2, _EXIF_BYTES))
-            if content.startswith(_EXIF_SIGNATURE):
-                _require(orientation is None)  # Pillow concatenates several segments
-                orientation = _orientation_of(content[6:], length - 8)
-            else:
-                has_xmp = True
-        elif marker not in _SKIPPED_MARKERS or (marker == _QUANTIZATION and (length - 2) % 65):
+        elif marker in jpeg.METADATA_MARKERS:
+            plain = False
+            if marker == _EXIF_OR_XMP:
+                metadata.append((begin + position + 4, length - 2))
+        elif marker not in _PIXEL_MARKERS or (marker == _QUANTIZATION and (length - 2) % 65):
             raise _UnusualError  # an 8-bit quantization table takes 65 bytes
         position += 2 + length
-    else:
+    end = position + 2 + length
+    if size is None or marker != _SCAN or begin + end > source.size:
         raise _UnusualError
-    if size is None or (has_xmp and not orientation) or begin + position + length > source.size:
-        raise _UnusualError
-    return StoredHeader("JPEG", size, orientation or 1, not cmyk)
+    orientation = _jpeg_orientation(source, metadata) if metadata else 1
+    plain_start = data[:end] if plain and end <= len(data) else b""
+    return StoredHeader("JPEG", size, orientation, not cmyk, plain_start)
+
+
+def _jpeg_orientation(source: Source, segments: list[tuple[int, int]]) -> int:
+    """Return the orientation in segments of Exif or XMP, given as position and length."""
+    orientation = None
+    has_xmp = False
+    for position, length in segments:
+        content = source.read(position, min(length, _EXIF_BYTES))
+        if content.startswith(_EXIF_SIGNATURE):
+            _require(orientation is None)  # Pillow concatenates several segments
+            orientation = _orientation_of(content[6:], length - 6)
+        else:
+            has_xmp = True
+    _require(orientation or not has_xmp)
+    return orientation or 1
 
 
 def _frame_size(data: bytes, position: int) -> tuple[int, int]:

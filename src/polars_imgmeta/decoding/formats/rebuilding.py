@@ -12,7 +12,7 @@ import struct
 from collections.abc import Callable, Iterator
 from typing import TypeAlias
 
-from polars_imgmeta.decoding.formats.jpeg import is_plain, read_segments
+from polars_imgmeta.decoding.formats.jpeg import read_segments
 from polars_imgmeta.decoding.formats.opencv_only import rebuild_bmp, rebuild_radiance, rebuild_tiff
 
 Buffer: TypeAlias = bytes | memoryview
@@ -90,8 +90,6 @@ def _png_parts(data: memoryview) -> Iterator[memoryview]:
 
 def _rebuild_jpeg(data: bytes) -> Buffer | None:
     """Drop metadata before the first scan, and junk."""
-    if is_plain(data):
-        return data
     found = read_segments(lambda start, length: data[start : start + length])
     if found.scan is None:
         return None
