@@ -174,6 +174,32 @@ def test_concurrent_runs_take_turns() -> None:
     assert seen[-1]  # it was not done yet
 
 
+def test_runs_of_one_owner_are_worked_off_in_order() -> None:
+    """The first of them is complete before the next one begins, however long it takes."""
+    both_wait = threading.Event()
+    seen: list[str] = []
+
+    def call(name: str, items: int) -> None:
+        def process(numbered: Iterator[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+            for number, item in numbered:
+                assert both_wait.wait(WAIT_SECONDS)
+                time.sleep(0.01)
+                seen.append(name)
+                yield number, item
+
+        list(scheduler.run(process, range(items), owner=seen, runtime=pool))
+
+    with runtime_of(1) as pool, ThreadPoolExecutor(2) as callers:
+        calls = [callers.submit(call, "first", 40)]
+        wait_until(lambda: bool(pool.workers._threads))  # noqa: SLF001
+        calls.append(callers.submit(call, "second", 5))
+        wait_until(lambda: bool(pool.workers._tasks))  # noqa: SLF001
+        both_wait.set()
+        for one in calls:
+            one.result()
+    assert seen == ["first"] * 40 + ["second"] * 5
+
+
 def test_results_stream_out() -> None:
     """The first results are there while later items are still being processed."""
     more = threading.Event()

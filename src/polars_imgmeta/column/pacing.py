@@ -29,7 +29,7 @@ class Pace:
         self._smallest = smallest
         self._largest = largest
         self._growth = growth
-        self._learned = threading.Event()
+        self._ahead = threading.Semaphore(1)
         self._is_settled = False
 
     def rows(self, waiting: pl.DataFrame) -> int:
@@ -43,13 +43,13 @@ class Pace:
         most = min(self._largest, self._rows * self._growth)
         self._is_settled |= affordable <= most
         self._rows = max(self._smallest, min(affordable, most))
-        self._learned.set()
+        self._ahead.release()
 
     def wait(self) -> None:
-        """Wait until a small batch has shown what it costs, as many small ones cost more.
+        """Wait until small batches have shown what they cost, as many small ones cost more.
 
-        Not for long: it may be slow, or not be computed before others are there.
+        One batch more than that may be under way, so that workers never pause between two. Not
+        for long: a batch may be slow, or not be computed before others are there.
         """
         if not self._is_settled:
-            self._is_settled = not self._learned.wait(_PATIENCE_SECONDS)
-            self._learned.clear()
+            self._is_settled = not self._ahead.acquire(timeout=_PATIENCE_SECONDS)

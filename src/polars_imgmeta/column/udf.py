@@ -303,6 +303,7 @@ class Extraction:
                 Requests(images, wanted),
                 prefetcher=ImagePrefetcher.of(reading, images.remote),
                 stop=_failed if raises else None,
+                owner=call.run,
             ):
                 findings.add(results)
                 if results:

@@ -28,27 +28,31 @@ class ThreadPool:
     def __init__(self, size: int, name: str) -> None:
         self._size = size
         self._name = name
-        self._tasks: deque[Task] = deque()
+        self._tasks: deque[tuple[object, Task]] = deque()
         self._threads: set[threading.Thread] = set()
         self._idle = 0
         self._closed = False
         self._changed = threading.Condition()
 
-    def submit(self, task: Task) -> None:
+    def submit(self, task: Task, owner: object = None) -> None:
         """Run a task as soon as a thread is free.
+
+        Args:
+            task: The task.
+            owner: What it is done for.
 
         Raises:
             ThreadStartError: If there is no thread, and none can be started.
         """
         with self._changed:
-            self._tasks.append(task)
+            self._tasks.append((owner, task))
             # The threads of a closed pool may be stuck.
             if self._closed or (self._idle < len(self._tasks) and len(self._threads) < self._size):
                 try:
                     self._start_thread()
                 except RuntimeError as error:
                     if not self._threads:
-                        self._tasks.remove(task)
+                        self._tasks.remove((owner, task))
                         msg = (
                             f"no thread can be started to read images ({error})\n\n"
                             "Hint: the limit on threads or memory of this process or container"
@@ -57,10 +61,15 @@ class ThreadPool:
                         raise ThreadStartError(msg) from None
             self._changed.notify()
 
-    @property
-    def is_contended(self) -> bool:
-        """Whether a long task should make room: others wait, or there are too many threads."""
-        return bool(self._tasks) or len(self._threads) > self._size
+    def is_contended(self, owner: object) -> bool:
+        """Whether a long task should make room: there are too many threads, or others wait.
+
+        Args:
+            owner: What the task is done for. Its other tasks need no room.
+        """
+        with self._changed:
+            others = any(one is not owner for one, _ in self._tasks)
+            return others or len(self._threads) > self._size
 
     def resize(self, size: int) -> None:
         """Change the maximum number of threads; surplus ones end after their task."""
@@ -114,4 +123,4 @@ class ThreadPool:
                     self._changed.wait()
                 finally:
                     self._idle -= 1
-            return self._tasks.popleft()
+            return self._tasks.popleft()[1]

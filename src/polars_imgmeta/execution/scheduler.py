@@ -69,12 +69,14 @@ def run(
     *,
     prefetcher: Prefetcher[Item] | None = None,
     stop: Callable[[Result], bool] | None = None,
+    owner: object = None,
     runtime: Runtime = DEFAULT,
 ) -> Iterator[list[tuple[int, Result]]]:
     """Process items on the shared threads, and yield their results as they come.
 
     Each worker takes the next item as soon as it is free, so that a slow item delays no
-    other one. Workers serve concurrent runs in turns. When an item fails, or the caller is
+    other one. Workers serve concurrent runs in turns, but those of one owner in the order in
+    which they began, so that the first is complete early. When an item fails, or the caller is
     interrupted or closes the iterator, no further item is begun and the pool stays usable.
 
     Args:
@@ -85,6 +87,7 @@ def run(
         prefetcher: How the remote ones among them are fetched.
         stop: Tells whether a result makes the results of later items needless. These may or
             may not be yielded.
+        owner: What this run is a part of, if it is one.
         runtime: Whose threads do the work.
 
     Yields:
@@ -94,7 +97,7 @@ def run(
         ThreadStartError: If no thread can be started.
         BaseException: What was raised for the earliest item that failed.
     """
-    work = _Run(process, items, prefetcher, stop, runtime)
+    work = _Run(process, items, prefetcher, stop, owner=owner, runtime=runtime)
     try:
         work.begin()
         # An endless wait would not let Ctrl-C through.
@@ -123,12 +126,15 @@ class _Run(Generic[Item, Result]):
         items: Items[Item],
         prefetcher: Prefetcher[Item] | None,
         stop: Callable[[Result], bool] | None,
+        *,
+        owner: object,
         runtime: Runtime,
     ) -> None:
         self.process = process
         self.items = items
         self.prefetcher = prefetcher
         self.stop = stop
+        self.owner = self if owner is None else owner
         self.runtime = runtime
         remote = prefetcher.remote if prefetcher else ()
         local = sorted({*range(len(items))}.difference(remote)) if remote else range(len(items))
@@ -177,7 +183,7 @@ class _Run(Generic[Item, Result]):
         with self.lock:
             self.tasks += 1
         try:
-            pool.submit(partial(self._do, task))
+            pool.submit(partial(self._do, task), self.owner)
         except BaseException:
             self._end_task()
             raise
@@ -229,7 +235,7 @@ class _Run(Generic[Item, Result]):
                 taken = numbered[0]
                 yield numbered
                 if (now := time.monotonic()) > until:
-                    if self.runtime.workers.is_contended:
+                    if self.runtime.workers.is_contended(self.owner):
                         return
                     until = now + _SLICE_SECONDS
             done = True

@@ -24,8 +24,8 @@ SMALL_PIXELS = 1 << 16
 SMALL_BYTES = 1 << 18
 # The smallest are decoded at once, which takes no longer than to release the gate.
 _SMALLEST_PIXELS = 1 << 12
-_MAX_WAITING_COST = 1 << 18  # in pixels and bytes
-_MAX_WAITING = 256
+_MAX_WAITING_COST = 1 << 19  # in pixels and bytes
+_MAX_WAITING = 512
 
 COMPUTATION = "the computation of properties"
 """What works on a picture once it is decoded, for messages."""
