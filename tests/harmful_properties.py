@@ -112,6 +112,7 @@ floods = _property("floods", _flood)
 lies = _property("lies", _lie)
 asks = _property("asks", _ask)
 stalls = _property("stalls", _stall)
+stops = _property("stops", lambda: os.kill(os.getpid(), signal.SIGSTOP))
 killed = _property("killed", lambda: os.kill(os.getpid(), signal.SIGKILL))
 
 

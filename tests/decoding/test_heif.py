@@ -7,11 +7,20 @@ import itertools
 import struct
 import sys
 from collections.abc import Sequence
-from functools import cache
-from typing import NamedTuple
 
-import numpy as np
 import pytest
+from heif_files import (
+    CODINGS,
+    TILE,
+    Item,
+    box,
+    child,
+    derived,
+    file_of,
+    full,
+    reference,
+    tile,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import AvifImagePlugin, Image, ImageOps
@@ -27,143 +36,26 @@ from polars_imgmeta.measuring.measurement import measure
 pillow_heif = pytest.importorskip("pillow_heif", reason="pip install pillow-heif")
 pillow_heif.register_heif_opener()
 
-_TILE = 64
-_CODINGS = {"AVIF": (b"av01", b"av1C", b"avif"), "HEIF": (b"hvc1", b"hvcC", b"heic")}
 _PLUGINS = {
     "AVIF": AvifImagePlugin.AvifImageFile,
     "HEIF": pillow_heif.HeifImageFile,
 }
-_ESSENTIAL = {b"av1C", b"hvcC", b"clap", b"irot", b"imir"}
-
-
-def box(name: bytes, *contents: bytes) -> bytes:
-    """Return a box."""
-    content = b"".join(contents)
-    return struct.pack(">I4s", 8 + len(content), name) + content
-
-
-def full(name: bytes, *contents: bytes, version: int = 0, flags: int = 0) -> bytes:
-    """Return a box with version and flags."""
-    return box(name, struct.pack(">I", version << 24 | flags), *contents)
-
-
-def child(data: bytes, name: bytes) -> bytes:
-    """Return the first box of a name that is anywhere in a file."""
-    start = data.index(name) - 4
-    return data[start : start + int.from_bytes(data[start : start + 4])]
-
-
-def encoded(coding: str, **options: object) -> bytes:
-    """Return a tile of noise as the encoder writes it."""
-    noise = np.random.default_rng(0).integers(0, 256, (_TILE, _TILE, 3), np.uint8)
-    file = io.BytesIO()
-    Image.fromarray(noise).save(file, coding, **options)
-    return file.getvalue()
-
-
-@cache
-def tile(coding: str) -> tuple[bytes, bytes]:
-    """Return the configuration of the decoder, and the coded pixels."""
-    data = encoded(coding)
-    return child(data, _CODINGS[coding][1]), child(data, b"mdat")[8:]
-
-
-class Item(NamedTuple):
-    """An item of a file: type, content, and properties in their order."""
-
-    kind: bytes
-    content: bytes
-    properties: Sequence[bytes] = ()
-
-
-def file_of(
-    brands: bytes,
-    items: Sequence[Item],
-    references: bytes = b"",
-    *,
-    wide: bool = False,
-    inside: bool = False,
-    behind: bool = False,
-) -> bytes:
-    """Return a file whose first item is the picture.
-
-    Args:
-        brands: The major brand, and compatible ones.
-        items: The items, numbered from 1.
-        references: The content of `iref`.
-        wide: Whether numbers of items have 32 bits, and those of properties 15.
-        inside: Whether the contents are within `meta`.
-        behind: Whether `meta` comes last.
-    """
-    number = ">I" if wide else ">H"
-    properties = [*dict.fromkeys(one for item in items for one in item.properties)]
-    infos, associations = [], []
-    for index, item in enumerate(items, 1):
-        kind, _, content_type = item.kind.partition(b" ")
-        name = b"\0" + (content_type + b"\0" if content_type else b"")
-        head = struct.pack(number + "H4s", index, 0, kind)
-        infos.append(full(b"infe", head, name, version=3 if wide else 2))
-        top = 1 << (15 if wide else 7)
-        used = [
-            properties.index(one) + 1 | (top if one[4:8] in _ESSENTIAL else 0)
-            for one in item.properties
-        ]
-        form = f"{number}B{len(used)}{'H' if wide else 'B'}"
-        associations.append(struct.pack(form, index, len(used), *used))
-    ipma = struct.pack(">I", len(items)) + b"".join(associations)
-    iprp = box(
-        b"iprp",
-        box(b"ipco", *properties),
-        full(b"ipma", ipma, version=int(wide), flags=int(wide)),
-    )
-    contents = b"".join(item.content for item in items)
-
-    def meta(start: int) -> bytes:
-        locations = []
-        for index, item in enumerate(items, 1):
-            place = struct.pack(number + "HHHII", index, inside, 0, 1, start, len(item.content))
-            locations.append(place)
-            start += len(item.content)
-        counts = struct.pack(">BB", 0x44, 0), struct.pack(number, len(items))
-        return full(
-            b"meta",
-            full(b"hdlr", bytes(4), b"pict", bytes(13)),
-            full(b"pitm", struct.pack(number, 1), version=int(wide)),
-            full(b"iloc", *counts, *locations, version=2 if wide else 1),
-            full(b"iinf", struct.pack(number, len(items)), *infos, version=int(wide)),
-            full(b"iref", references, version=int(wide)) if references else b"",
-            iprp,
-            box(b"idat", contents) if inside else b"",
-        )
-
-    head = box(b"ftyp", brands[:4], bytes(4), brands) + box(b"free", bytes(5))
-    data = b"" if inside else box(b"mdat", contents)
-    if behind:
-        return head + data + meta(0 if inside else len(head) + 8)
-    start = 0 if inside else len(head) + len(meta(0)) + 8
-    return head + meta(start) + data
-
-
-def reference(kind: bytes, item: int, *to: int, wide: bool) -> bytes:
-    """Return a reference of one item to others."""
-    number = "I" if wide else "H"
-    return box(kind, struct.pack(f">{number}H{len(to)}{number}", item, len(to), *to))
 
 
 @st.composite
 def files(draw: st.DrawFn) -> bytes:
     """Build a file with a picture or a grid, transformations and metadata."""
-    coding = draw(st.sampled_from(sorted(_CODINGS)))
-    kind, _, brand = _CODINGS[coding]
+    coding = draw(st.sampled_from(sorted(CODINGS)))
+    kind, _, brand = CODINGS[coding]
     configuration, pixels = tile(coding)
     wide = draw(st.booleans())
-    ispe = full(b"ispe", struct.pack(">II", _TILE, _TILE))
+    ispe = full(b"ispe", struct.pack(">II", TILE, TILE))
     properties = [configuration, ispe]
     transformations = []
-    size: tuple[int, ...] = (_TILE, _TILE)
+    size: tuple[int, ...] = (TILE, TILE)
     grid = draw(st.none() | st.tuples(st.integers(1, 3), st.integers(1, 3)))
     if grid:
-        size = tuple(_TILE * count - draw(st.sampled_from([0, 2, 20])) for count in grid)
+        size = tuple(TILE * count - draw(st.sampled_from([0, 2, 20])) for count in grid)
     if coding == "HEIF" and draw(st.booleans()):
         aperture = [draw(st.integers(size[axis] // 2, size[axis] - 2)) for axis in (0, 1)]
         fields = (
@@ -292,29 +184,29 @@ def test_apertures_of_odd_numbers(field: int, factor: int) -> None:
 def test_properties_in_any_order(order: Sequence[int]) -> None:
     """Transformations apply one after the other, and a size after them overrules them."""
     configuration, pixels = tile("HEIF")
-    ispe = full(b"ispe", struct.pack(">II", _TILE, _TILE))
+    ispe = full(b"ispe", struct.pack(">II", TILE, TILE))
     turned, mirrored = box(b"irot", b"\1"), box(b"imir", b"\0")
     parts = [ispe, aperture(32, 1, 40, 1, 0, 1, 0, 1), turned, mirrored]
     item = Item(b"hvc1", pixels, [configuration, *(parts[index] for index in order)])
     require_agreement(file_of(b"heic", [item]))
 
 
-def one_picture(coding: str, *properties: bytes, size: int = _TILE) -> list[Item]:
+def one_picture(coding: str, *properties: bytes, size: int = TILE) -> list[Item]:
     """Return a picture that declares a size."""
     configuration, pixels = tile(coding)
     ispe = full(b"ispe", struct.pack(">II", size, size))
-    return [Item(_CODINGS[coding][0], pixels, [configuration, ispe, *properties])]
+    return [Item(CODINGS[coding][0], pixels, [configuration, ispe, *properties])]
 
 
-@pytest.mark.parametrize("coding", sorted(_CODINGS))
+@pytest.mark.parametrize("coding", sorted(CODINGS))
 @pytest.mark.parametrize("behind", [False, True])
 def test_little_is_read_of_a_large_file(coding: str, *, behind: bool) -> None:
     """Of megabytes of pixels nothing is read, wherever the header is."""
     (item,) = one_picture(coding)
     item = item._replace(content=item.content + bytes(64 << 20))
-    data = file_of(_CODINGS[coding][2], [item], behind=behind)
+    data = file_of(CODINGS[coding][2], [item], behind=behind)
     stream = Counting(data)
-    assert heif.read_geometry(stream) == (coding, (_TILE, _TILE), 1, _TILE**2)
+    assert heif.read_geometry(stream) == (coding, (TILE, TILE), 1, TILE**2)
     assert stream.bytes_read < 4096
     assert stream.reads < 64
 
@@ -341,18 +233,18 @@ def test_geometry_needs_no_plugin(monkeypatch: pytest.MonkeyPatch) -> None:
     data = file_of(b"heic", one_picture("HEIF"))
     assert measure(data, "geometry", max_pixels=1 << 20).error is None
     measurement = measure(data, "standard", max_pixels=1 << 20)
-    assert measurement.values["width"] == _TILE
+    assert measurement.values["width"] == TILE
     assert isinstance(measurement.error, im.UnsupportedError)
     assert "extra `formats`" in str(measurement.error)
 
 
-@pytest.mark.parametrize("coding", sorted(_CODINGS))
+@pytest.mark.parametrize("coding", sorted(CODINGS))
 def test_truncated_files_keep_their_geometry(coding: str) -> None:
     """A file that ends within its pixels is corrupt, but the header has told its size."""
-    data = file_of(_CODINGS[coding][2], one_picture(coding))
+    data = file_of(CODINGS[coding][2], one_picture(coding))
     measurement = measure(data[:-500], "standard", max_pixels=1 << 20)
     assert isinstance(measurement.error, im.CorruptError)
-    assert measurement.values["width"] == _TILE
+    assert measurement.values["width"] == TILE
     assert "brightness" not in measurement.values
 
 
@@ -364,7 +256,7 @@ def many_boxes() -> bytes:
 def many_items(coding: str, count: int) -> bytes:
     """Return a file with very many items of metadata."""
     picture = one_picture(coding)
-    return file_of(_CODINGS[coding][2], [*picture, *[Item(b"Exif", b"")] * count], wide=True)
+    return file_of(CODINGS[coding][2], [*picture, *[Item(b"Exif", b"")] * count], wide=True)
 
 
 def many_pieces() -> bytes:
@@ -403,20 +295,20 @@ def test_limits_are_named(name: str) -> None:
 
 def declared_as(coding: str, size: int, *properties: bytes) -> bytes:
     """Return a picture of which the container declares a size."""
-    return file_of(_CODINGS[coding][2], one_picture(coding, *properties, size=size))
+    return file_of(CODINGS[coding][2], one_picture(coding, *properties, size=size))
 
 
 def large_tile(coding: str) -> tuple[bytes, bytes]:
     """Return the configuration of the decoder and the pixels of a plain picture of 512 x 512."""
     file = io.BytesIO()
     Image.new("RGB", (512, 512)).save(file, coding)
-    return child(file.getvalue(), _CODINGS[coding][1]), child(file.getvalue(), b"mdat")[8:]
+    return child(file.getvalue(), CODINGS[coding][1]), child(file.getvalue(), b"mdat")[8:]
 
 
-@pytest.mark.parametrize("coding", sorted(_CODINGS))
+@pytest.mark.parametrize("coding", sorted(CODINGS))
 def test_a_coded_picture_has_the_size_that_is_declared(coding: str) -> None:
     """Its decoder would decode all of it, for a picture of few pixels."""
-    kind, _, brand = _CODINGS[coding]
+    kind, _, brand = CODINGS[coding]
     configuration, pixels = large_tile(coding)
     for declared, right in ((64, False), (400, True), (512, True)):
         ispe = full(b"ispe", struct.pack(">II", declared, declared))
@@ -448,11 +340,11 @@ def test_the_first_picture_of_a_sequence_has_the_size_that_is_declared() -> None
 
 def test_tiles_count_that_a_grid_repeats() -> None:
     """A grid may name a tile very often, and show little of it."""
-    kind, _, brand = _CODINGS["HEIF"]
+    kind, _, brand = CODINGS["HEIF"]
     configuration, pixels = tile("HEIF")
-    ispe = full(b"ispe", struct.pack(">II", _TILE, _TILE))
-    whole = full(b"ispe", struct.pack(">II", _TILE, _TILE))
-    shape = struct.pack(">BBBBHH", 0, 0, 99, 99, _TILE, _TILE)
+    ispe = full(b"ispe", struct.pack(">II", TILE, TILE))
+    whole = full(b"ispe", struct.pack(">II", TILE, TILE))
+    shape = struct.pack(">BBBBHH", 0, 0, 99, 99, TILE, TILE)
     items = [Item(b"grid", shape, [whole]), Item(kind, pixels, [configuration, ispe])]
     data = file_of(brand, items, reference(b"dimg", 1, *[2] * 10_000, wide=False))
     assert read_header(BytesSource(data)).weight == 10_000
@@ -463,12 +355,12 @@ def test_tiles_count_that_a_grid_repeats() -> None:
 
 def test_pixels_count_that_an_aperture_hides() -> None:
     """They are decoded."""
-    data = declared_as("HEIF", _TILE, aperture(8, 1, 4, 1, 0, 1, 0, 1))
+    data = declared_as("HEIF", TILE, aperture(8, 1, 4, 1, 0, 1, 0, 1))
     header = read_header(BytesSource(data))
-    assert (header.shape, header.weight) == ((4, 8), _TILE**2 // 32)
+    assert (header.shape, header.weight) == ((4, 8), TILE**2 // 32)
 
 
-@pytest.mark.parametrize("coding", sorted(_CODINGS))
+@pytest.mark.parametrize("coding", sorted(CODINGS))
 def test_sizes_in_coded_data(coding: str) -> None:
     """They are found among other units, and damaged ones are no size."""
     configuration, pixels = large_tile(coding)
@@ -499,37 +391,14 @@ def test_units_are_limited() -> None:
 def test_a_grid_that_cannot_be_read() -> None:
     """The decoder gives it no transformations, wherever its place is wrong."""
     configuration, pixels = tile("HEIF")
-    ispe = full(b"ispe", struct.pack(">II", _TILE, _TILE))
-    shape = struct.pack(">BBBBHH", 0, 0, 0, 0, _TILE, _TILE)
+    ispe = full(b"ispe", struct.pack(">II", TILE, TILE))
+    shape = struct.pack(">BBBBHH", 0, 0, 0, 0, TILE, TILE)
     grid = Item(b"grid", shape, [ispe, aperture(32, 1, 32, 1, 0, 1, 0, 1)])
     items = [grid, Item(b"hvc1", pixels, [configuration, ispe])]
     data = file_of(b"heic", items, reference(b"dimg", 1, 2, wide=False))
     start = data.index(b"iloc")
     for place in range(start + 4, start + 44):
         require_agreement(data[:place] + b"\1" + data[place + 1 :])
-
-
-def derived(kind: bytes, levels: int, times: int, tile_side: int = _TILE) -> bytes:
-    """Return a picture of 64 x 64 that is derived from an image, which is from another, and so on.
-
-    Args:
-        kind: How an image is derived.
-        levels: How many there are, above a coded picture.
-        times: From how many copies of the next each is derived.
-        tile_side: The columns and rows that the coded picture declares.
-    """
-    configuration, pixels = tile("HEIF")
-    whole = full(b"ispe", struct.pack(">II", _TILE, _TILE))
-    content = {
-        b"grid": struct.pack(">BBBBHH", 0, 0, 0, times - 1, _TILE, _TILE),
-        b"iovl": struct.pack(">BB4HHH", 0, 0, 0, 0, 0, 0, _TILE, _TILE) + bytes(4 * times),
-        b"iden": b"",
-    }[kind]
-    coded_size = full(b"ispe", struct.pack(">II", tile_side, tile_side))
-    items = [Item(kind, content or b"\0", [whole])] * levels
-    items.append(Item(b"hvc1", pixels, [configuration, coded_size]))
-    to = [reference(b"dimg", one, *[one + 1] * times, wide=False) for one in range(1, levels + 1)]
-    return file_of(b"heicmif1", items, b"".join(to))
 
 
 @pytest.mark.parametrize(
@@ -544,24 +413,24 @@ def test_derived_pictures_are_read(kind: bytes, levels: int, times: int) -> None
     if times > 1 and "double references" in str(measurement.error):
         return  # older decoders take no image twice
     assert measurement.error is None
-    assert measurement.values["width"] == _TILE
+    assert measurement.values["width"] == TILE
 
 
 @pytest.mark.parametrize(
     ("kind", "levels", "times", "side"),
     [
         (b"grid", 2, 30, 2000),
-        (b"grid", 4, 20, _TILE),
+        (b"grid", 4, 20, TILE),
         (b"iovl", 1, 20, 1000),
-        (b"iovl", 3, 30, _TILE),
+        (b"iovl", 3, 30, TILE),
     ],
 )
 def test_what_a_picture_is_derived_from_is_decoded_few_times(
     kind: bytes, levels: int, times: int, side: int
 ) -> None:
     """Each level multiplies the work, and no number of pixels in the file tells it."""
-    decoded = side**2 * times**levels + sum(_TILE**2 * times**level for level in range(levels))
-    message = f"a picture of {_TILE**2} pixels, derived from {decoded} pixels"
+    decoded = side**2 * times**levels + sum(TILE**2 * times**level for level in range(levels))
+    message = f"a picture of {TILE**2} pixels, derived from {decoded} pixels"
     with pytest.raises(im.TooLargeError, match=f"^{message}$"):
         heif.require_declared_sizes(derived(kind, levels, times, side))
 
@@ -577,17 +446,17 @@ def test_long_chains_of_derived_images_are_not_opened(kind: bytes) -> None:
 def test_alpha_counts_with_its_picture() -> None:
     """It may be a grid of very many tiles."""
     configuration, pixels = tile("HEIF")
-    whole = full(b"ispe", struct.pack(">II", _TILE, _TILE))
+    whole = full(b"ispe", struct.pack(">II", TILE, TILE))
     kind = box(b"auxC", bytes(4) + b"urn:mpeg:hevc:2015:auxid:1\0")
-    shape = struct.pack(">BBBBHH", 0, 0, 99, 99, _TILE, _TILE)
+    shape = struct.pack(">BBBBHH", 0, 0, 99, 99, TILE, TILE)
     items = [Item(b"hvc1", pixels, [configuration, whole]), Item(b"grid", shape, [whole, kind])]
     items.append(Item(b"hvc1", pixels, [configuration, whole]))
     references = reference(b"auxl", 2, 1, wide=False)
     references += reference(b"dimg", 2, *[3] * 10_000, wide=False)
     error = measure(file_of(b"heic", items, references), "standard", max_pixels=1 << 20).error
     assert isinstance(error, im.TooLargeError)
-    decoded = _TILE**2 * 10_002
-    assert str(error) == f"a picture of {_TILE**2} pixels, derived from {decoded} pixels"
+    decoded = TILE**2 * 10_002
+    assert str(error) == f"a picture of {TILE**2} pixels, derived from {decoded} pixels"
 
 
 def test_derived_images_of_an_unusual_structure_are_not_decoded() -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import io
 import re
 import struct
-from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
+from jxl_files import REFERENCE, SIDE, frame, head
 from PIL import Image, ImageDraw
 
 import polars_imgmeta as im
@@ -18,113 +19,6 @@ from polars_imgmeta.io.sources import BytesSource
 from polars_imgmeta.measuring.measurement import measure
 
 pillow_jxl = pytest.importorskip("pillow_jxl", reason="pip install pillow-jxl-plugin")
-
-SIDE = 1000
-_REGULAR, _REFERENCE = 0, 2
-
-
-class Writer:
-    """Writes bits, least significant bit first."""
-
-    def __init__(self) -> None:
-        self._bits = 0
-        self._count = 0
-
-    def add(self, *fields: tuple[int, int]) -> Writer:
-        """Append numbers, each with its count of bits."""
-        for value, count in fields:
-            assert value < 1 << count
-            self._bits |= value << self._count
-            self._count += count
-        return self
-
-    def content(self) -> bytes:
-        """Return the bits, and zeros up to the next byte."""
-        return self._bits.to_bytes((self._count + 7) // 8, "little")
-
-
-def head(side: int = SIDE, extra: int = 0, profile: int | None = None) -> bytes:
-    """Return a header of a square picture in RGB, with channels of depth and a profile of zeros."""
-    bits = Writer().add((0x0AFF, 16), (0, 1), (3, 2), (side - 1, 30), (1, 3))
-    bits.add((0, 1), (0, 1), (0, 1), (0, 2), (1, 1))  # 8 bits, in 16
-    bits.add((3, 2), (extra - 1, 12)) if extra else bits.add((0, 2))
-    for _ in range(extra):
-        bits.add((0, 1), (2, 2), (1, 4), (0, 1), (0, 2), (0, 2), (0, 2))
-    bits.add((0, 1))  # not XYB
-    bits.add((1, 1)) if profile is None else bits.add((0, 1), (1, 1), (0, 2))
-    bits.add((0, 2), (1, 1))
-    if profile is not None:
-        bits.add((3, 2), (profile & 0xFFF, 12), (1, 1), (profile >> 12, 8), (0, 1))
-        bits.add((0, 1), (1, 1), (0, 2)).add(*NOTHING)
-    return bits.content()
-
-
-# Tables of numbers that take no bits, and are all zero.
-NOTHING = ((1, 1), (0, 4), (0, 1))
-
-
-def frame(
-    *,
-    kind: int = _REGULAR,
-    last: bool = False,
-    size: tuple[int, int] | None = None,
-    extra: int = 0,
-    patches: Sequence[int] = (),
-) -> bytes:
-    """Return a black frame of a few bytes.
-
-    Args:
-        kind: Its type.
-        last: Whether it is the last one.
-        size: Its columns and rows, of 256 to 2303, or None for those of the picture.
-        extra: The number of extra channels of the picture.
-        patches: The side of a patch, and the number of its copies.
-    """
-    bits = Writer().add((0, 1), (kind, 2), (1, 1))
-    bits.add((1, 2), (1, 4)) if patches else bits.add((0, 2))
-    bits.add((0, 1), (0, 2), *[(0, 2)] * extra, (3, 2))
-    if kind != _REFERENCE:
-        bits.add((0, 2))
-    bits.add((int(size is not None), 1))
-    if size:
-        if kind != _REFERENCE:
-            bits.add((0, 2), (2, 8), (0, 2), (0, 8))  # one column to the right
-        bits.add((1, 2), (size[0] - 256, 11), (1, 2), (size[1] - 256, 11))
-    if kind == _REGULAR:
-        bits.add(*[(0, 4 if size else 2)] * (1 + extra), (int(last), 1))
-    if not last:
-        bits.add((0, 2))
-    if kind == _REFERENCE:
-        bits.add((1, 1))
-    elif not last and not size:
-        bits.add((0, 1))
-    bits.add((0, 2), (0, 1), (0, 1), (0, 2), (0, 2), (0, 2))  # no name, no filter
-    bits.add((0, 1))
-    section = Writer()
-    if patches:
-        add_patches(section, *patches)
-    section.add((1, 1), (1, 1))
-    section.add((0, 1), (1, 1), (0, 2), *NOTHING)  # a tree of one leaf
-    section.add((0, 1), *NOTHING, (1, 1), (1, 1), (0, 2))
-    content = section.content()
-    return bits.content() + Writer().add((0, 2), (len(content), 10)).content() + content
-
-
-def add_patches(bits: Writer, side: int, copies: int) -> None:
-    """Append one patch with copies at the same place: no number takes a bit."""
-    numbers = [0, side - 1, copies - 1, 1]
-    clusters = [3, 0, 1, 0, 0, 0, 0, 2, 0, 0]
-    bits.add((0, 1), (1, 1), (2, 2), *[(cluster, 2) for cluster in clusters], (1, 1))
-    bits.add(*[(15, 4)] * 4)
-    for number in numbers:
-        if number:
-            power = number.bit_length() - 1
-            bits.add((1, 1), (power, 4), (number - (1 << power), power))
-        else:
-            bits.add((0, 1))
-    bits.add(
-        *[field for one in numbers if one for field in ((1, 2), (0, 2), (one, one.bit_length()))]
-    )
 
 
 def text(size: tuple[int, int]) -> Image.Image:
@@ -189,7 +83,7 @@ def test_a_codestream_in_pieces_is_joined() -> None:
 HARMLESS = {
     "one frame": head() + frame(last=True),
     "sixteen frames": head() + frame() * 15 + frame(last=True),
-    "patches": head() + frame(kind=_REFERENCE) + frame(patches=(300, 100), last=True),
+    "patches": head() + frame(kind=REFERENCE) + frame(patches=(300, 100), last=True),
     "two channels": head(extra=2) + frame(extra=2, last=True),
 }
 
@@ -208,11 +102,11 @@ TOO_MANY = {
     "frames": head() + frame() * 40 + frame(last=True),
     "small frames": head() + frame(size=(256, 256)) * 40 + frame(last=True),
     "large frames of a small picture": (
-        head(256) + frame(kind=_REFERENCE, size=(700, 700)) * 40 + frame(last=True)
+        head(256) + frame(kind=REFERENCE, size=(700, 700)) * 40 + frame(last=True)
     ),
     "tiny frames": head(8) + frame() * 5000 + frame(last=True),
-    "patches": head() + frame(kind=_REFERENCE) + frame(patches=(900, 50), last=True),
-    "small patches": head() + frame(kind=_REFERENCE) + frame(patches=(2, 32_000), last=True),
+    "patches": head() + frame(kind=REFERENCE) + frame(patches=(900, 50), last=True),
+    "small patches": head() + frame(kind=REFERENCE) + frame(patches=(2, 32_000), last=True),
     "frames of many channels": head(256, 50) + frame(extra=50) * 40 + frame(extra=50, last=True),
 }
 
@@ -231,12 +125,42 @@ def test_very_many_frames_and_patches_are_refused(
 
 def test_a_frame_is_not_much_larger_than_the_picture() -> None:
     """Its memory is that of its own size."""
-    small = head(256) + frame(kind=_REFERENCE, size=(700, 700)) + frame(last=True)
+    small = head(256) + frame(kind=REFERENCE, size=(700, 700)) + frame(last=True)
     assert measure(small, "standard", max_pixels=1 << 20).error is None
-    large = head(256) + frame(kind=_REFERENCE, size=(1000, 1000)) + frame(last=True)
+    large = head(256) + frame(kind=REFERENCE, size=(1000, 1000)) + frame(last=True)
     error = measure(large, "standard", max_pixels=1 << 20).error
     assert isinstance(error, im.TooLargeError)
     assert str(error) == "a frame of 1000000 pixels, in a picture of 65536 pixels"
+
+
+def test_splines_are_not_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their geometry is read, and no pixel is decoded."""
+    monkeypatch.setattr(pillow_jxl.JpegXLImagePlugin, "Decoder", None)
+    data = head() + frame(kind=REFERENCE, splines=True) + frame(last=True)
+    for splined in (data, head() + frame(splines=True, last=True)):
+        measurement = measure(splined, "standard", max_pixels=1 << 27)
+        assert isinstance(measurement.error, im.UnsupportedError)
+        assert "splines" in str(measurement.error)
+        assert measurement.values["width"] == SIDE
+
+
+def test_a_packed_jpeg_is_not_restored(tmp_path: Path) -> None:
+    """A box that would make the decoder fail is never seen; the pixels are those of the JPEG."""
+    path = tmp_path / "a.jpg"
+    noise((64, 48)).resize((320, 240)).save(path, quality=95)
+    packed = io.BytesIO()
+    with Image.open(path) as jpeg:
+        jpeg.save(packed, "JXL", lossless_jpeg=True)
+    data = packed.getvalue()
+    place = data.index(b"jbrd")
+    length = int.from_bytes(data[place - 4 : place])
+    hostile = data[: place + 4] + b"\xff" * (length - 8) + data[place - 4 + length :]
+    honest, other = (measure(one, "standard", max_pixels=1 << 27) for one in (data, hostile))
+    assert (honest.error, other.error) == (None, None)
+    assert honest.values == other.values
+    expected = measure(path.read_bytes(), "standard", max_pixels=1 << 27).values
+    for name in ("width", "height", "brightness", "contrast", "symmetry"):
+        assert honest.values[name] == pytest.approx(expected[name], abs=0.01)
 
 
 def test_extra_channels_count() -> None:
@@ -281,5 +205,5 @@ def test_damaged_frames_are_left_to_the_decoder() -> None:
             end = len(data) if rng.integers(2) else int(rng.integers(2, len(data)))
             try:
                 jxl_frames.require_few_pixels(bytes(data[:end]))
-            except im.TooLargeError as error:
-                assert re.search("more than|in a picture of", str(error))  # noqa: PT017
+            except (im.TooLargeError, im.UnsupportedError) as error:
+                assert re.search("more than|in a picture of|splines", str(error))  # noqa: PT017

@@ -10,9 +10,12 @@ import gzip
 import io
 import itertools
 import struct
+import sys
+import tempfile
 import zlib
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -69,7 +72,7 @@ _SUFFIXES = (
 def seeds() -> Iterator[tuple[str, bytes]]:
     """Yield a name and an image, for each format and its variants."""
     for name, data in itertools.chain(
-        _by_pillow(), _animations(), _metadata(), _by_opencv(), _by_hand()
+        _by_pillow(), _animations(), _metadata(), _by_opencv(), _by_hand(), _containers()
     ):
         if data:
             yield name, data
@@ -308,3 +311,41 @@ def _pams(count: int) -> Iterator[tuple[str, bytes]]:
             maximum,
         )
         yield f"PAM {depth} {maximum}", head + bytes(count * depth * (2 if maximum > 255 else 1))
+
+
+def _containers() -> Iterator[tuple[str, bytes]]:
+    """Yield structures of JPEG XL, AVIF and HEIF that no encoder writes."""
+    sys.path.append(str(Path(__file__).parents[1]))
+    import heif_files  # noqa: PLC0415 - beside the tests, which are elsewhere for a script
+    import jxl_files  # noqa: PLC0415
+
+    first, last = jxl_files.frame(kind=jxl_files.REFERENCE), jxl_files.frame(last=True)
+    yield "JXL of frames", jxl_files.head(64) + first + jxl_files.frame() + last
+    yield "JXL of parts", jxl_files.head() + jxl_files.frame(size=(256, 256)) + last
+    patched = jxl_files.frame(patches=(9, 5), last=True)
+    yield "JXL of patches", jxl_files.head(64) + first + patched
+    yield "JXL of splines", jxl_files.head(64) + jxl_files.frame(splines=True, last=True)
+    channels = jxl_files.frame(extra=3, last=True)
+    yield "JXL of channels", jxl_files.head(64, 3) + channels
+    yield "JXL with a profile", jxl_files.head(64, profile=40) + last
+    packed = io.BytesIO()
+    with suppress(Exception), tempfile.NamedTemporaryFile(suffix=".jpg") as file:
+        _noise("RGB").save(file.name)
+        with Image.open(file.name) as jpeg:  # the plug-in reads the file itself
+            jpeg.save(packed, "JXL", lossless_jpeg=True)
+    yield "JXL of a JPEG", packed.getvalue()
+    for kind, levels, times in ((b"iden", 2, 1), (b"iovl", 1, 2), (b"grid", 1, 4)):
+        with suppress(Exception):  # where there is no encoder
+            yield f"HEIF {kind.decode()}", heif_files.derived(kind, levels, times)
+    for coding, (kind, _, brand) in heif_files.CODINGS.items():
+        with suppress(Exception):
+            configuration, pixels = heif_files.tile(coding)
+            size = heif_files.full(b"ispe", struct.pack(">II", heif_files.TILE, heif_files.TILE))
+            clap = heif_files.box(b"clap", struct.pack(">8i", 9, 1, 5, 1, 0, 1, 0, 1))
+            turned = [configuration, size, clap, heif_files.box(b"irot", b"\1")]
+            item = heif_files.Item(kind, pixels, turned)
+            yield f"{coding} turned and cut", heif_files.file_of(brand, [item])
+    picture = _save(_noise("RGBA"), "PNG")
+    count = 40
+    places = [struct.pack("<BBBBHHII", 13, 9, 0, 0, 1, 32, len(picture), 6 + 16 * count)] * count
+    yield "ICO of many", struct.pack("<HHH", 0, 1, count) + b"".join(places) + picture

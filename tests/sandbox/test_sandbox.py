@@ -113,9 +113,11 @@ def test_a_property_that_does_harm_fails_alone(harm: im.Property, cause: str) ->
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("harm", [harmful.hangs, harmful.hangs_in_c], ids=lambda one: one.name)
+@pytest.mark.parametrize(
+    "harm", [harmful.hangs, harmful.hangs_in_c, harmful.stops], ids=lambda one: one.name
+)
 def test_a_property_that_hangs_is_ended(harm: im.Property) -> None:
-    """Also one that keeps the interpreter's lock; its row names the limit."""
+    """Also one that keeps the interpreter's lock, or stops its process; its row names the limit."""
     frame = frame_with(png(0), 14)
     found = extract(frame, "width", harm, harmful.mean, sandbox=im.Sandbox(timeout=3))
     assert found["error"][HARMFUL] == (

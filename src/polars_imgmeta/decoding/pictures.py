@@ -74,7 +74,8 @@ def read_picture(data: bytes, header: Header) -> Picture:
 
     Raises:
         CorruptError: If the pixels are damaged.
-        UnsupportedError: If they cannot be converted to 8-bit RGB, or are of an animated JPEG XL.
+        UnsupportedError: If they cannot be converted to 8-bit RGB, or are of a JPEG XL that is
+            animated or has splines.
         TooLargeError: If they do not fit into memory, a JPEG has too many scans, a JPEG XL too
             many frames, or a tile of a JPEG 2000 or a coded picture of an AVIF or HEIF costs more
             than its header declares.

@@ -31,7 +31,7 @@ MAX_SECTIONS = 1 << 17
 
 _XYB, _CUSTOM = 2, 2  # of the spaces of colours, and of their parameters
 _LOW_FREQUENCIES, _REFERENCE = 1, 2  # types of frames
-_MODULAR, _PATCHES, _LOW_FREQUENCY_FRAME = 1, 2, 32
+_MODULAR, _PATCHES, _SPLINES, _LOW_FREQUENCY_FRAME = 1, 2, 16, 32
 _REPLACE, _BLEND, _MULTIPLY_ADD, _MULTIPLY = 0, 2, 3, 4
 # Of patches: those from here on use alpha, and this one multiplies.
 _BLEND_ABOVE, _MULTIPLY_PATCH = 4, 3
@@ -79,6 +79,7 @@ def require_few_pixels(data: bytes) -> None:
     Raises:
         TooLargeError: If they are, if a frame is much larger than the picture, or if the colour
             profile or a table of contents is too long.
+        UnsupportedError: If splines are drawn.
     """
     metadata = read_metadata(Bits(data, 8 * len(CODESTREAM)))
     left = allowed = max(_FACTOR * math.prod(metadata.size) * metadata.weight, _PIXELS)
@@ -204,6 +205,9 @@ def _read_frame(bits: Bits, metadata: Metadata, size: tuple[int, int]) -> _Heade
         sections = _count_sections(size, _GROUP_SIDE, 1)
         return _Header(math.prod(size), patched=False, last=True, sections=sections)
     kind, modular, flags = bits.take(2), bits.take(1) == _MODULAR, bits.long()
+    if flags & _SPLINES:  # a few bytes are a curve of 2^32 pixels, and encoders write none
+        msg = "a JPEG XL with splines, of which only the header is read"
+        raise exceptions.UnsupportedError(msg)
     upsampling = _read_upsampling(bits, metadata, flags)
     side = _GROUP_SIDE
     if modular:

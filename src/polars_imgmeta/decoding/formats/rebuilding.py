@@ -155,15 +155,10 @@ def _boxes(data: bytes, position: int, end: int) -> Iterator[tuple[bytes, int, i
 
 
 def _rebuild_jxl(data: bytes) -> Buffer | None:
-    """Keep the pixels: compressed metadata can be of any length.
-
-    A JPEG that was packed keeps all, as it cannot be restored otherwise.
-    """
+    """Keep the pixels: metadata, and what restores a packed JPEG, decompress to any length."""
     if not data.startswith(_JXL):
         return data
-    boxes = [*_boxes(data, len(_JXL), len(data))]
-    if any(name == b"jbrd" for name, _, _ in boxes):
-        return data
+    boxes = _boxes(data, len(_JXL), len(data))
     return b"".join((_JXL, *(data[start:end] for name, start, end in boxes if name in _JXL_BOXES)))
 
 
