@@ -253,6 +253,8 @@ def test_a_case_is_shown_in_the_gallery(browser: Browser, tmp_path: Path) -> Non
         browser.settle()
         assert texts(browser, "#count") == [matches]
         assert texts(browser, "#chosen-case") == ["noise [0, 0.5) \N{MULTIPLICATION SIGN}"]
+        words = browser.run("return byId('printed-selection').textContent")
+        assert words.endswith(" images: test case noise [0, 0.5).")
         browser.run("document.querySelector(arguments[0]).click()", clear)
         browser.settle()
         assert texts(browser, "#count") == ["240 of 240 rows match"]

@@ -80,15 +80,15 @@ function whisker({ value, low, high, difference }, x) {
 
 /** The filter of the gallery by a test case, which a button beside the others names and clears. */
 function caseFilter(suites) {
-  const filter = addFilter();
   let chosen = null;
+  const label = () => caseLabel(suites[chosen[0]], suites[chosen[0]].cases[chosen[1]]);
+  const filter = addFilter(() => ["test case ", isolated(label())]);
   const choose = (suite, number) => {
     byId("chosen-case")?.remove();
     chosen = number in (suites[suite]?.cases ?? []) ? [suite, number] : null;
     filter.set((row) => !chosen || suites[suite].case_of[row] === number, chosen !== null);
     if (chosen) {
-      const label = caseLabel(suites[suite], suites[suite].cases[number]);
-      const button = element("button", { type: "button", id: "chosen-case", "aria-label": `Clear the test case ${label}` }, isolated(label), " ×");
+      const button = element("button", { type: "button", id: "chosen-case", "aria-label": `Clear the test case ${label()}` }, isolated(label()), " ×");
       button.addEventListener("click", () => {
         choose();
         byId("search").focus();
