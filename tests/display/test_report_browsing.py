@@ -218,8 +218,8 @@ def test_a_large_picture_says_what_it_is(browser: Browser, tmp_path: Path, side:
         assert said.text == f"All 24 {times} 12 pixels of the image"
         assert rendering == ["pixelated", True]
     else:
-        whole = f"the image, 600 {times} 300 pixels"
-        assert said.text == f"A preview of 192 {times} 96 pixels. The original: {whole}"
+        whole = f"600 {times} 300 pixels"
+        assert said.text == f"A preview of 192 {times} 96 pixels; the original has {whole}"
         link = said.find_element(By.LINK_TEXT, whole)
         assert link.get_attribute("href") == (tmp_path / "a.png").as_uri()
         assert rendering == ["auto", True]

@@ -218,7 +218,7 @@ def test_cases_are_listed_with_interval_verdict_and_images(
     worst = im.evaluate_cases(im.test_cases(frame, "brightness"), "correct").row(0, named=True)
     name, images, mean, _, verdict, pictures = dark.find_elements(By.CSS_SELECTOR, "th, td")
     assert name.text.split("\n") == ["[0, 0.25)", "show in gallery"]
-    assert images.text.split("\n") == ["60", "25 %"]
+    assert images.text.split("\n") == ["60", "25%"]
     assert mean.text.startswith(f"{worst['value']:.3g}\n{worst['low']:.3g} to")
     assert verdict.text.startswith(f"lower by {-worst['difference']:.3g}")
     assert pictures.text.count("false") == len(pictures.find_elements(By.TAG_NAME, "figure")) == 6

@@ -14,7 +14,7 @@ function buildCases() {
     return;
   }
   say("The mean of ", element("b", {}, isolated(metric)), ` is ${significant(value)} over ${counted(rated, "row")}. `,
-    "Each property is cut into quarters; those in which it differs most come first. A line is the 95 % confidence interval of a case, a tick the mean of all other rows. ",
+    "Each property is cut into quarters; those in which it differs most come first. A line is the 95% confidence interval of a case, a tick the mean of all other rows. ",
     `Of ${counted(judged, "case")} that ${judged === 1 ? "is" : "are"} large enough to be judged, about ${significant(Math.ceil(judged / 20))} would differ by chance alone.`);
   const choose = caseFilter(suites);
   const [least, most, x] = sharedScale(suites.flatMap((suite) => suite.cases));
@@ -26,7 +26,7 @@ function buildCases() {
       const [verdict, by] = judgement(one);
       return element("tr", { class: `case ${one.verdict.replaceAll(" ", "-")}` },
         element("th", { scope: "row" }, isolated(one.name), show),
-        element("td", { "data-label": "images" }, whole(one.images), element("span", { class: "quiet" }, `${significant(100 * one.share)} %`)),
+        element("td", { "data-label": "images" }, whole(one.images), element("span", { class: "quiet" }, `${significant(100 * one.share)}%`)),
         element("td", { "data-label": "mean" }, one.value === null ? "–" : significant(one.value),
           element("span", { class: "quiet" }, interval(one.low, one.high))),
         element("td", { class: "scale" }, whisker(one, x)),

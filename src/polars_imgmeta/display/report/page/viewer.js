@@ -27,8 +27,8 @@ function sizeOf(image, row) {
   const pixels = (...sides) => `${sides.map(whole).join(" × ")} pixels`;
   const own = pixels(image.naturalWidth, image.naturalHeight);
   if (width === image.naturalWidth && height === image.naturalHeight) return [`All ${own} of the image`];
-  const original = width && height ? `the image, ${pixels(width, height)}` : "the image";
-  return [`A preview of ${own}. The original: `, linked(row, original)];
+  const original = width && height ? ["; the original has ", linked(row, pixels(width, height))] : [" of ", linked(row, "the original")];
+  return [`A preview of ${own}`, ...original];
 }
 
 function view(row) {
