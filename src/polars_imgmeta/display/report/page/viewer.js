@@ -41,7 +41,7 @@ function view(row) {
   const image = embedded(data.thumbnails?.[row], `Picture ${names[row]}`);
   byId("viewer-picture").replaceChildren(image ?? element("span", { class: "none" }, "no picture"));
   byId("viewer-size").textContent = "";
-  image?.decode().then(() => { if (viewed === row) byId("viewer-size").replaceChildren(...sizeOf(image, row)); });
+  image?.addEventListener("load", () => { if (viewed === row) byId("viewer-size").replaceChildren(...sizeOf(image, row)); });
   const values = [element("p", { class: "viewer-locator" }, linked(row, isolated(locators[row]))),
   element("p", {}, tickBox(row, " ticked"))];
   if (data.errors[row]) values.push(element("p", { class: "error" }, isolated(data.errors[row])));
