@@ -19,6 +19,7 @@ import polars as pl
 import pytest
 import servers
 from browser import MISSING, Browser, find_chromium, launch
+from code_server import PACKAGE, CodeServer
 from hypothesis import HealthCheck, settings
 
 import polars_imgmeta as im
@@ -89,8 +90,10 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         _, reason = _provide_daft(item.config)
         if reason:
             pytest.skip(reason)
-    if item.get_closest_marker("notebook"):
+    if notebook := item.get_closest_marker("notebook"):
         _, reason = _provide_notebooks(item.config)
+        if not reason and "vscode" in notebook.args:
+            _, reason = _provide_code_server(item.config)
         if reason:
             pytest.skip(reason)
     if "azurite" in getattr(item, "fixturenames", ()):
@@ -144,6 +147,20 @@ def _provide_notebooks(config: pytest.Config) -> tuple[str, str]:
     return _install(config, folder, *environments.NOTEBOOKS)
 
 
+@functools.cache
+def _provide_code_server(config: pytest.Config) -> tuple[CodeServer, str]:
+    """Find or install VS Code for browsers; return it, and the reason if there is none."""
+    server = CodeServer(_folder_for(config, PACKAGE))
+    if server.complete:
+        return server, ""
+    if not (npm := shutil.which("npm")):
+        return server, "npm, which fetches code-server, is not on PATH: apt-get install npm"
+    _tell(config, f"npm installs {PACKAGE}: {server.folder}")
+    if server.install(npm):
+        return server, ""
+    return server, "npm could not install code-server, which needs: apt-get install make g++"
+
+
 def _install(config: pytest.Config, folder: Path, *requirements: str) -> tuple[str, str]:
     named = " ".join(requirements)
     _tell(config, f"pip installs {named} into an environment of its own: {folder}")
@@ -164,6 +181,13 @@ def notebook_python(pytestconfig: pytest.Config) -> str:
     """The interpreter that has JupyterLab and marimo; tests with it have the marker `notebook`."""
     python, _ = _provide_notebooks(pytestconfig)
     return python
+
+
+@pytest.fixture(scope="session")
+def code_server(pytestconfig: pytest.Config) -> CodeServer:
+    """VS Code for browsers; tests with it have the marker `notebook` of `"vscode"`."""
+    server, _ = _provide_code_server(pytestconfig)
+    return server
 
 
 @pytest.fixture(scope="session")

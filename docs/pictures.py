@@ -256,7 +256,7 @@ def draw_front() -> None:
         page = Path("notebook.html")
         page.write_text(f"<!doctype html><body style='font: 15px sans-serif'>{shown._repr_html_()}")
         browser.open(page.resolve(), width=760)
-        _save(browser.picture(".imgmeta-show"), "front.png")
+        _save(browser.picture(".imgmeta-show table"), "front.png")
 
 
 def draw_plots() -> None:

@@ -74,6 +74,11 @@ class Browser:
         wanted = WebDriverWait(self.driver, seconds)
         wanted.until(lambda driver: driver.execute_script(script, *arguments), script)
 
+    def enter(self, selector: str, seconds: float) -> None:
+        """Wait for a frame of the page, in which scripts run from now on."""
+        self.wait("return document.querySelector(arguments[0])", seconds, selector)
+        self.driver.switch_to.frame(self.driver.find_element("css selector", selector))
+
     def settle(self) -> None:
         """Wait until pending changes are drawn."""
         self.driver.execute_async_script(

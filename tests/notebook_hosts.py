@@ -1,17 +1,20 @@
-"""JupyterLab and marimo, headless, with a notebook that the tests look at in a browser."""
+"""JupyterLab, marimo and VS Code, headless, with a notebook to look at in a browser."""
 
 from __future__ import annotations
 
 import json
 import os
 import socket
+import subprocess
 import textwrap
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
+from urllib.parse import quote
 
 from browser import Browser
+from code_server import CodeServer
 from servers import LOOPBACK, run_server
 
 Scheme: TypeAlias = Literal["light", "dark"]
@@ -20,6 +23,15 @@ Cells: TypeAlias = Sequence[str]
 _SECONDS = 90
 _THEMES = {scheme: {"theme": f"JupyterLab {scheme.title()}"} for scheme in get_args(Scheme)}
 _NO_NEWS = {"fetchNews": "false", "checkForUpdates": False}
+_VSCODE = {
+    "security.workspace.trust.enabled": False,
+    "telemetry.telemetryLevel": "off",
+    "workbench.editorAssociations": {"*.ipynb": "jupyter-notebook"},
+    "workbench.secondarySideBar.defaultVisibility": "hidden",
+    "workbench.startupEditor": "none",
+}
+# VS Code draws the cells that are in view.
+_TALL = 2_400
 # Neither the settings nor the notebooks of the user who runs the tests.
 _HOMES = ("HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME")
 
@@ -29,21 +41,7 @@ def open_jupyterlab(
     python: str, folder: Path, cells: Cells, browser: Browser, scheme: Scheme
 ) -> Iterator[None]:
     """Run JupyterLab in a folder, run the cells of a notebook in it, and show it in a browser."""
-    empty: dict[str, Any] = {
-        "cell_type": "code",
-        "execution_count": None,
-        "metadata": {},
-        "outputs": [],
-    }
-    notebook = {
-        "cells": [
-            {**empty, "id": f"cell-{number}", "source": cell} for number, cell in enumerate(cells)
-        ],
-        "metadata": {"kernelspec": {"name": "python3", "display_name": "Python"}},
-        "nbformat": 4,
-        "nbformat_minor": 5,
-    }
-    (folder / "notebook.ipynb").write_text(json.dumps(notebook))
+    _write_notebook(folder, cells)
     settings = folder / "config" / "lab" / "user-settings" / "@jupyterlab" / "apputils-extension"
     settings.mkdir(parents=True)
     for name, values in {"themes": _THEMES[scheme], "notification": _NO_NEWS}.items():
@@ -100,6 +98,72 @@ def open_marimo(
         yield
 
 
+@contextmanager
+def open_vscode(
+    python: str,
+    folder: Path,
+    cells: Cells,
+    browser: Browser,
+    scheme: Scheme,
+    *,
+    server: CodeServer,
+) -> Iterator[None]:
+    """Run the cells of a notebook, run VS Code in its folder, and show the outputs in a browser.
+
+    The scripts of the browser then run in the frame of the outputs.
+    """
+    notebook, environment = _write_notebook(folder, cells), _environment(folder)
+    execute = (python, "-m", "jupyter", "nbconvert", "--to=notebook", "--execute", "--inplace")
+    subprocess.run([*execute, str(notebook)], check=True, capture_output=True, env=environment)
+    settings = folder / "data" / "User" / "settings.json"
+    settings.parent.mkdir(parents=True)
+    theme = {"workbench.colorTheme": f"Default {scheme.title()} Modern"}
+    settings.write_text(json.dumps(_VSCODE | theme))
+    command = [
+        *server.command,
+        *(
+            "--auth",
+            "none",
+            "--bind-addr",
+            f"{LOOPBACK}:0",
+            "--user-data-dir",
+            str(folder / "data"),
+        ),
+        *("--disable-telemetry", "--disable-update-check"),
+    ]
+    listening = rf"(?<=listening on )http://{LOOPBACK}:\d+"
+    log = folder / "code-server.log"
+    with run_server(command, log, listening, env=environment) as url:
+        address = f"vscode-remote://{url.removeprefix('http://')}{notebook}"
+        opened = quote(json.dumps([["openFile", address]]))
+        page = f"{url}/?folder={quote(str(folder))}&payload={opened}"
+        browser.open(page, height=_TALL, scheme=scheme)
+        for frame in ("iframe.webview.ready", "#active-frame"):
+            browser.enter(frame, _SECONDS)
+        _wait_for_previews(browser, cells)
+        yield
+
+
+def _write_notebook(folder: Path, cells: Cells) -> Path:
+    empty: dict[str, Any] = {
+        "cell_type": "code",
+        "execution_count": None,
+        "metadata": {},
+        "outputs": [],
+    }
+    notebook = {
+        "cells": [
+            {**empty, "id": f"cell-{number}", "source": cell} for number, cell in enumerate(cells)
+        ],
+        "metadata": {"kernelspec": {"name": "python3", "display_name": "Python"}},
+        "nbformat": 4,
+        "nbformat_minor": 5,
+    }
+    file = folder / "notebook.ipynb"
+    file.write_text(json.dumps(notebook))
+    return file
+
+
 def _wait_for_previews(browser: Browser, cells: Cells) -> None:
     script = "return document.querySelectorAll('.imgmeta-show').length === arguments[0]"
     browser.wait(script, _SECONDS, len(cells))
@@ -124,4 +188,8 @@ def _free_port() -> int:
         return port
 
 
-HOSTS = {"jupyterlab": open_jupyterlab, "marimo": open_marimo}
+HOSTS: dict[str, Callable[..., AbstractContextManager[None]]] = {
+    "jupyterlab": open_jupyterlab,
+    "marimo": open_marimo,
+    "vscode": open_vscode,
+}

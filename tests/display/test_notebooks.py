@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -22,13 +20,6 @@ LONG = "a text of many words that has to be broken, although never inside of one
 NAME = "a-file-whose-name-has-no-space-and-is-rather-long.png"
 PICTURES = 3
 
-# VS Code cannot run here. These are the variables and the class that its documentation of
-# webviews names for themes, with the values of its default ones.
-VSCODE = {
-    "light": ("vscode-light", "#ffffff", "#3b3b3b"),
-    "dark": ("vscode-dark", "#1f1f1f", "#cccccc"),
-}
-
 # What there is to see of each preview, in CSS pixels. The ground of text is the nearest one that
 # is not transparent.
 LOOK = """
@@ -37,7 +28,8 @@ const ground = (node) => {
     const colour = getComputedStyle(at).backgroundColor;
     if (!/, 0\\)$|^transparent$/.test(colour)) return colour;
   }
-  return "rgb(255, 255, 255)";
+  const frame = node.ownerDocument.defaultView.frameElement;
+  return frame ? ground(frame) : "rgb(255, 255, 255)";
 };
 const numbers = (colour) => {
   const context = document.createElement("canvas").getContext("2d", {willReadFrequently: true});
@@ -67,7 +59,9 @@ const hit = (node) => {
   const {left, top, height} = node.getBoundingClientRect();
   return document.elementFromPoint(left + 9, top + height / 2);
 };
-return [...document.querySelectorAll(".imgmeta-show")].map((box) => {
+const top = (node) => node.getBoundingClientRect().top;
+const boxes = [...document.querySelectorAll(".imgmeta-show")];
+return boxes.sort((one, other) => top(one) - top(other)).map((box) => {
   const texts = [...box.querySelectorAll("bdi")];
   const name = texts.find((text) => text.textContent === arguments[0]);
   const shown = {
@@ -121,34 +115,11 @@ def frame(sample_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> pl.D
     return im.extract(pl.DataFrame({"path": paths, "label": labels}), "path")
 
 
-@contextmanager
-def open_vscode(
-    frame: pl.DataFrame, folder: Path, browser: Browser, scheme: Scheme
-) -> Iterator[None]:
-    """Show previews in a page with what a webview of VS Code has."""
-    name, ground, ink = VSCODE[scheme]
-    variables = f"--vscode-editor-background: {ground}; --vscode-editor-foreground: {ink}"
-    shown = [im.show(frame), im.show(frame, layout="grid")]
-    body = "".join(f"<div class='output'>{one._repr_html_()}</div>" for one in shown)
-    look = f"background: {ground}; color: {ink}; font: 13px sans-serif"
-    page = folder / "webview.html"
-    page.write_text(
-        f"<!doctype html><html style='{variables}'><body class='{name}' style='{look}'>{body}",
-        "utf-8",
-    )
-    browser.open(page, width=900, scheme=scheme)
-    yield
-
-
 @pytest.fixture(
     scope="module",
     params=[
-        pytest.param((host, scheme), id=f"{host} {scheme}", marks=marks)
-        for host, marks in (
-            ("jupyterlab", pytest.mark.notebook),
-            ("marimo", pytest.mark.notebook),
-            ("vscode", ()),
-        )
+        pytest.param((host, scheme), id=f"{host} {scheme}", marks=pytest.mark.notebook(host))
+        for host in notebook_hosts.HOSTS
         for scheme in get_args(Scheme)
     ],
 )
@@ -161,17 +132,14 @@ def shown(
     """What a host shows of a table and of a grid."""
     host, scheme = request.param
     folder = tmp_path_factory.mktemp(host)
-    if host == "vscode":
-        opened = open_vscode(frame, folder, browser, scheme)
-    else:
-        frame.write_parquet(folder / "frame.parquet")
-        read = f"_pl.read_parquet({str(folder / 'frame.parquet')!r})"
-        calls = [f"_im.show({read})", f"_im.show({read}, layout='grid')"]
-        # Names with an underscore are those of a cell alone in marimo.
-        cells = [f"import polars as _pl, polars_imgmeta as _im\n{call}" for call in calls]
-        python = request.getfixturevalue("notebook_python")
-        opened = notebook_hosts.HOSTS[host](python, folder, cells, browser, scheme)
-    with opened:
+    frame.write_parquet(folder / "frame.parquet")
+    read = f"_pl.read_parquet({str(folder / 'frame.parquet')!r})"
+    calls = [f"_im.show({read})", f"_im.show({read}, layout='grid')"]
+    # Names with an underscore are those of a cell alone in marimo.
+    cells = [f"import polars as _pl, polars_imgmeta as _im\n{call}" for call in calls]
+    python = request.getfixturevalue("notebook_python")
+    more = {"server": request.getfixturevalue("code_server")} if host == "vscode" else {}
+    with notebook_hosts.HOSTS[host](python, folder, cells, browser, scheme, **more):
         table, grid = browser.run(LOOK, NAME)
     return Shown(scheme, table, grid)
 

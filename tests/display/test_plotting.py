@@ -601,6 +601,9 @@ def test_groups_beyond_four_have_a_plot_each() -> None:
         spec = im.plot(frame, "brightness", "width", color="group", columns=2).to_dict()
         assert ("facet" in spec["encoding"]) == facets
         assert not facets or spec["encoding"]["facet"]["columns"] == 2
+        # The line below an empty cell would be a stray one.
+        lines = [spec["encoding"][side]["axis"].get("domain", True) for side in ("x", "y")]
+        assert lines == [not facets] * 2
 
 
 def test_small_groups_are_left_out() -> None:

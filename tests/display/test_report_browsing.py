@@ -162,6 +162,70 @@ def test_constants_are_one_line(browser: Browser, tmp_path: Path) -> None:
     assert browser.console() == []
 
 
+def test_a_print_names_what_is_selected(browser: Browser, shown: Browser, page: Path) -> None:
+    """At the top of a print are the ranges, the values, the name and the ticks of its selection."""
+    printed = find(shown, "#printed-selection")
+    choose(shown, "cat")
+    choose(shown, "missing")
+    shown.run(
+        "histograms[0].select([0.25, null]); histograms[1].select([0.1, 0.4]); seek('7<b>');"
+        "tick(3, true); onlyTicked(true)"
+    )
+    shown.settle()
+    assert not printed.is_displayed()
+    shown.command("Emulation.setEmulatedMedia", media="print")
+    assert printed.text == (
+        "Selected, 0 of 300 images: 1 ticked; name contains 7<b>; brightness from 0.25;"
+        " contrast 0.1 to 0.4; label cat; correct missing."
+    )
+    assert printed.location["y"] < find(shown, "#summary").location["y"]
+    browser.open(page, media="print")
+    assert not find(browser, "#printed-selection").is_displayed()
+
+
+@pytest.mark.parametrize("sample", [1000, 100])
+def test_counts_of_a_sample_are_called_so(
+    browser: Browser, frame: pl.DataFrame, sample: int, tmp_path: Path
+) -> None:
+    """Where only some rows are on the page, it says which numbers are theirs."""
+    browser.open(im.report(frame, tmp_path / "page.html", sample=sample, thumbnails=False))
+    said = find(browser, "#of-sample")
+    assert said.is_displayed() is (sample < len(frame))
+    if said.is_displayed():
+        on_page = browser.run("return total")
+        assert said.text == (
+            f"The counts of values and the purple bars are those of the {on_page} rows on this"
+            " page, grey bars and medians those of all 300."
+        )
+        assert sum(facet(browser, "label").values()) == on_page
+
+
+@pytest.mark.parametrize("side", [24, 600])
+def test_a_large_picture_says_what_it_is(browser: Browser, tmp_path: Path, side: int) -> None:
+    """It is the image with square pixels, or a smooth preview that leads to the original."""
+    Image.new("RGB", (side, side // 2)).save(tmp_path / "a.png")
+    frame = im.extract(pl.DataFrame({"path": [str(tmp_path / "a.png")]}), "path")
+    browser.open(im.report(frame, tmp_path / "page.html"))
+    find(browser, "#cards .frame").click()
+    browser.wait("return byId('viewer-size').textContent", 5)
+    said = find(browser, "#viewer-size")
+    rendering = browser.run(
+        "const image = document.querySelector('#viewer-picture img');"
+        "return [getComputedStyle(image).imageRendering, image.width > 400]"
+    )
+    times = "\N{MULTIPLICATION SIGN}"
+    if side == 24:
+        assert said.text == f"All 24 {times} 12 pixels of the image"
+        assert rendering == ["pixelated", True]
+    else:
+        whole = f"600 {times} 300 pixels"
+        assert said.text == f"A preview of 192 {times} 96 pixels; the original has {whole}"
+        link = said.find_element(By.LINK_TEXT, whole)
+        assert link.get_attribute("href") == (tmp_path / "a.png").as_uri()
+        assert rendering == ["auto", True]
+    assert browser.console() == []
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_an_image_opens_large(browser: Browser, tmp_path: Path, scheme: str) -> None:
     """A dialog has the picture, all values and a link; keys walk, and the focus returns."""

@@ -218,7 +218,7 @@ def test_cases_are_listed_with_interval_verdict_and_images(
     worst = im.evaluate_cases(im.test_cases(frame, "brightness"), "correct").row(0, named=True)
     name, images, mean, _, verdict, pictures = dark.find_elements(By.CSS_SELECTOR, "th, td")
     assert name.text.split("\n") == ["[0, 0.25)", "show in gallery"]
-    assert images.text.split("\n") == ["60", "25 %"]
+    assert images.text.split("\n") == ["60", "25%"]
     assert mean.text.startswith(f"{worst['value']:.3g}\n{worst['low']:.3g} to")
     assert verdict.text.startswith(f"lower by {-worst['difference']:.3g}")
     assert pictures.text.count("false") == len(pictures.find_elements(By.TAG_NAME, "figure")) == 6
@@ -253,6 +253,8 @@ def test_a_case_is_shown_in_the_gallery(browser: Browser, tmp_path: Path) -> Non
         browser.settle()
         assert texts(browser, "#count") == [matches]
         assert texts(browser, "#chosen-case") == ["noise [0, 0.5) \N{MULTIPLICATION SIGN}"]
+        words = browser.run("return byId('printed-selection').textContent")
+        assert words.endswith(" images: test case noise [0, 0.5).")
         browser.run("document.querySelector(arguments[0]).click()", clear)
         browser.settle()
         assert texts(browser, "#count") == ["240 of 240 rows match"]

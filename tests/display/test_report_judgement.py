@@ -95,6 +95,23 @@ def groups_shown(browser: Browser) -> list[list[str]]:
     ]
 
 
+@pytest.mark.parametrize("width", [400, 1400])
+def test_numbers_of_drift_are_short(browser: Browser, tmp_path: Path, width: int) -> None:
+    """Neither a tiny probability nor a huge distance makes the page wider than the window."""
+    rows = range(400)
+    this, other = (
+        extracted({"size": [start + step * row for row in rows]})
+        for start, step in ((4_000_000_000_000_000, 1_000_000), (100, 1))
+    )
+    page = im.report(this, tmp_path / "p.html", against=other, thumbnails=False)
+    browser.open(page, width=width)
+    said = [cell.text for cell in browser.driver.find_elements(By.CSS_SELECTOR, "#drift td")]
+    numbers = [one.removeprefix("p ").removeprefix("moved by ") for one in said]
+    assert any(re.fullmatch(r"\d\.\d\de-\d+", one) for one in numbers)
+    assert "4,000T pixels" in numbers
+    assert browser.run("return document.documentElement.scrollWidth") <= width
+
+
 @pytest.mark.parametrize("lazy", [False, True])
 def test_duplicates_are_side_by_side(browser: Browser, tmp_path: Path, *, lazy: bool) -> None:
     """Of each group the best is marked and comes first; copies have a reason and a distance."""

@@ -87,6 +87,19 @@ def test_a_notebook_shows_rows_with_pictures(frame: pl.DataFrame) -> None:
     assert AUTO_EXTRACTED_COLOURS[0] in shown
 
 
+def test_names_that_occur_twice_have_folders(tmp_path: Path) -> None:
+    """Files of one name are told apart, in previews and in reports, by the folders it takes."""
+    names = ["x/left/1.png", "x/right/1.png", "y/right/1.png", "y/right/2.png"]
+    paths = [f"{tmp_path}/{name}" for name in names]
+    frame = im.extract(pl.DataFrame({"path": [*paths, paths[3]]}), "path", "width")
+    for layout, kind in (("table", "td"), ("grid", "div")):
+        shown = im.show(frame, layout=layout)._repr_html_()  # type: ignore[arg-type]
+        named = re.findall(rf"<{kind} [^>]*title=.{tmp_path}[^>]*><bdi>([^<]*)", shown)
+        assert named == ["x/left/1.png", "x/right/1.png", "y/right/1.png", "2.png", "2.png"]
+    page = im.report(frame, tmp_path / "page.html", thumbnails=False).read_text("utf-8")
+    assert '"names":["x/left/1.png","x/right/1.png","y/right/1.png","2.png","2.png"]' in page
+
+
 def test_text_stays_text(frame: pl.DataFrame) -> None:
     """Values and names are escaped."""
     hostile = frame.rename({"path": f"</style>{HOSTILE}"})

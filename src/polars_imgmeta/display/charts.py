@@ -201,16 +201,18 @@ def points(
     spread = alt.Scale(domain=[-0.2, 1.2])
     tooltips = [_tooltip("locator", named)] if named else []
     tooltips += [_value_tooltip("x", x), _value_tooltip("y", y)]
+    apart = color is not None and len(color.words) > len(GROUP_COLOURS)
+    # The line of an axis would stand alone where the last row has an empty cell.
+    axes: dict[str, Any] = {"grid": True} | ({"domain": False} if apart else {})
     encoding: dict[str, Any] = {
-        "x": _axis_channel(alt.X, "x", x, x.title, grid=True),
-        "y": _axis_channel(alt.Y, "y", y, y.title, grid=True),
+        "x": _axis_channel(alt.X, "x", x, x.title, **axes),
+        "y": _axis_channel(alt.Y, "y", y, y.title, **axes),
         "color": alt.value(PURPLE if x.quantity.row or y.quantity.row else GREY),
     }
     if x.words:
         encoding["xOffset"] = alt.XOffset("spread:Q", scale=spread)
     if y.words:
         encoding["yOffset"] = alt.YOffset("spread:Q", scale=spread)
-    apart = color is not None and len(color.words) > len(GROUP_COLOURS)
     outline: dict[str, Any] = {}
     if color and len(rows):  # an empty scale of times would end at NaN
         tooltips.append(_value_tooltip("color", color))
@@ -344,9 +346,17 @@ def _colour_channel(color: Axis, named: str) -> alt.Color:
     return alt.Color("color:Q", scale=alt.Scale(range=RAMP), legend=legend)
 
 
-def _axis_channel(channel: Any, key: str, axis: Axis, named: str, *, grid: bool = False) -> Any:  # noqa: ANN401 - X or Y
+def _axis_channel(
+    channel: Any,  # noqa: ANN401 - X or Y
+    key: str,
+    axis: Axis,
+    named: str,
+    *,
+    grid: bool = False,
+    **options: Any,  # noqa: ANN401 - Altair's
+) -> Any:  # noqa: ANN401
     """Encode words in order, or numbers and times from the first edge to the last."""
-    side: dict[str, Any] = {"titleLimit": 400}
+    side: dict[str, Any] = {"titleLimit": 400, **options}
     if key in {"x", "y"}:  # distributions have their own colour
         side |= {"domainColor": _axis_colour(axis), "tickColor": _axis_colour(axis)}
     if axis.bins is None:

@@ -25,6 +25,7 @@ _DEEPEST = 4
 _INVISIBLE = re.compile(
     "[\\x00-\\x1f\\x7f-\\x9f\\u061c\\u200e\\u200f\\u2028-\\u202e\\u2066-\\u2069]"
 )
+_SEPARATORS = re.compile(r"([\\/]+)")
 # With a drive or a server name.
 _WINDOWS_PATH = re.compile(r"[A-Za-z]:[\\/]|\\\\")
 
@@ -79,6 +80,30 @@ def base_name(locator: object) -> str:
     separators = r"[\\/]" if _WINDOWS_PATH.match(locator) else "/"
     parts = [part for part in re.split(separators, locator) if part]
     return text_of(parts[-1] if parts else locator)
+
+
+def distinct_names(names: Sequence[str], texts: Sequence[str]) -> list[str]:
+    """Put folders before the names that several files have, as many as tell these apart.
+
+    Args:
+        names: The file name of each locator, as of `base_name`.
+        texts: The locators, as of `locator_text`.
+
+    Examples:
+        >>> distinct_names(["1.jpg", "1.jpg", "2.jpg"], ["a/1.jpg", "b/1.jpg", "b/2.jpg"])
+        ['a/1.jpg', 'b/1.jpg', '2.jpg']
+    """
+    files: dict[str, set[str]] = {}
+    for name, text in zip(names, texts, strict=True):
+        files.setdefault(name, set()).add(text)
+    distinct = {text: name for name, some in files.items() for text in some}
+    for name, some in files.items():
+        parts = {text: _SEPARATORS.split(text) for text in some if text.endswith(name)}
+        deepest, depth = max(map(len, parts.values()), default=0), 0
+        while len({distinct[text] for text in some}) < len(some) and depth < deepest:
+            depth += 2  # a folder, and what separates it
+            distinct |= {text: "".join(one[-1 - depth :]) for text, one in parts.items()}
+    return [distinct[text] for text in texts]
 
 
 def _escape(invisible: re.Match[str]) -> str:

@@ -6,7 +6,9 @@ each row instead, chooses rows, and looks the keys up at the end.
 Of a lazy frame that takes a second run of its plan, of the locator column alone, from which
 Polars removes an extraction. Where a filter or a sort needs the extracted values, it cannot, and
 the second run would read every image again. Locators are held from the first run there, unless
-they may be the images themselves.
+they may be the images themselves. Those of all rows are: which row is an example follows from the
+bins, the medians and the frequent words of all values, so that a selection that runs along with
+the batches would drop rows that are chosen in the end, and show others than an eager frame does.
 """
 
 from __future__ import annotations

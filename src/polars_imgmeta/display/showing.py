@@ -17,6 +17,7 @@ from polars_imgmeta.display import thumbnails
 from polars_imgmeta.display.formatting import (
     AUTO_EXTRACTED_COLOURS,
     base_name,
+    distinct_names,
     locator_text,
     python_values,
     text_of,
@@ -58,7 +59,7 @@ div.imgmeta-show.imgmeta-show table {{
   width: max-content; margin: 0; table-layout: auto; border-collapse: separate; border-spacing: 0;
   font-size: inherit;
 }}
-div.imgmeta-show.imgmeta-show tr {{ background: none; }}
+div.imgmeta-show.imgmeta-show :is(thead, tr) {{ background: none; }}
 div.imgmeta-show.imgmeta-show th, div.imgmeta-show.imgmeta-show td {{
   max-width: 24em; padding: 4px 8px; overflow: hidden; border: 0;
   border-bottom: 1px solid rgba(127, 127, 127, .25); font-size: inherit;
@@ -117,7 +118,8 @@ def show(
 ) -> Preview:
     """Show the first rows with their pictures, in a notebook.
 
-    Images are named by their file, with the whole locator as a tooltip. Auto-extracted
+    Images are named by their file, and by folders where a name occurs twice, with the whole
+    locator as a tooltip. Auto-extracted
     properties are purple, with their origin as a tooltip. Outside notebooks, the rows are
     printed as a flat frame.
 
@@ -212,9 +214,9 @@ class Preview:
         if self._locator is None:
             return _Field("", [""] * len(self.frame))
         locators = self.frame[self._locator]
-        return _Field(
-            text_of(self._locator), [*map(base_name, locators)], [*map(locator_text, locators)]
-        )
+        texts = [*map(locator_text, locators)]
+        names = distinct_names([*map(base_name, locators)], texts)
+        return _Field(text_of(self._locator), names, texts)
 
     def _own_fields(self) -> list[_Field]:
         frame, skipped = self.frame, {self._existing.name, self._locator}

@@ -23,7 +23,7 @@ from polars_imgmeta.column import structs
 from polars_imgmeta.column.binning import Bins, Limits
 from polars_imgmeta.column.fields import Quantity, limits_of
 from polars_imgmeta.column.structs import StructColumn
-from polars_imgmeta.display.formatting import python_values, text_of
+from polars_imgmeta.display.formatting import distinct_names, python_values, text_of
 from polars_imgmeta.display.locator_lookup import LocatorLookup
 from polars_imgmeta.display.report.cases import describe_cases, find_cases
 from polars_imgmeta.display.report.drift import find_shifts, pictures_of
@@ -44,7 +44,7 @@ Json: TypeAlias = dict[str, Any]
 _OTHER_EXTREMES: Final = ("lowest", "highest")
 EXTREMES: Final[dict[str, tuple[str, str]]] = {
     "width": ("narrowest", "widest"),
-    "height": ("lowest", "tallest"),
+    "height": ("shortest", "tallest"),
     "size": ("smallest", "largest"),
     "aspect_ratio": ("most upright", "most panoramic"),
     "brightness": ("darkest", "brightest"),
@@ -203,7 +203,7 @@ def report_data(
         },
         "fields": fields,
         "locators": shown["text"].to_list(),
-        "names": shown["name"].to_list(),
+        "names": distinct_names(shown["name"].to_list(), shown["text"].to_list()),
         "rows": rows if len(rows) < len(table) else None,
         "paths": {
             number: exact

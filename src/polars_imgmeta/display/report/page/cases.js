@@ -14,7 +14,7 @@ function buildCases() {
     return;
   }
   say("The mean of ", element("b", {}, isolated(metric)), ` is ${significant(value)} over ${counted(rated, "row")}. `,
-    "Each property is cut into quarters; those in which it differs most come first. A line is the 95 % confidence interval of a case, a tick the mean of all other rows. ",
+    "Each property is cut into quarters; those in which it differs most come first. A line is the 95% confidence interval of a case, a tick the mean of all other rows. ",
     `Of ${counted(judged, "case")} that ${judged === 1 ? "is" : "are"} large enough to be judged, about ${significant(Math.ceil(judged / 20))} would differ by chance alone.`);
   const choose = caseFilter(suites);
   const [least, most, x] = sharedScale(suites.flatMap((suite) => suite.cases));
@@ -26,7 +26,7 @@ function buildCases() {
       const [verdict, by] = judgement(one);
       return element("tr", { class: `case ${one.verdict.replaceAll(" ", "-")}` },
         element("th", { scope: "row" }, isolated(one.name), show),
-        element("td", { "data-label": "images" }, whole(one.images), element("span", { class: "quiet" }, `${significant(100 * one.share)} %`)),
+        element("td", { "data-label": "images" }, whole(one.images), element("span", { class: "quiet" }, `${significant(100 * one.share)}%`)),
         element("td", { "data-label": "mean" }, one.value === null ? "–" : significant(one.value),
           element("span", { class: "quiet" }, interval(one.low, one.high))),
         element("td", { class: "scale" }, whisker(one, x)),
@@ -80,15 +80,15 @@ function whisker({ value, low, high, difference }, x) {
 
 /** The filter of the gallery by a test case, which a button beside the others names and clears. */
 function caseFilter(suites) {
-  const filter = addFilter();
   let chosen = null;
+  const label = () => caseLabel(suites[chosen[0]], suites[chosen[0]].cases[chosen[1]]);
+  const filter = addFilter(() => ["test case ", isolated(label())]);
   const choose = (suite, number) => {
     byId("chosen-case")?.remove();
     chosen = number in (suites[suite]?.cases ?? []) ? [suite, number] : null;
     filter.set((row) => !chosen || suites[suite].case_of[row] === number, chosen !== null);
     if (chosen) {
-      const label = caseLabel(suites[suite], suites[suite].cases[number]);
-      const button = element("button", { type: "button", id: "chosen-case", "aria-label": `Clear the test case ${label}` }, isolated(label), " ×");
+      const button = element("button", { type: "button", id: "chosen-case", "aria-label": `Clear the test case ${label()}` }, isolated(label()), " ×");
       button.addEventListener("click", () => {
         choose();
         byId("search").focus();

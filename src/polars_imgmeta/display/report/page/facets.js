@@ -13,7 +13,7 @@ class Facet {
     this.chosen = new Set();
     this.sought = "";
     this.ordered = field.ordered ? null : field.labels.map((_, code) => code).sort((a, b) => collator.compare(this.labels[a], this.labels[b]));
-    this.filter = addFilter(() => choiceExpression(field, [...this.chosen].sort((a, b) => a - b)));
+    this.filter = addFilter(() => this.words(), () => choiceExpression(field, this.codesChosen()));
     this.build(`facet-${index}`);
   }
 
@@ -44,6 +44,15 @@ class Facet {
       this.choose(chosen);
     });
     this.choose([]);
+  }
+
+  codesChosen() {
+    return [...this.chosen].sort((a, b) => a - b);
+  }
+
+  words() {
+    const codes = this.codesChosen().map((code, place) => [place ? " or " : " ", this.text(code)]);
+    return [isolated(name(this.field)), ...codes.flat()];
   }
 
   choose(codes) {
@@ -82,12 +91,16 @@ class Facet {
     return code === MISSING ? "missing" : this.labels[code];
   }
 
+  text(code) {
+    if (code === MISSING) return element("i", {}, "missing");
+    return this.labels[code] === "" ? element("i", {}, "empty") : isolated(this.labels[code]);
+  }
+
   item(code, count) {
     const box = element("input", { type: "checkbox", value: code });
     box.checked = this.chosen.has(code);
-    const text = code === MISSING ? element("i", {}, "missing") : this.labels[code] === "" ? element("i", {}, "empty") : isolated(this.labels[code]);
     return element("li", { class: count || box.checked ? "" : "none-left" },
-      element("label", {}, box, element("span", { class: "value", title: this.label(code) }, text), element("span", { class: "quiet" }, whole(count))));
+      element("label", {}, box, element("span", { class: "value", title: this.label(code) }, this.text(code)), element("span", { class: "quiet" }, whole(count))));
   }
 }
 

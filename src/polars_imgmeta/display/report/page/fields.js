@@ -36,9 +36,11 @@ function shown(value, field) {
     ? { minimumFractionDigits: 3, maximumFractionDigits: 3 } : { maximumSignificantDigits: digits(value, field) });
 }
 
+const compact = (value, most) => value.toLocaleString("en", { notation: "compact", maximumSignificantDigits: most, useGrouping: "always" });
+
 /** Format a value for little space, where a few digits distinguish values. */
 const brief = (value, field) => (Math.abs(value) >= 1e6 && digits(value, field) <= 6
-  ? value.toLocaleString("en", { notation: "compact", maximumSignificantDigits: digits(value, field) }) : shown(value, field));
+  ? compact(value, digits(value, field)) : shown(value, field));
 
 const title = (field) => field.name.replaceAll("_", " ");
 const named = (text) => text || "(no name)";

@@ -8,13 +8,15 @@ const filters = [];
  * Add a filter of rows, which passes all of them at first.
  *
  * `expression` returns the source text of a Polars expression for the same rows. It returns
- * null, or is left out, where the frame cannot be asked: the rows are then named one by one.
+ * null where the frame cannot be asked: the rows are then named one by one. `words` returns
+ * the same for readers, as nodes or texts.
  */
-function addFilter(expression = () => null) {
+function addFilter(words, expression = () => null) {
   const marks = new Uint8Array(total);
   const filter = {
     marks,
     active: false,
+    words,
     expression,
     set(passes, active = null) {
       let some = false;

@@ -8,7 +8,10 @@ const BARE = 1; // up to here, a card is its picture
 // The most pixels of a side that a reader wants to see one by one.
 const TINY = 64;
 
-const search = addFilter(() => searchExpression(byId("search").value.toLowerCase()));
+const search = addFilter(
+  () => ["name contains ", isolated(byId("search").value)],
+  () => searchExpression(byId("search").value.toLowerCase()),
+);
 const lowered = locators.map((locator, row) => (pathOf(row) ?? locator).toLowerCase());
 let matches = [];
 let page = 0;

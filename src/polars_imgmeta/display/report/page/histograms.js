@@ -5,7 +5,7 @@ class Histogram {
   constructor(field, index) {
     this.field = field;
     this.distribution = field.distribution;
-    this.filter = addFilter(() => rangeExpression(field, this.range));
+    this.filter = addFilter(() => this.words(), () => rangeExpression(field, this.range));
     this.range = [null, null];
     this.bins = this.distribution.counts.length;
     this.binOf = Int16Array.from(field.values, (value) => this.bin(value));
@@ -124,6 +124,13 @@ class Histogram {
     const slack = this.bins / 100;
     if (high - low < slack) return null;
     return [low < slack ? null : this.valueAt(low), high > this.bins - slack ? null : this.valueAt(high)];
+  }
+
+  /** The range for readers, with the bounds as they were typed. */
+  words() {
+    const [low, high] = this.range;
+    const range = low === null ? `up to ${high}` : high === null ? `from ${low}` : `${low} to ${high}`;
+    return [isolated(name(this.field)), ` ${range}`];
   }
 
   select(range) {

@@ -65,8 +65,12 @@ function buildDuplicates() {
   })));
 }
 
+/** A number of three digits, however small or large it is. */
 function significant(number) {
-  return number === null ? "" : number.toLocaleString("en", { maximumSignificantDigits: 3 });
+  if (number === null) return "";
+  const size = Math.abs(number);
+  if (size > 0 && size < 1e-4) return number.toExponential(2);
+  return size < 1e6 ? number.toLocaleString("en", { maximumSignificantDigits: 3 }) : compact(number, 3);
 }
 
 function buildDrift() {

@@ -19,6 +19,8 @@ function buildSummary() {
     element("code", {}, isolated(data.provenance.locator)), " into ", element("code", {}, isolated(data.provenance.column)),
     ". Other columns are your own."));
   if (summary.sampled) {
+    byId("of-sample").textContent = `The counts of values and the purple bars are those of the ${whole(summary.shown)} rows on this page, `
+      + `grey bars and medians those of all ${whole(summary.located)}.`;
     note(`The gallery and the filters contain a random sample of ${counted(summary.sample, "row")} out of ${whole(summary.located)}, `
       + `and the images that the sections below name: ${whole(summary.shown)} rows. Everything else, including the grey histograms, covers all rows.`);
   }

@@ -1,13 +1,18 @@
 // The bar of a selection: what takes the rows that match out of the page.
 
 function updateSelection() {
-  const active = filters.some((filter) => filter.active);
+  const chosen = filters.filter((filter) => filter.active);
+  const active = chosen.length > 0;
   byId("selection").hidden = !active && !ticked.size;
   document.body.classList.toggle("selecting", !byId("selection").hidden);
   byId("selected").textContent = `${whole(matches.length)} of ${counted(total, "image")}${summary.sampled ? " of the sample" : ""}`;
   byId("ticks").hidden = !ticked.size;
   byId("ticked-count").textContent = `only ticked (${whole(ticked.size)})`;
   byId("copy-filter").disabled = !active;
+  // On paper, in place of the controls.
+  byId("printed-selection").hidden = !active;
+  const words = chosen.flatMap((filter, place) => [place ? "; " : "", ...filter.words()]);
+  byId("printed-selection").replaceChildren(`Selected, ${byId("selected").textContent}: `, ...words, ".");
 }
 
 /** A value in a table, in quotes where it needs them; a missing one is empty, an empty text is not. */

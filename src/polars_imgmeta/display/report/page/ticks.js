@@ -1,7 +1,7 @@
 // Images that are ticked one by one, and the filter that leaves only them.
 
 const ticked = new Set();
-const tickFilter = addFilter();
+const tickFilter = addFilter(() => [`${whole(ticked.size)} ticked`]);
 
 function tickBox(row, text = "") {
   const box = element("input", { type: "checkbox", "aria-label": `Tick ${names[row]}`, "data-tick": row });

@@ -15,6 +15,22 @@ function sourceOf(row) {
   return `./${encoded(data.base)}/${encoded(path)}`;
 }
 
+/** A link to the image itself, or what it would say where a page may not link to it. */
+function linked(row, text) {
+  const source = sourceOf(row);
+  return source === null ? text : element("a", { href: source, target: "_blank", rel: "noopener noreferrer" }, text);
+}
+
+/** What the picture is: all pixels of the image, or a smaller copy of it. */
+function sizeOf(image, row) {
+  const [width, height] = ["width", "height"].map((side) => fields.find((field) => field.auto && field.name === side)?.values[row]);
+  const pixels = (...sides) => `${sides.map(whole).join(" × ")} pixels`;
+  const own = pixels(image.naturalWidth, image.naturalHeight);
+  if (width === image.naturalWidth && height === image.naturalHeight) return [`All ${own} of the image`];
+  const original = width && height ? ["; the original has ", linked(row, pixels(width, height))] : [" of ", linked(row, "the original")];
+  return [`A preview of ${own}`, ...original];
+}
+
 function view(row) {
   viewed = row;
   const place = matches.indexOf(row);
@@ -22,11 +38,11 @@ function view(row) {
   byId("viewer-place").textContent = place < 0 ? "not among the images that match" : `${whole(place + 1)} of ${whole(matches.length)}`;
   byId("viewer-previous").disabled = place < 1;
   byId("viewer-next").disabled = place < 0 ? !matches.length : place === matches.length - 1;
-  byId("viewer-picture").replaceChildren(embedded(data.thumbnails?.[row], `Picture ${names[row]}`) ?? element("span", { class: "none" }, "no picture"));
-  const source = sourceOf(row);
-  const locator = isolated(locators[row]);
-  const values = [element("p", { class: "viewer-locator" },
-    source === null ? locator : element("a", { href: source, target: "_blank", rel: "noopener noreferrer" }, locator)),
+  const image = embedded(data.thumbnails?.[row], `Picture ${names[row]}`);
+  byId("viewer-picture").replaceChildren(image ?? element("span", { class: "none" }, "no picture"));
+  byId("viewer-size").textContent = "";
+  image?.addEventListener("load", () => { if (viewed === row) byId("viewer-size").replaceChildren(...sizeOf(image, row)); });
+  const values = [element("p", { class: "viewer-locator" }, linked(row, isolated(locators[row]))),
   element("p", {}, tickBox(row, " ticked"))];
   if (data.errors[row]) values.push(element("p", { class: "error" }, isolated(data.errors[row])));
   if (fields.some((field) => field.auto)) values.push(element("h3", { class: "auto", title: origin }, "auto-extracted"), list(row, true));
