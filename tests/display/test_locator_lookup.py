@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import io
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -210,9 +212,39 @@ def test_images_are_measured_once(
         assert data["image"].str.len_chars().max() > 0
 
 
-def test_images_in_the_frame_are_not_held(file: Path) -> None:
+def test_images_in_the_frame_are_not_written(file: Path) -> None:
     """Those that a plan extracts from are collected again for the rows shown."""
     plan = im.extract(pl.scan_parquet(file).select("image"), "image", "width", into="again")
     plan = plan.filter(pl.col("again").struct.field("width") > 0)
-    assert LocatorLookup(plan, "image").held == ()
-    assert LocatorLookup(plan.with_columns(image=pl.struct(bytes="image")), "image").held == ()
+    assert not LocatorLookup(plan, "image").spills
+    assert not LocatorLookup(plan.with_columns(image=pl.struct(bytes="image")), "image").spills
+
+
+def test_locators_that_are_not_shown_are_not_held(
+    sample_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They wait in a file, which is gone when the chart or report is there."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    original = sample_folder / "photos" / "dusk.png"
+    paths = [str(tmp_path / "photos" / f"{number}.png") for number in range(40)]
+    (tmp_path / "photos").mkdir()
+    for path in paths:
+        Path(path).symlink_to(original)
+    plan = im.extract(pl.LazyFrame({"at": paths}), "at", "brightness", "width")
+    plan = plan.filter(pl.col("at_imgmeta").struct.field("width") > 0)
+    counts: list[int] = []
+    collect = pl.LazyFrame.collect
+
+    def record(plan: pl.LazyFrame, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401
+        frame = collect(plan, *arguments, **options)
+        texts = [one for one in frame if one.dtype == pl.String]
+        counts.append(sum(value in paths for one in texts for value in one.to_list()))
+        return frame
+
+    monkeypatch.setattr(pl.LazyFrame, "collect", record)
+    data: Any = im.plot(plan, "brightness", pictures=3).data
+    assert (data["image"].str.len_chars() > 0).sum() in {1, 2, 3}
+    im.report(plan, tmp_path / "page.html", sample=3)
+    assert 0 < max(counts) <= 3 + 2 * 2 * 5
+    gc.collect()
+    assert not list(tmp_path.glob("imgmeta-*"))

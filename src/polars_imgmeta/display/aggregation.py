@@ -246,9 +246,11 @@ def collect(
     if lookup:
         values["locator"] = lookup.key.cast(pl.UInt64)
     failed = pl.any_horizontal(pl.lit(value=False), *(error.is_not_null() for error in errors))
-    held = lookup.held if lookup else ()
-    rows = frame.lazy().select(*held, **values, failed=failed).collect(engine="streaming")
-    rows = lookup.hold(rows) if lookup else rows
+    columns = [value.alias(key) for key, value in {**values, "failed": failed}.items()]
+    if lookup:
+        rows = lookup.collect(*columns)
+    else:
+        rows = frame.lazy().select(columns).collect(engine="streaming")
     good = rows.filter(~pl.col("failed")).drop("failed")
     if "x" in quantities:
         missing = pl.any_horizontal(cs.by_name("x", "y", require_all=False).is_null())

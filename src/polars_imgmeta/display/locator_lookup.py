@@ -5,15 +5,17 @@ each row instead, chooses rows, and looks the keys up at the end.
 
 Of a lazy frame that takes a second run of its plan, of the locator column alone, from which
 Polars removes an extraction. Where a filter or a sort needs the extracted values, it cannot, and
-the second run would read every image again. Locators are held from the first run there, unless
-they may be the images themselves. Those of all rows are: which row is an example follows from the
-bins, the medians and the frequent words of all values, so that a selection that runs along with
-the batches would drop rows that are chosen in the end, and show others than an eager frame does.
+the second run would read every image again. There the first run writes all it collects into a
+temporary file, in which locators are looked up, unless they may be the images themselves.
 """
 
 from __future__ import annotations
 
+import os
+import tempfile
+import weakref
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Final
 
 import polars as pl
@@ -25,8 +27,8 @@ from polars_imgmeta.typing import Frame
 # Of a function of Python, which an extraction is, in the description of a plan.
 _FUNCTION: Final = "python_udf"
 # Names that no column of the user has.
-_KEY: Final = "\0held key"
-_LOCATOR: Final = "\0held locator"
+_KEY: Final = "\0key of the locator"
+_LOCATOR: Final = "\0located"
 _IMAGE_PARTS: Final = {"bytes": pl.Binary(), "path": pl.String()}
 
 
@@ -40,7 +42,7 @@ class LocatorLookup:
         column: The locator column.
         image: An expression that is equal for rows of equal images, and null without one.
         key: The expression to carry along for each row.
-        held: The expressions to collect in the same run, for `hold`.
+        spills: Whether `collect` writes a file.
     """
 
     def __init__(self, frame: Frame, column: str) -> None:
@@ -66,23 +68,25 @@ class LocatorLookup:
             # Of both parts: equal images may have different paths, which are shown.
             key = hashes[0] if len(hashes) == 1 else hashes[0].xor(hashes[1])
             self.key = pl.when(self.image.is_not_null()).then(key)
-        self.held: tuple[pl.Expr, ...] = ()
-        self._found: pl.DataFrame | None = None
-        if isinstance(frame, pl.LazyFrame) and not _holds_images(dtype):
-            again = frame.select(column).explain()
-            if _FUNCTION in again:
-                self.held = (self.key.alias(_KEY), pl.col(column).alias(_LOCATOR))
+        self._file: Path | None = None
+        self.spills = (
+            isinstance(frame, pl.LazyFrame)
+            and not _holds_images(dtype)
+            and _FUNCTION in frame.select(column).explain()
+        )
 
-    def hold(self, rows: pl.DataFrame) -> pl.DataFrame:
-        """Take the locators out of collected rows, and return the rows without them."""
-        if not self.held:
-            return rows
-        found = rows.select(key=_KEY, locator=_LOCATOR)
-        self._found = found.filter(pl.col("key").is_not_null()).unique("key", keep="any")
-        return rows.drop(_KEY, _LOCATOR)
+    def collect(self, *columns: pl.Expr) -> pl.DataFrame:
+        """Collect columns of the frame, such that `find` can look up locators afterwards."""
+        plan = self._frame.lazy()
+        if not self.spills:
+            return plan.select(columns).collect(engine="streaming")
+        self._file = _temporary_file(self)
+        locators = self.key.alias(_KEY), pl.col(self.column).alias(_LOCATOR)
+        plan.select(*columns, *locators).sink_ipc(self._file)
+        return pl.scan_ipc(self._file).drop(_KEY, _LOCATOR).collect()
 
     def find(self, keys: pl.Series, pictured: pl.Series) -> pl.DataFrame:
-        """Look up rows; of a lazy frame whose locators are not held, by collecting them again.
+        """Look up rows; of a lazy frame in the file of `collect`, or by collecting them again.
 
         A row for each key has `text` and `name` of the locator for readers, its exact `path`
         unless that holds a secret, and the `locator` itself where it is pictured. All are null
@@ -93,8 +97,8 @@ class LocatorLookup:
             gathered = self._frame[self.column].gather(wanted)
             rows = pl.LazyFrame([wanted.alias("key"), gathered.alias("locator")])
         else:
-            if self._found is not None:
-                rows = self._found.lazy()
+            if self._file:
+                rows = pl.scan_ipc(self._file).select(key=_KEY, locator=_LOCATOR)
             else:
                 locators = pl.col(self.column).alias("locator")
                 rows = self._frame.select(self.key.alias("key"), locators)
@@ -119,6 +123,14 @@ def _open_path(locator: object) -> str | None:
     if isinstance(locator, Mapping):
         return _open_path(locator.get("path"))
     return locator if isinstance(locator, str) and redact(locator) == locator else None
+
+
+def _temporary_file(owner: object) -> Path:
+    """Return a new file that is deleted with its owner."""
+    descriptor, name = tempfile.mkstemp(prefix="imgmeta-", suffix=".arrow")
+    os.close(descriptor)
+    weakref.finalize(owner, Path(name).unlink, missing_ok=True)
+    return Path(name)
 
 
 def _holds_images(dtype: pl.DataType) -> bool:

@@ -120,7 +120,7 @@ def report_data(
     own = [name for name in schema if name not in not_own]
     cut = [name for name in own if metric and is_test_cases(schema[name])]
     lazy = isinstance(frame, pl.LazyFrame)
-    values = frame.lazy().select(
+    table = lookup.collect(
         structs.column(existing.name),
         *(
             # Also columns of the user may hold images: collect their text instead.
@@ -130,12 +130,10 @@ def report_data(
             for name in dict.fromkeys([*own[:MOST_COLUMNS], *cut])
         ),
         lookup.key.alias(_KEY),
-        *lookup.held,
         lookup.image.alias(_IMAGE),
         *([structs.column(earlier).alias(_EARLIER)] if earlier else []),
         *([metric.values.alias(_METRIC)] if metric else []),
     )
-    table = lookup.hold(values.collect(engine="streaming"))
     properties = table[existing.name].struct.unnest()
     located = table[_IMAGE].is_not_null().arg_true().to_numpy()
     numeric = properties.select(existing.properties).select(cs.numeric())
