@@ -149,6 +149,16 @@ def test_a_table_is_looked_at(photos: str, capsys: pytest.CaptureFixture[str]) -
     assert '"title":"Images of table"' in Path("page.html").read_text("utf-8")
 
 
+@pytest.mark.parametrize("number", ["0", "-1", "1.5", "ten", "²"])
+def test_numbers_of_things_are_positive(number: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Anything else is refused before the table is looked for."""
+    for arguments in (("show", "table", "--rows"), ("extract", "photos", "--max-pixels")):
+        with pytest.raises(SystemExit, match="2"):
+            run(*arguments, number)
+        message = f"{arguments[-1]}: must be a positive whole number, got {number!r}"
+        assert message in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("form", ["csv", "ndjson"])
 def test_text(form: str, photos: str, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
     """The standard output has only the table."""

@@ -26,7 +26,14 @@ from polars_imgmeta.analysis.naming import names_of_images
 from polars_imgmeta.analysis.published_rules import RULE_SETS
 from polars_imgmeta.cli import printing
 from polars_imgmeta.cli.extract import require_replaceable, scan_output
-from polars_imgmeta.cli.options import add_reading, add_table, limit, reading_of, too_many
+from polars_imgmeta.cli.options import (
+    add_reading,
+    add_table,
+    limit,
+    positive,
+    reading_of,
+    too_many,
+)
 from polars_imgmeta.column import structs
 from polars_imgmeta.column.fields import find_quantity
 from polars_imgmeta.exceptions import NotFoundError
@@ -120,7 +127,7 @@ def register(commands: Any) -> None:  # noqa: ANN401 - argparse names no public 
     )
     cut.add_argument(
         "--minimum",
-        type=int,
+        type=positive,
         default=30,
         metavar="N",
         help="the fewest images with which a case is judged (%(default)s)",

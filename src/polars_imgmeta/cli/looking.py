@@ -11,7 +11,7 @@ import polars as pl
 
 from polars_imgmeta.cli import printing
 from polars_imgmeta.cli.extract import require_writable, scan_output
-from polars_imgmeta.cli.options import add_table, storage_of
+from polars_imgmeta.cli.options import add_table, positive, storage_of
 from polars_imgmeta.display.report import writing
 from polars_imgmeta.io.remote import make_storage
 from polars_imgmeta.jobs.outputs import is_file, open_folder, read_manifest
@@ -35,7 +35,7 @@ def register(commands: Any) -> None:  # noqa: ANN401 - argparse names no public 
     add_table(show)
     show.add_argument("--sort", metavar="NAME", help="the property to sort by, ascending")
     show.add_argument("--descending", action="store_true", help="sort the other way")
-    show.add_argument("--rows", type=int, default=10, metavar="N", help="how many rows (10)")
+    show.add_argument("--rows", type=positive, default=10, metavar="N", help="how many rows (10)")
     show.set_defaults(run=_show)
     report = commands.add_parser("report", help="write a page with pictures and properties")
     add_table(report)

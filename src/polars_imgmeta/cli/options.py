@@ -44,7 +44,9 @@ def add_properties(parser: argparse.ArgumentParser, default: str | None = None) 
 
 def add_reading(parser: argparse.ArgumentParser) -> None:
     """Add how images are read."""
-    parser.add_argument("--max-pixels", type=int, metavar="N", help="decode no larger pictures")
+    parser.add_argument(
+        "--max-pixels", type=positive, metavar="N", help="decode no larger pictures"
+    )
     parser.add_argument(
         "--sandbox",
         action="store_true",
@@ -121,3 +123,11 @@ def limit(text: str) -> tuple[float, bool]:
         msg = f"must be a count or a percentage such as 5%, got {text!r}"
         raise argparse.ArgumentTypeError(msg)
     return amount, is_percentage
+
+
+def positive(text: str) -> int:
+    """Take a number of things, at least one."""
+    if not (text.isascii() and text.isdecimal() and int(text)):
+        msg = f"must be a positive whole number, got {text!r}"
+        raise argparse.ArgumentTypeError(msg)
+    return int(text)
