@@ -9,13 +9,14 @@ from pathlib import Path
 import polars as pl
 import pytest
 from engines import ENGINES, run
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 from reads import count_reads
 
 import polars_imgmeta as im
 from polars_imgmeta.cli.samples import make_samples
+from polars_imgmeta.column.marker import digests
 from polars_imgmeta.typing import PropertyName
 
 PROPERTIES = list(im.CATALOGUE)
@@ -155,3 +156,23 @@ def test_spelling_does_not_matter(folder: Path, monkeypatch: pytest.MonkeyPatch)
             pl.DataFrame({"path": [str(folder / name), (folder / name).as_uri()]}), "path"
         )["path_imgmeta"]
         assert both.n_unique() == 1
+
+
+@given(
+    st.lists(
+        st.none()
+        | st.lists(
+            st.sampled_from(
+                ["a", "http", "https:", "file:", "//", "/", "?", "#", "%41", ":", "s3:", "é"]
+            ),
+            max_size=6,
+        ).map("".join),
+        max_size=5,
+    )
+)
+@example(["httpd/a#1.png", "a:b.png"])
+def test_the_digest_of_a_name_does_not_depend_on_other_rows(locators: list[str | None]) -> None:
+    """So that the marker is the same in any batch."""
+    table = pl.DataFrame({"path": locators}, schema={"path": pl.String})
+    alone = [digests(row)[0] for row in table.iter_slices(1)]
+    assert digests(table).to_list() == alone

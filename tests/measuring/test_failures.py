@@ -16,7 +16,11 @@ import pytest
 from PIL import Image, ImageFile
 
 import polars_imgmeta as im
+from polars_imgmeta.catalogue.registry import CATALOGUE, PropertySet
 from polars_imgmeta.decoding import headers, pictures
+from polars_imgmeta.measuring.measurement import measure_all
+from polars_imgmeta.measuring.options import Reading
+from polars_imgmeta.measuring.prefetching import Request
 
 
 class PanicException(BaseException):
@@ -266,3 +270,28 @@ def test_an_ftex_of_no_width() -> None:
     assert error == (
         "corrupt: the header of this FTEX image cannot be decoded: not identified by this driver"
     )
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_pictures_wait_for_few_others_where_a_property_is_the_callers_own(*, own: bool) -> None:
+    """Its function may take any time, in which nothing is interrupted."""
+
+    @im.custom_property(needs="picture", dtype=pl.Int64)
+    def rows(picture: Any) -> int:  # noqa: ANN401 - an array
+        """The number of rows."""
+        return len(picture)
+
+    data = cv2.imencode(".png", np.zeros((2, 3, 3), np.uint8))[1].tobytes()
+    properties = ["brightness", rows] if own else ["brightness"]
+    wanted = PropertySet(CATALOGUE.resolve(properties))
+    taken = 0
+
+    def requests() -> Iterator[tuple[int, Request]]:
+        nonlocal taken
+        for number in range(1000):
+            taken += 1
+            yield number, (data, wanted)
+
+    results = measure_all(requests(), Reading())
+    next(iter(results))
+    assert taken == (8 if own else 512)

@@ -70,10 +70,13 @@ def _base_names(locators: pl.Series) -> pl.Series:
 
 def _path(locator: str) -> str:
     """Return what names the image, unquoted in a file URI, without the query of a URL."""
-    scheme = locator[:5].lower()
-    if scheme == "file:":
+    scheme, colon, _ = locator.partition(":")
+    if not colon or "/" in scheme:
+        return locator
+    scheme = scheme.lower()
+    if scheme == "file":
         return unquote(locator)
-    return re.split("[?#]", locator, maxsplit=1)[0] if scheme.startswith("http") else locator
+    return re.split("[?#]", locator, maxsplit=1)[0] if scheme in {"http", "https"} else locator
 
 
 def parse(markers: pl.Series) -> pl.DataFrame:
