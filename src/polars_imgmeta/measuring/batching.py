@@ -26,8 +26,8 @@ SMALL_BYTES = 1 << 18
 _SMALLEST_PIXELS = 1 << 12
 _MAX_WAITING_COST = 1 << 19  # in pixels and bytes
 _MAX_WAITING = 512
-# With properties of the caller's own, which may take any time, and are not interrupted.
-_MAX_WAITING_OWN = 8
+# Properties of the caller's own may take any time, and are not interrupted: eight pictures wait.
+_OWN_COST = _MAX_WAITING_COST // 8
 
 COMPUTATION = "the computation of properties"
 """What works on a picture once it is decoded, for messages."""
@@ -115,7 +115,8 @@ class Job:
     def cost(self) -> int:
         """What it costs to let the image wait, in pixels and bytes."""
         assert self._header is not None  # noqa: S101 - `take` came first
-        return self._header.width * self._header.height + len(self._data)
+        cost = self._header.width * self._header.height + len(self._data)
+        return cost if self.wanted.built_in else max(cost, _OWN_COST)
 
 
 class SmallPictures:
@@ -124,24 +125,20 @@ class SmallPictures:
     def __init__(self) -> None:
         self._waiting: list[Job] = []
         self._cost = 0
-        self._most = _MAX_WAITING
 
     @property
     def full(self) -> bool:
         """Whether it is time to measure them."""
-        return self._cost >= _MAX_WAITING_COST or len(self._waiting) >= self._most
+        return self._cost >= _MAX_WAITING_COST or len(self._waiting) >= _MAX_WAITING
 
     def add(self, job: Job) -> None:
         """Let a picture wait."""
         self._waiting.append(job)
         self._cost += job.cost
-        if not job.wanted.built_in:
-            self._most = _MAX_WAITING_OWN
 
     def measure(self) -> Iterator[Job]:
         """Measure them all."""
         waiting, self._waiting, self._cost = self._waiting, [], 0
-        self._most = _MAX_WAITING
         batches: dict[tuple[PropertySet, tuple[int, ...]], list[Job]] = {}
         for job in waiting:
             picture = job.attempt(job.picture)
