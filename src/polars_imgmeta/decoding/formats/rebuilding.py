@@ -158,8 +158,15 @@ def _rebuild_jxl(data: bytes) -> Buffer | None:
     """Keep the pixels: metadata, and what restores a packed JPEG, decompress to any length."""
     if not data.startswith(_JXL):
         return data
-    boxes = _boxes(data, len(_JXL), len(data))
-    return b"".join((_JXL, *(data[start:end] for name, start, end in boxes if name in _JXL_BOXES)))
+    kept, position = [_JXL], len(_JXL)
+    try:
+        for name, start, position in _boxes(data, len(_JXL), len(data)):
+            if name in _JXL_BOXES:
+                kept.append(data[start:position])
+    except IndexError:  # a box is cut: the decoder judges its pixels, and sees no other one
+        if data[position + 4 : position + 8] in _JXL_BOXES:
+            kept.append(data[position:])
+    return b"".join(kept)
 
 
 _REBUILDERS: dict[str, Callable[[bytes], Buffer | None]] = {
