@@ -6,11 +6,12 @@ import io
 import re
 import struct
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from jxl_files import REFERENCE, SIDE, frame, head
-from PIL import Image, ImageDraw
+from PIL import Image, ImageCms, ImageDraw
 
 import polars_imgmeta as im
 from polars_imgmeta.decoding.formats import jxl, jxl_frames
@@ -171,6 +172,38 @@ def test_extra_channels_count() -> None:
     error = measure(data, "standard", max_pixels=1 << 27).error
     assert isinstance(error, im.TooLargeError)
     assert "1000 x 1000 pixels, which count 200 times" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("parts", "weight"),
+    [
+        ([frame(last=True)], 1),
+        ([frame(size=(256, 256), last=True)], 1),
+        ([frame(splines=True, last=True)], 1),  # which is not decoded
+        ([frame(size=(256, 256)), frame(last=True)], 3),
+        ([frame(kind=REFERENCE), frame(patches=(9, 5), last=True)], 3),
+        ([frame(last=True)[:2]], 3),  # it cannot be seen
+    ],
+)
+def test_frames_that_are_kept_count(parts: list[bytes], weight: int) -> None:
+    """The decoder keeps a frame in 12 bytes a pixel, whatever its size, for those that follow."""
+    assert read_header(BytesSource(head() + b"".join(parts))).weight == weight
+    assert read_header(BytesSource(head(profile=5000) + b"".join(parts))).weight == weight
+
+
+def test_a_long_profile_is_not_read_for_the_header_alone() -> None:
+    """It takes a step for each byte, so that the picture may have any number of frames."""
+    assert read_header(BytesSource(head(profile=9000) + frame(last=True))).weight == 3
+
+
+@pytest.mark.parametrize("options", [{}, {"lossless": True}, {"quality": 40}])
+def test_pictures_of_one_frame_count_once(options: dict[str, Any]) -> None:
+    """As encoders write photos, with a colour profile too."""
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    for more in ({}, {"icc_profile": profile}):
+        file = io.BytesIO()
+        noise((640, 300)).save(file, "JXL", **options, **more)
+        assert read_header(BytesSource(file.getvalue())).weight == 1
 
 
 def test_long_colour_profiles_are_refused() -> None:

@@ -10,7 +10,18 @@ from typing import BinaryIO, Literal, NamedTuple, TypeAlias, cast
 from PIL import Image, ImageFile
 
 from polars_imgmeta import exceptions
-from polars_imgmeta.decoding.formats import gif, heif, ico, jpeg2000, jxl, netpbm, png, tiff, webp
+from polars_imgmeta.decoding.formats import (
+    gif,
+    heif,
+    ico,
+    jpeg2000,
+    jxl,
+    jxl_frames,
+    netpbm,
+    png,
+    tiff,
+    webp,
+)
 from polars_imgmeta.decoding.formats.bounded import MAX_BYTES, BoundedStream, LongHeaderError
 from polars_imgmeta.decoding.formats.exif import orientation_of
 from polars_imgmeta.decoding.formats.jpeg import ARITHMETIC_FRAMES, read_segments
@@ -131,7 +142,8 @@ def _read_own(stream: BinaryIO) -> Header | None:
     """Read a format for whose header Pillow is not needed, or return None."""
     # Pillow's JPEG XL plug-in would decode the pixels to determine their size.
     if jpeg_xl := jxl.read_header(stream):
-        return _make_header("JXL", jpeg_xl.size, jpeg_xl.orientation, "pillow", jpeg_xl.weight)
+        weight = jpeg_xl.weight * jxl_frames.weight_of_frames(stream)
+        return _make_header("JXL", jpeg_xl.size, jpeg_xl.orientation, "pillow", weight)
     if container := heif.read_geometry(stream):
         weight = max(1, container.decoded // max(1, math.prod(container.size)))
         return _make_header(container.name, container.size, container.orientation, "pillow", weight)

@@ -108,7 +108,7 @@ def read_header(stream: BinaryIO) -> Metadata | None:
 
     What a damaged one does not declare has its default.
     """
-    bits = _find_header(stream)
+    bits = find_header(stream)
     if bits is None:
         return None
     start = bits.position
@@ -123,7 +123,7 @@ def read_header(stream: BinaryIO) -> Metadata | None:
 
 def read_declared(stream: BinaryIO) -> Declared | None:
     """Return what a JPEG XL says of its pixels, or None if it is none, or broken."""
-    bits = _find_header(stream)
+    bits = find_header(stream)
     if bits is None:
         return None
     found = read_metadata(bits)
@@ -227,7 +227,7 @@ def _read_depth(bits: Bits) -> tuple[int, bool]:
     return depth, True
 
 
-def _find_header(stream: BinaryIO) -> Bits | None:
+def find_header(stream: BinaryIO) -> Bits | None:
     """Return the header of the codestream: at 0, or inside the first box that holds it."""
     stream.seek(0)
     start = 0

@@ -12,10 +12,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from itertools import chain
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from polars_imgmeta import exceptions
-from polars_imgmeta.decoding.formats.jxl import CODESTREAM, GREY, Metadata, read_metadata
+from polars_imgmeta.decoding.formats.jxl import (
+    CODESTREAM,
+    GREY,
+    Metadata,
+    find_header,
+    read_metadata,
+)
 from polars_imgmeta.decoding.formats.jxl_entropy import Bits, Numbers
 
 # Pixels that are drawn, as a multiple of those of the picture, and of a small one. Each frame and
@@ -28,6 +34,11 @@ MAX_PROFILE_BYTES = 1 << 19
 """Bytes of a colour profile. Ordinary ones have a few thousand."""
 MAX_SECTIONS = 1 << 17
 """Parts of a frame. A picture of 2^27 pixels in the smallest groups and eleven passes has fewer."""
+
+# How often a pixel counts where frames are kept for later ones: up to three of 12 bytes a pixel.
+_KEPT_WEIGHT = 3
+# A longer colour profile takes too long for the header alone.
+_SHORT_PROFILE_BYTES = 1 << 13
 
 _XYB, _CUSTOM = 2, 2  # of the spaces of colours, and of their parameters
 _LOW_FREQUENCIES, _REFERENCE = 1, 2  # types of frames
@@ -68,6 +79,29 @@ class Frame(NamedTuple):
     pixels: int
     patches: Iterator[int]
     end: int
+
+
+def weight_of_frames(stream: BinaryIO) -> int:
+    """Return how often a pixel counts, because the decoder keeps frames for those that follow.
+
+    Args:
+        stream: A JPEG XL, of which only the start is read. Where that does not tell whether
+            the first frame is the only one, others are expected.
+    """
+    bits = find_header(stream)
+    if bits is None:
+        return 1
+    try:
+        metadata = read_metadata(bits)
+        _skip_rest(bits, metadata, _SHORT_PROFILE_BYTES)
+        bits.align()
+        frame = _read_frame(bits, metadata, metadata.size)
+    except exceptions.UnsupportedError:  # it will not be decoded
+        return 1
+    except (exceptions.TooLargeError, ValueError, IndexError):
+        return _KEPT_WEIGHT
+    is_only = frame.last and metadata.preview is None and not bits.exhausted
+    return 1 if is_only else _KEPT_WEIGHT
 
 
 def require_few_pixels(data: bytes) -> None:
@@ -126,8 +160,8 @@ def read_frames(data: bytes) -> Iterator[Frame]:
         last, preview = header.last and preview is None, None
 
 
-def _skip_rest(bits: Bits, metadata: Metadata) -> None:
-    """Skip the header from the space of its colours on, and a colour profile."""
+def _skip_rest(bits: Bits, metadata: Metadata, most: int = MAX_PROFILE_BYTES) -> None:
+    """Skip the header from the space of its colours on, and a colour profile up to `most` bytes."""
     if metadata.space is not None and not metadata.profile:
         _skip_colours(bits, metadata.space)
     if metadata.extended is not None:
@@ -142,7 +176,7 @@ def _skip_rest(bits: Bits, metadata: Metadata) -> None:
             _HALF_FLOAT * sum(n for index, n in enumerate((15, 55, 210)) if which >> index & 1)
         )
     if metadata.profile:
-        _skip_profile(bits)
+        _skip_profile(bits, most)
 
 
 def _skip_colours(bits: Bits, space: int) -> None:
@@ -169,10 +203,10 @@ def _skip_extensions(bits: Bits) -> None:
     bits.skip(sum(lengths))
 
 
-def _skip_profile(bits: Bits) -> None:
+def _skip_profile(bits: Bits, most: int) -> None:
     length = bits.long()
-    if length > MAX_PROFILE_BYTES:
-        msg = f"a colour profile of {length} bytes, more than {MAX_PROFILE_BYTES}"
+    if length > most:
+        msg = f"a colour profile of {length} bytes, more than {most}"
         raise exceptions.TooLargeError(msg)
     numbers = Numbers(bits, _PROFILE_CONTEXTS)
     before = last = 0
