@@ -271,7 +271,7 @@ def test_without_a_bar_the_log_is_told(
 ) -> None:
     """Of rows or images, and of failures by their kind."""
     monkeypatch.setattr(progress, "LOG_SECONDS", 0.0)
-    monkeypatch.setattr(watching, "_PULSE_SECONDS", 0.0)
+    monkeypatch.setattr(watching, "_PULSE_SECONDS", 0.001)
     frame = pl.DataFrame({"path": paths * 2_000})
     with caplog.at_level(logging.INFO, "polars_imgmeta"):
         given: Any = frame.lazy() if lazy else frame
@@ -288,7 +288,7 @@ def test_a_job_tells_of_its_source_no_more_than_of_itself(
 ) -> None:
     """A plan that a job reads its rows from is a part of it."""
     monkeypatch.setattr(progress, "LOG_SECONDS", 0.0)
-    monkeypatch.setattr(watching, "_PULSE_SECONDS", 0.0)
+    monkeypatch.setattr(watching, "_PULSE_SECONDS", 0.001)
     source = im.extract(pl.LazyFrame({"path": many}), "path", "width")
     with caplog.at_level(logging.INFO, "polars_imgmeta"):
         im.run(source, str(tmp_path / "out"), "path", "height")
