@@ -20,7 +20,7 @@ from polars.testing import assert_frame_equal
 from reads import count_reads
 
 import polars_imgmeta as im
-from polars_imgmeta.column import runs
+from polars_imgmeta.column import marker, runs
 from polars_imgmeta.column.pacing import Pace
 from polars_imgmeta.column.runs import Run
 
@@ -302,6 +302,34 @@ def test_batches_that_read_for_each_other_end(folder: Path) -> None:
         result = im.extract(extraction, "path", "brightness").collect()
     assert set(opened.values()) == {1}
     assert result.group_by("path").agg(BRIGHTNESS.n_unique())["brightness"].max() == 1
+
+
+def test_batches_grow_whatever_else_takes_time(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A busy machine that takes longer for a batch than its images do makes no tiny batches."""
+    monkeypatch.setattr(runs, "_BATCH_SECONDS", 0.05)
+    calls: list[int] = []
+
+    digests = marker.digests
+
+    def slowly(parts: pl.DataFrame) -> pl.Series:
+        time.sleep(0.1)
+        return digests(parts)
+
+    monkeypatch.setattr(marker, "digests", slowly)
+    learn = Pace.learn
+
+    def count(pace: Pace, rows: int, seconds: float) -> None:
+        calls.append(rows)
+        learn(pace, rows, seconds)
+
+    monkeypatch.setattr(Pace, "learn", count)
+    paths = [str(one) for one in sorted(folder.iterdir()) if one.is_file()]
+    frame = pl.LazyFrame({"path": (paths * 1_000)[:1_000]})
+    result = im.extract(frame, "path", "width").collect(engine="streaming")
+    assert sum(calls) == len(result) == 1_000
+    assert len(calls) < 20
 
 
 def test_the_pace_follows_the_cost() -> None:

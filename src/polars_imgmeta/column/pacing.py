@@ -38,7 +38,7 @@ class Pace:
         return max(1, min(self._rows, int(_BATCH_BYTES / max(size, 1))))
 
     def learn(self, rows: int, seconds: float) -> None:
-        """Adapt to the time that a batch took."""
+        """Adapt to the time that the rows of a batch took."""
         affordable = int(rows * self._seconds / max(seconds, 1e-3))
         most = min(self._largest, self._rows * self._growth)
         self._is_settled |= affordable <= most

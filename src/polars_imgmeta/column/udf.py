@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain, compress
@@ -34,12 +35,19 @@ from polars_imgmeta.sandbox.measurement import measure_all
 _PATIENCE_SECONDS = 3.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Call:
-    """What a call of an extraction belongs to: its run, and the observer of its progress."""
+    """A call of an extraction.
+
+    Attributes:
+        run: The run that it belongs to.
+        observer: What observes its progress.
+        seconds: How long its images have taken so far.
+    """
 
     run: Run | None
     observer: Observer | None
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,21 +138,20 @@ class Extraction:
         deduplication.require_locator_dtype(locators.dtype, self.locator)
         parts = deduplication.parts_of(locators)
         if not self.plan or self.reading.on_error == "raise":
-            return self._fill(parts, others, self._call(None))
-        started = time.monotonic()
+            return self._fill(parts, others, _Call(None, self._observer()))
         with runs.calling(self.plan) as run:
             if run is None:
                 return self._fill(parts, others, _Call(None, None))
-            if run.watch is None:
-                structs = self._fill(parts, others, self._call(run))
-            else:
-                with run.watch.batch(len(locators)) as observer:
-                    structs = self._fill(parts, others, _Call(run, observer))
-            run.pace.learn(len(locators), time.monotonic() - started)
+            watch = run.watch
+            with watch.batch(len(locators)) if watch else nullcontext(self._observer()) as observer:
+                call = _Call(run, observer)
+                structs = self._fill(parts, others, call)
+            # All else takes no less time in a small batch, where others keep the machine busy.
+            run.pace.learn(len(locators), call.seconds)
             return structs
 
-    def _call(self, run: Run | None) -> _Call:
-        return _Call(run, self.observing.observer() if self.observing else None)
+    def _observer(self) -> Observer | None:
+        return self.observing.observer() if self.observing else None
 
     def _fill(self, parts: pl.DataFrame, others: Sequence[pl.Series], call: _Call) -> pl.Series:
         if not self.existing:
@@ -294,7 +301,8 @@ class Extraction:
         reading, observer = self.reading, call.observer
         findings = Findings(self.properties, wanted)
         raises = reading.on_error == "raise"
-        last, nested = time.monotonic(), is_any_computing()
+        started = last = time.monotonic()
+        nested = is_any_computing()
         if observer:
             observer.begin(len(images))
         try:
@@ -314,6 +322,7 @@ class Extraction:
                     observer.advance(len(results), findings.new_failures)
                     findings.new_failures.clear()
         finally:
+            call.seconds += time.monotonic() - started
             if observer:
                 observer.end()
         if raises and findings.failure is not None:
