@@ -28,9 +28,13 @@ NOISE = np.random.default_rng(3).integers(0, 256, (30, 20, 3), dtype=np.uint8)
 PICTURE = Image.fromarray(NOISE)
 
 
+def no_header(_: object) -> None:
+    """Know no header."""
+
+
 def read_without_quick(data: bytes) -> Header | None:
     """Return the header that is read without the quick parsers, or None."""
-    with mock.patch.object(headers, "read_quick_header", return_value=None):
+    with mock.patch.multiple(headers, _ordinary_header=no_header, _known_header=no_header):
         try:
             return read_header(BytesSource(data))
         except exceptions.ImageError:
@@ -159,6 +163,45 @@ def test_plain_start_of_a_jpeg(segments: list[tuple[int, int]]) -> None:
     scan = data.index(b"\xff\xda\0\x0c")
     fits = scan + 14 <= len(BytesSource(data).start)
     assert quick.plain_start == (data[: scan + 14] if nothing_left_out and fits else b"")
+
+
+SMALL_JPEGS = st.builds(
+    lambda size, quality, cut, tail: (
+        write(PICTURE.resize(size), "JPEG", quality=quality)[:cut] + tail
+    ),
+    st.sampled_from([(3, 5), (5, 3), (8, 8)]),
+    st.sampled_from([50, 90]),
+    st.sampled_from([None, -1, 300, 623, 630]),
+    st.sampled_from([b"", b"\0", b"more"]),
+)
+
+
+@given(st.lists(SMALL_JPEGS, min_size=1, max_size=6))
+def test_a_known_start_changes_no_header(images: list[bytes]) -> None:
+    """Whatever was read before, an image has the header that it has alone."""
+
+    def outcome(data: bytes) -> object:
+        try:
+            return read_header(BytesSource(data))
+        except exceptions.ImageError as error:
+            return str(error)
+
+    alone = []
+    for data in images:
+        with mock.patch.object(headers, "_latest_plain", None):
+            alone.append(outcome(data))
+    with mock.patch.object(headers, "_latest_plain", None):
+        assert [outcome(data) for data in images] == alone
+
+
+def test_images_with_the_same_start_are_parsed_once() -> None:
+    """As those of one encoder and size are; one that is as long as the start itself, too."""
+    first, second = (write(Image.fromarray(one), "JPEG") for one in (NOISE, NOISE[::-1]))
+    with mock.patch.object(headers, "_latest_plain", None):
+        header = read_header(BytesSource(first))
+        with mock.patch.object(headers, "read_quick_header", side_effect=AssertionError):
+            assert read_header(BytesSource(second)) is header
+            assert read_header(BytesSource(header.plain_start)) is header
 
 
 def test_the_header_of_another_image_does_not_make_an_image_plain() -> None:

@@ -106,11 +106,8 @@ def read_header(source: Source) -> Header:
         CorruptError: If the header is damaged or the content is empty.
         TooLargeError: If the header takes more than its share of work.
     """
-    if quick := read_quick_header(source):
-        decoder: Decoder = "opencv" if quick.suits_opencv else "pillow"
-        return _make_header(
-            quick.format, quick.size, quick.orientation, decoder, plain_start=quick.plain_start
-        )
+    if header := _known_header(source) or _ordinary_header(source):
+        return header
     if 0 < source.size < _MIN_BYTES:
         msg = "not an image of a known format"
         raise exceptions.UnsupportedError(msg)
@@ -132,6 +129,33 @@ def read_header(source: Source) -> Header:
                 raise
             size = (other.width, other.height)
             return _make_header(other.format, size, 1, "pillow", other.weight)
+
+
+# Of any thread. Small JPEGs of one encoder and size begin with the same bytes.
+_latest_plain: Header | None = None
+
+
+def _known_header(source: Source) -> Header | None:
+    """Return the header of the latest plain JPEG, if this one begins with the same bytes."""
+    latest = _latest_plain
+    if latest is None or source.size < len(latest.plain_start):
+        return None
+    return latest if source.start.startswith(latest.plain_start) else None
+
+
+def _ordinary_header(source: Source) -> Header | None:
+    """Read the header of an image of the ordinary kind, or return None."""
+    global _latest_plain  # noqa: PLW0603 - see there
+    quick = read_quick_header(source)
+    if quick is None:
+        return None
+    decoder: Decoder = "opencv" if quick.suits_opencv else "pillow"
+    header = _make_header(
+        quick.format, quick.size, quick.orientation, decoder, plain_start=quick.plain_start
+    )
+    if header.plain_start:
+        _latest_plain = header
+    return header
 
 
 def _bounded(source: Source) -> BinaryIO:
