@@ -166,7 +166,7 @@ def _read_own(stream: BinaryIO) -> Header | None:
     """Read a format for whose header Pillow is not needed, or return None."""
     # Pillow's JPEG XL plug-in would decode the pixels to determine their size.
     if jpeg_xl := jxl.read_header(stream):
-        weight = jpeg_xl.weight * jxl_frames.weight_of_frames(stream)
+        weight = jpeg_xl.weight * jxl_frames.weight_of_frames(stream, jpeg_xl)
         return _make_header("JXL", jpeg_xl.size, jpeg_xl.orientation, "pillow", weight)
     if container := heif.read_geometry(stream):
         weight = max(1, container.decoded // max(1, math.prod(container.size)))

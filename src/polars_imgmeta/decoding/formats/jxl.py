@@ -50,6 +50,7 @@ class Metadata(NamedTuple):
         space: The number of the colour space, if it is not the default.
         extended: Whether fields of tone mapping follow, and of further extensions; None if
             all fields are the default.
+        end: The position behind all this, in bits; 0 where it is damaged.
     """
 
     size: tuple[int, int]
@@ -64,6 +65,7 @@ class Metadata(NamedTuple):
     profile: bool = False
     space: int | None = None
     extended: bool | None = None
+    end: int = 0
 
     @property
     def weight(self) -> int:
@@ -75,7 +77,7 @@ def read_metadata(bits: Bits) -> Metadata:
     """Read the header of a codestream, behind its signature."""
     size = _read_size(bits)
     if bits.take(1):  # all else is the default
-        return Metadata(size)
+        return Metadata(size, end=bits.position)
     extended = bool(bits.take(1))
     orientation, preview, animated = _read_extra_fields(bits) if extended else (1, None, False)
     depth, is_float = _read_depth(bits)
@@ -100,6 +102,7 @@ def read_metadata(bits: Bits) -> Metadata:
         profile,
         space,
         extended,
+        bits.position,
     )
 
 

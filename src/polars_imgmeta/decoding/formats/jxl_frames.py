@@ -81,22 +81,23 @@ class Frame(NamedTuple):
     end: int
 
 
-def weight_of_frames(stream: BinaryIO) -> int:
+def weight_of_frames(stream: BinaryIO, metadata: Metadata) -> int:
     """Return how often a pixel counts, because the decoder keeps frames for those that follow.
 
     Args:
         stream: A JPEG XL, of which only the start is read. Where that does not tell whether
             the first frame is the only one, others are expected.
+        metadata: Its header.
     """
     bits = find_header(stream)
-    if bits is None:
+    if bits is None or metadata.animated or not metadata.end:  # it will not be decoded
         return 1
+    bits.position = metadata.end
     try:
-        metadata = read_metadata(bits)
         _skip_rest(bits, metadata, _SHORT_PROFILE_BYTES)
         bits.align()
         frame = _read_frame(bits, metadata, metadata.size)
-    except exceptions.UnsupportedError:  # it will not be decoded
+    except exceptions.UnsupportedError:  # nor this
         return 1
     except (exceptions.TooLargeError, ValueError, IndexError):
         return _KEPT_WEIGHT
