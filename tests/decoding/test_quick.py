@@ -133,7 +133,11 @@ def app1(content: bytes) -> bytes:
 
 def png_with(name: bytes, content: bytes, *, after: bool = False) -> bytes:
     """Return a PNG with one more chunk, before or after the pixels."""
-    data = write(PICTURE, "PNG")
+    return insert_chunk(write(PICTURE, "PNG"), name, content, after=after)
+
+
+def insert_chunk(data: bytes, name: bytes, content: bytes, *, after: bool) -> bytes:
+    """Insert a chunk into a PNG, before or after the pixels."""
     position = len(data) - 12 if after else 33
     checksum = zlib.crc32(name + content)
     chunk = struct.pack(">I", len(content)) + name + content + struct.pack(">I", checksum)
@@ -202,6 +206,38 @@ def test_images_with_the_same_start_are_parsed_once() -> None:
         with mock.patch.object(headers, "read_quick_header", side_effect=AssertionError):
             assert read_header(BytesSource(second)) is header
             assert read_header(BytesSource(header.plain_start)) is header
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from([b"gAMA", b"tEXt", b"iCCP", b"acTL", b"vpAg"]),
+            st.sampled_from([4, 5000]),
+            st.booleans(),
+        ),
+        max_size=2,
+    ),
+    st.sampled_from(["RGB", "P", "RGBA"]),
+    st.sampled_from([b"", b"junk"]),
+)
+@example([], "P", b"")
+@example([], "RGB", b"junk")
+def test_plain_png(chunks: list[tuple[bytes, int, bool]], mode: str, junk: bytes) -> None:
+    """A PNG that is plain has nothing that OpenCV must not see, and is small."""
+    data = write(PICTURE.convert(mode), "PNG")
+    for name, size, after in chunks:
+        data = insert_chunk(data, name, bytes(size), after=after)
+    data += junk
+    quick = read_quick_header(BytesSource(data))
+    if quick is None:
+        return
+    assert quick.plain_start == (b"" if chunks or junk else data)
+    if quick.plain_start:
+        assert rebuild(data, "PNG") is data
+        header = read_header(BytesSource(data))
+        assert header.is_plain(data)
+        assert not header.is_plain(data + b"junk")
+        assert not header.is_plain(data[:-1])
 
 
 def test_the_header_of_another_image_does_not_make_an_image_plain() -> None:

@@ -73,8 +73,8 @@ class Header(NamedTuple):
             pixels, 1 to 8.
         decoder: What decodes the pixels; Pillow is the fallback of OpenCV.
         weight: Cost of a pixel in memory or time, as a multiple of an 8-bit pixel's.
-        plain_start: The bytes up to the pixels, if these are known to need all of them, so that
-            OpenCV may see an image that begins so as it is; else none.
+        plain_start: The bytes up to the pixels of a JPEG, or all of a small PNG, if the pixels are
+            known to need all of them; else none.
     """
 
     format: str
@@ -89,6 +89,12 @@ class Header(NamedTuple):
     def shape(self) -> tuple[int, int]:
         """Rows and columns of the picture."""
         return self.height, self.width
+
+    def is_plain(self, data: bytes) -> bool:
+        """Whether OpenCV may see an image as it is, because it begins, or is, as `plain_start`."""
+        start = self.plain_start
+        known = self.format == "JPEG" or len(data) == len(start)
+        return bool(start) and known and data.startswith(start)
 
     @property
     def codec(self) -> str:
@@ -153,7 +159,7 @@ def _ordinary_header(source: Source) -> Header | None:
     header = _make_header(
         quick.format, quick.size, quick.orientation, decoder, plain_start=quick.plain_start
     )
-    if header.plain_start:
+    if header.plain_start and header.format == "JPEG":
         _latest_plain = header
     return header
 

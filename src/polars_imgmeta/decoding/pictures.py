@@ -134,8 +134,7 @@ def _decode(data: bytes, header: Header) -> Picture:
     if header.decoder == "own":
         return netpbm.decode(data)
     if header.decoder == "opencv":
-        is_plain = header.plain_start and data.startswith(header.plain_start)
-        seen = data if is_plain else rebuild(data, header.format)
+        seen = data if header.is_plain(data) else rebuild(data, header.format)
         stored = _imdecode(seen, cv2.IMREAD_COLOR)
         if stored is not None:
             return _apply_orientation(_to_8_bits(stored), header.orientation)

@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 import struct
 import zlib
+from functools import lru_cache
 from typing import NamedTuple
 
 from polars_imgmeta.decoding.formats import jpeg, webp
@@ -39,6 +40,7 @@ _PIXEL_MARKERS = frozenset({0xC4, _QUANTIZATION, 0xDD, *jpeg.COLOUR_MARKERS})
 _PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_HEADER_BYTES = 33
 _DEPTHS = {0: {1, 2, 4, 8, 16}, 2: {8, 16}, 3: {1, 2, 4, 8}, 4: {8, 16}, 6: {8, 16}}
+_PIXEL_CHUNKS = frozenset({b"PLTE", b"tRNS"})
 _SKIPPED_CHUNKS = frozenset(
     (
         b"PLTE tRNS cHRM gAMA iCCP sBIT sRGB cICP mDCV cLLI bKGD hIST pHYs sPLT tIME tEXt zTXt iTXt"
@@ -66,7 +68,8 @@ class StoredHeader(NamedTuple):
         size: Width and height as stored.
         orientation: The orientation to be applied, 1 to 8.
         suits_opencv: Whether OpenCV decodes the pixels as Pillow does: no animation, no CMYK.
-        plain_start: The bytes up to the pixels of a JPEG, if these need all of them; else none.
+        plain_start: The bytes up to the pixels of a JPEG, or all of a small PNG, if the pixels need
+            all of them; else none.
     """
 
     format: str
@@ -162,10 +165,11 @@ def _frame_size(data: bytes, position: int) -> tuple[int, int]:
 def _read_png(source: Source) -> StoredHeader:
     """Read the chunks up to the end, skipping the pixels."""
     data = source.start
-    size = _png_size(data)
+    size = _png_size(data[:_PNG_HEADER_BYTES])
     position = _PNG_HEADER_BYTES
     orientation = None
     has_pixels = False
+    plain = True
     for _ in range(_MAX_PARTS):
         head = data[position : position + 8]
         if len(head) < 8:  # noqa: PLR2004
@@ -187,6 +191,7 @@ def _read_png(source: Source) -> StoredHeader:
             while source.read(end, 8) == head:
                 end += 12 + length
         elif name in _SKIPPED_CHUNKS or name == b"eXIf":
+            plain = plain and name in _PIXEL_CHUNKS
             _require(length <= _MAX_CHUNK_BYTES)
             # After the pixels Pillow does not verify checksums; the keyword is enough.
             need = _PNG_KEY_BYTES if has_pixels and name != b"eXIf" else 12 + length
@@ -203,7 +208,8 @@ def _read_png(source: Source) -> StoredHeader:
     else:
         raise _UnusualError
     _require(has_pixels)
-    return StoredHeader("PNG", size, orientation or 1)
+    plain_start = data if plain and end == len(data) == source.size else b""
+    return StoredHeader("PNG", size, orientation or 1, plain_start=plain_start)
 
 
 def find_last_pixels(source: Source, position: int, head: bytes) -> tuple[int, bytes] | None:
@@ -230,8 +236,9 @@ def find_last_pixels(source: Source, position: int, head: bytes) -> tuple[int, b
     return None
 
 
+@lru_cache  # pictures of one size begin alike
 def _png_size(data: bytes) -> tuple[int, int]:
-    """Return width and height from IHDR, if it is valid."""
+    """Return width and height from signature and IHDR, if it is valid."""
     fields = struct.unpack_from(">4sIIBBBBBI", data, 12)
     name, width, height, depth, colour, compression, filtering, interlacing, checksum = fields
     _require(
