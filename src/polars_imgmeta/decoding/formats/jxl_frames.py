@@ -32,12 +32,14 @@ _FRAME_PIXELS, _PATCH_PIXELS = 1 << 12, 1 << 10
 _FRAME_FACTOR, _LARGEST_FRAME = 2, 1 << 19
 MAX_PROFILE_BYTES = 1 << 19
 """Bytes of a colour profile. Ordinary ones have a few thousand."""
+# A long one takes a share of its file, or a few bytes would take half a million steps.
+_PROFILE_FACTOR = 64
 MAX_SECTIONS = 1 << 17
 """Parts of a frame. A picture of 2^27 pixels in the smallest groups and eleven passes has fewer."""
 
 # How often a pixel counts where frames are kept for later ones: up to three of 12 bytes a pixel.
 _KEPT_WEIGHT = 3
-# A longer colour profile takes too long for the header alone.
+# A longer colour profile is not read for the header alone.
 _SHORT_PROFILE_BYTES = 1 << 13
 
 _XYB, _CUSTOM = 2, 2  # of the spaces of colours, and of their parameters
@@ -142,7 +144,8 @@ def read_frames(data: bytes) -> Iterator[Frame]:
     """
     bits = Bits(data, 8 * len(CODESTREAM))
     metadata = read_metadata(bits)
-    _skip_rest(bits, metadata)
+    most = min(MAX_PROFILE_BYTES, max(_SHORT_PROFILE_BYTES, _PROFILE_FACTOR * len(data)))
+    _skip_rest(bits, metadata, most)
     end = bits.align()
     preview, last = metadata.preview, False
     while not last:
@@ -161,7 +164,7 @@ def read_frames(data: bytes) -> Iterator[Frame]:
         last, preview = header.last and preview is None, None
 
 
-def _skip_rest(bits: Bits, metadata: Metadata, most: int = MAX_PROFILE_BYTES) -> None:
+def _skip_rest(bits: Bits, metadata: Metadata, most: int) -> None:
     """Skip the header from the space of its colours on, and a colour profile up to `most` bytes."""
     if metadata.space is not None and not metadata.profile:
         _skip_colours(bits, metadata.space)
