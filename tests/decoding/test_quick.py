@@ -240,6 +240,26 @@ def test_plain_png(chunks: list[tuple[bytes, int, bool]], mode: str, junk: bytes
         assert not header.is_plain(data[:-1])
 
 
+def test_what_was_not_seen_is_not_plain() -> None:
+    """Of a PNG on a server, chunks between pixels are guessed; others may be among them."""
+    data = write(PICTURE.crop((0, 0, 8, 8)), "PNG")
+    (length,) = struct.unpack(">I", data[33:37])
+    hidden = b"acTL" + bytes(length)
+    chunk = struct.pack(">I", length) + hidden + struct.pack(">I", zlib.crc32(hidden))
+    data = data[: 33 + 12 + length] + chunk + data[33 : 33 + 12 + length] + data[-12:]
+    source = RemoteSource(data)
+    assert len(source.start) == source.size
+    quick = read_quick_header(source)
+    assert quick is not None
+    assert quick.plain_start == b""
+
+
+class RemoteSource(BytesSource):
+    """An image on a server, of which all has been fetched."""
+
+    remote = True
+
+
 def test_the_header_of_another_image_does_not_make_an_image_plain() -> None:
     """What OpenCV sees is judged by the image itself, which may have changed meanwhile."""
     plain = write(PICTURE, "JPEG")

@@ -186,6 +186,7 @@ def _read_png(source: Source) -> StoredHeader:
             sparse = source.remote or source.size > _LARGE_PNG_BYTES
             if sparse and (last := find_last_pixels(source, position, head)):
                 position, head = last
+                plain = False  # others between were not seen
                 length = int.from_bytes(head[:4])
                 end = position + 12 + length
             while source.read(end, 8) == head:
