@@ -7,6 +7,7 @@ import re
 import struct
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -204,6 +205,16 @@ def test_pictures_of_one_frame_count_once(options: dict[str, Any]) -> None:
         file = io.BytesIO()
         noise((640, 300)).save(file, "JXL", **options, **more)
         assert read_header(BytesSource(file.getvalue())).weight == 1
+
+
+def test_channels_behind_the_end_are_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A header of a few bytes may declare thousands."""
+    counted = mock.Mock(side_effect=jxl._read_extra_channel)  # noqa: SLF001
+    monkeypatch.setattr(jxl, "_read_extra_channel", counted)
+    data = head(extra=4000)
+    assert len(data) > 1000
+    assert read_header(BytesSource(data[:40])).shape == (SIDE, SIDE)
+    assert counted.call_count < 40
 
 
 def test_long_colour_profiles_are_refused() -> None:

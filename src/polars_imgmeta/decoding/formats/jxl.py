@@ -83,7 +83,8 @@ def read_metadata(bits: Bits) -> Metadata:
     depth, is_float = _read_depth(bits)
     bits.take(1)  # whether 16 bits suffice
     count = bits.choose((0, 0), (1, 0), (2, 4), (1, 12))
-    extra = tuple(_read_extra_channel(bits) for _ in range(count))
+    # A few bytes may declare thousands of channels.
+    extra = tuple(_read_extra_channel(bits) for _ in range(count) if not bits.exhausted)
     xyb = bool(bits.take(1))
     profile, colours, space = False, 3, None
     if not bits.take(1):  # the space of the colours is not the default
