@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from interpreters import run_python
 from PIL import Image
@@ -568,6 +568,7 @@ def orientation_by_pillow(data: bytes) -> int:
     end=st.integers(0, 120),
     prefix=st.sampled_from([b"", b"Exif\0\0"]),
 )
+@example("<", [(271, 1, 1, 1), (271, 0, 0, 3), (271, 1, 40, 1), (274, 4, 5, 30)], 28, b"")
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_orientation_as_pillow(
     order: str, entries: list[tuple[int, int, int, int]], end: int, prefix: bytes

@@ -58,7 +58,10 @@ def _find(exif: bytes) -> float | None:
     (position,) = struct.unpack_from(order + "I", exif, 4)
     entries = _entries(exif, order, position)
     room = len(exif)
+    seen = set[int]()
     for tag, kind, count, data in entries:
+        if tag in seen:  # the first one counts
+            continue
         length = BYTES.get(kind, 0) * count
         start = 0
         if length > len(data):
@@ -70,6 +73,8 @@ def _find(exif: bytes) -> float | None:
                 return None  # the end of the directory, for Pillow
         if tag == _ORIENTATION and length:
             return _number(order, kind, exif[start : start + length] if start else data)
+        if length:
+            seen.add(tag)
     return None
 
 
