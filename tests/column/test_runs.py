@@ -310,7 +310,6 @@ def test_batches_grow_whatever_else_takes_time(
     """A busy machine that takes longer for a batch than its images do makes no tiny batches."""
     monkeypatch.setattr(runs, "_BATCH_SECONDS", 0.05)
     calls: list[int] = []
-
     digests = marker.digests
 
     def slowly(parts: pl.DataFrame) -> pl.Series:
