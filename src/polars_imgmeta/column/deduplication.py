@@ -123,7 +123,7 @@ class Images:
             ]
             self.numbers = pl.Series(_NUMBER, rows, pl.UInt32)
             self._paths = list(place)
-            self.distinct = pl.DataFrame({_PATH: self._paths}, schema={_PATH: pl.String()})
+            self.distinct = parts if len(place) == len(parts) else self._frame_of(place)
         self.remote = [
             number for number, path in enumerate(self._paths) if path and is_remote(path)
         ]
@@ -131,7 +131,17 @@ class Images:
     @classmethod
     def of(cls, paths: Iterable[str]) -> Self:
         """Return the images at some paths or URLs."""
-        return cls(pl.DataFrame({_PATH: list(paths)}, schema={_PATH: pl.String()}))
+        return cls(cls._frame_of(paths))
+
+    @staticmethod
+    def _frame_of(paths: Iterable[str]) -> pl.DataFrame:
+        return pl.DataFrame({_PATH: list(paths)}, schema={_PATH: pl.String()})
+
+    def spread(self, found: pl.Series) -> pl.Series:
+        """Return for each row what was found for its image; null where it has none."""
+        if len(found) == len(self.numbers):  # each row has an image of its own
+            return found
+        return found.gather(self.numbers)
 
     @property
     def paths(self) -> list[str] | None:

@@ -59,7 +59,8 @@ class Findings:
         """Return a row for each image, when all have been measured."""
         if not self._tables:
             return self._tabulate([], [])
-        return pl.concat([self._tables.pop(chunk) for chunk in sorted(self._tables)], rechunk=True)
+        tables = [self._tables.pop(chunk) for chunk in sorted(self._tables)]
+        return tables[0] if len(tables) == 1 else pl.concat(tables, rechunk=True)
 
     def _tabulate(self, found: list[Measurement], wanted: Sequence[PropertySet]) -> pl.DataFrame:
         values = [

@@ -44,10 +44,11 @@ def digests(parts: pl.DataFrame) -> pl.Series:
         >>> digests(pl.DataFrame({"path": ["photos/a.jpg", "s3://bucket/a.jpg", None]})).to_list()
         ['9b34b216', '9b34b216', None]
     """
-    hashes: list[int | None] = [None] * len(parts)
+    # In Python, as a plan has many small batches, in which calls of Polars cost more.
+    found: list[str | None] = [None] * len(parts)
     if "path" in parts.columns:
-        names = _base_names(parts["path"]).cast(pl.Binary)
-        hashes = [None if name is None else crc32(name) for name in names.to_list()]
+        paths = parts["path"].to_list()
+        found = [None if one is None else f"{crc32(_base_name(one)):08x}" for one in paths]
     if "bytes" in parts.columns:
         data = pl.col("bytes").bin
         sampled = parts.select(
@@ -55,25 +56,18 @@ def digests(parts: pl.DataFrame) -> pl.Series:
         )
         for row, (size, head, tail) in enumerate(sampled.iter_rows()):
             if size is not None:
-                hashes[row] = crc32(tail, crc32(head, size))
-    # Polars writes numbers faster than Python formats them.
-    binary = [None if one is None else one.to_bytes(4, "big") for one in hashes]
-    return pl.Series("digest", binary, pl.Binary).bin.encode("hex")
+                found[row] = f"{crc32(tail, crc32(head, size)):08x}"
+    return pl.Series("digest", found, pl.String)
 
 
-def _base_names(locators: pl.Series) -> pl.Series:
-    if locators.str.contains(":", literal=True).any():
-        paths = [one and _path(one) for one in locators.to_list()]
-        locators = pl.Series(paths, dtype=pl.String)
-    return locators.str.strip_chars_end("/").str.split("/").list.last()
+def _base_name(locator: str) -> bytes:
+    path = _path(locator) if ":" in locator else locator
+    return path.rstrip("/").rpartition("/")[2].encode()
 
 
 def _path(locator: str) -> str:
     """Return what names the image, unquoted in a file URI, without the query of a URL."""
-    scheme, colon, _ = locator.partition(":")
-    if not colon or "/" in scheme:
-        return locator
-    scheme = scheme.lower()
+    scheme = locator.partition(":")[0].lower()
     if scheme == "file":
         return unquote(locator)
     return re.split("[?#]", locator, maxsplit=1)[0] if scheme in {"http", "https"} else locator
@@ -92,17 +86,26 @@ def parse(markers: pl.Series) -> pl.DataFrame:
     )
 
 
-def compose(locator: str, digest: pl.Expr, size: pl.Expr, entries: pl.Expr) -> pl.Expr:
+def compose(
+    locator: str, digest: pl.Series, size: pl.Series, entries: pl.Series | None = None
+) -> pl.Series:
     """Put markers together.
 
     Args:
         locator: The name of the locator column.
         digest: As `digests` returns them.
         size: The number of bytes of the image of each row, or null.
-        entries: As `in_order` returns them.
+        entries: As `in_order` returns them; None where no row has any.
+
+    Returns:
+        The markers; null where there is no digest.
     """
-    size_text = pl.when(size.is_not_null()).then(pl.format(":{}", size)).otherwise(pl.lit(""))
-    return pl.concat_str(pl.lit(f"{locator}@"), digest, size_text, entries)
+    texts = [
+        None if name is None else f"{locator}@{name}" + ("" if count is None else f":{count}")
+        for name, count in zip(digest.to_list(), size.to_list(), strict=True)
+    ]
+    markers = pl.Series(texts, dtype=pl.String)
+    return markers if entries is None else markers + entries
 
 
 def entries_in(text: pl.Expr) -> pl.Expr:

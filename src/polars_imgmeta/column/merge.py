@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 import polars as pl
@@ -83,10 +83,11 @@ def merge(
             others = pl.select(without_lines(pl.lit(error), [one.name])).to_series()
             error = error.zip_with(has_failed, others)
     explained = explaining(pl.lit(error), pl.lit(entries))
-    text = marker.compose(locator, pl.lit(rows.digest), pl.lit(size), pl.lit(entries))
+    text = marker.compose(locator, rows.digest, size, entries)
     valid = pl.lit(rows.located & (rows.current | read))
-    fields = _fields(values.columns, explained, text)
-    return values.select(pl.when(valid).then(pl.struct(fields))).to_series()
+    fields = [*map(pl.col, canonical_order(values.columns)), explained.alias(ERROR)]
+    structs = pl.struct(*fields, pl.lit(text).alias(MARKER))
+    return values.select(pl.when(valid).then(structs)).to_series()
 
 
 def assemble(
@@ -101,20 +102,15 @@ def assemble(
         locator: The name of the locator column.
     """
     names = [one.name for one in properties]
-    entries = pl.lit("")
+    entries = None
     if any(one.version != 1 for one in properties) or any(
         fresh[name].has_nulls() for name in names
     ):
         listed = {one.name: _listed(one.name, _entry(one, fresh[FAILED])) for one in properties}
-        entries = marker.in_order(marker.entries_of(listed))
-    text = marker.compose(locator, pl.lit(digest), pl.col(SIZE), entries)
-    return fresh.select(_fields(names, pl.col(ERROR), text)).to_struct()
-
-
-def _fields(names: Iterable[str], error: pl.Expr, text: pl.Expr) -> list[pl.Expr]:
-    """Return the fields of the structs, in their order."""
-    values = map(pl.col, canonical_order(names))
-    return [*values, error.alias(ERROR), text.alias(MARKER)]
+        entries = fresh.select(marker.in_order(marker.entries_of(listed))).to_series()
+    text = marker.compose(locator, digest, fresh[SIZE], entries)
+    fields = [fresh[name] for name in (*canonical_order(names), ERROR)]
+    return pl.DataFrame([*fields, text.alias(MARKER)]).to_struct()
 
 
 def _entries(

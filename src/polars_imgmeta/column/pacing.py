@@ -18,7 +18,7 @@ class Pace:
         first: How many rows make the first batch.
         smallest: How many make a batch at least, if they are not large.
         largest: How many make one at most.
-        growth: How many times as large as the last one a batch is at most.
+        growth: How many times as large as one that is done a batch is at most.
     """
 
     def __init__(
@@ -40,7 +40,8 @@ class Pace:
     def learn(self, rows: int, seconds: float) -> None:
         """Adapt to the time that the rows of a batch took."""
         affordable = int(rows * self._seconds / max(seconds, 1e-3))
-        most = min(self._largest, self._rows * self._growth)
+        # Not of the next one: several may be done before a reader that has enough can say so.
+        most = min(self._largest, max(self._rows, rows * self._growth))
         self._is_settled |= affordable <= most
         self._rows = max(self._smallest, min(affordable, most))
         self._ahead.release()

@@ -227,7 +227,7 @@ class Extraction:
         images = Images(parts)
         table = self._measure(images, [PropertySet(self.properties)] * len(images), call)
         digest = marker.digests(images.distinct)
-        return assemble(table, digest, self.properties, self.locator).gather(images.numbers)
+        return images.spread(assemble(table, digest, self.properties, self.locator))
 
     def _merge(
         self, rows: Rows, plan: Plan, fresh: pl.DataFrame, unknown: pl.DataFrame, same: pl.Series

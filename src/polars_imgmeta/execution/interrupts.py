@@ -29,6 +29,8 @@ Result = TypeVar("Result")
 
 _PATIENCE_SECONDS: Final = 5.0
 _STEP_SECONDS: Final = 0.005
+# Has methods that are calls of Polars as brief as one can be.
+_SERIES: Final = pl.Series([0])
 
 
 class _Presence:
@@ -73,7 +75,7 @@ def check_interrupt() -> None:
         return
     if _presence.is_ending:
         raise KeyboardInterrupt
-    pl.select(0)
+    _SERIES.rechunk()
 
 
 def heeding_interrupts(function: Callable[[], Result]) -> Result:
@@ -104,7 +106,7 @@ def _within_polars(function: Callable[[], Result]) -> Result:
         except BaseException as error:  # noqa: BLE001 - which Polars would reword
             failures.append(error)
         check_interrupt()
-        return pl.Series([0])
+        return _SERIES
 
     pl.select(pl.map_batches([pl.lit(0)], call, return_dtype=pl.Int64()))
     for failure in failures:
