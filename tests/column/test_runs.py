@@ -341,18 +341,18 @@ def test_batches_grow_whatever_else_takes_time(
     frame = pl.LazyFrame({"path": (paths * 1_000)[:1_000]})
     result = im.extract(frame, "path", "width").collect(engine="streaming")
     assert sum(calls) == len(result) == 1_000
-    assert len(calls) < 20
+    assert len(calls) < 100  # of two rows, there would be hundreds
 
 
 def test_the_pace_follows_the_cost() -> None:
     """Batches grow until they take the time that they should, and shrink with what they hold."""
     pace, rows = Pace(1.0, 4, 2, 10_000), pl.DataFrame({"path": ["a"] * 20_000})
     sizes = []
-    for _ in range(12):
+    for _ in range(14):
         sizes.append(pace.rows(rows))
         pace.learn(sizes[-1], sizes[-1] / 1_000)
-    assert sizes[:4] == [4, 8, 16, 32]
-    assert set(sizes[8:]) == {1_000}
+    assert sizes[:5] == [4, 4, 8, 16, 32]
+    assert set(sizes[10:]) == {1_000}
     pace.learn(4, 0.004)  # another that began long ago
     assert pace.rows(rows) == 1_000
     pace.learn(1_000, 1_000.0)

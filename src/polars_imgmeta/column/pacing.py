@@ -18,14 +18,15 @@ class Pace:
         first: How many rows make the first batch.
         smallest: How many make a batch at least, if they are not large.
         largest: How many make one at most.
-        growth: How many times as large as one that is done a batch is at most.
+        growth: How many times as large as all that are done a batch is at most.
     """
 
     def __init__(
-        self, seconds: float, first: int, smallest: int, largest: int, growth: int = 2
+        self, seconds: float, first: int, smallest: int, largest: int, growth: int = 1
     ) -> None:
         self._seconds = seconds
         self._rows = first
+        self._done = 0
         self._smallest = smallest
         self._largest = largest
         self._growth = growth
@@ -40,8 +41,9 @@ class Pace:
     def learn(self, rows: int, seconds: float) -> None:
         """Adapt to the time that the rows of a batch took."""
         affordable = int(rows * self._seconds / max(seconds, 1e-3))
+        self._done += rows
         # Not of the next one: several may be done before a reader that has enough can say so.
-        most = min(self._largest, max(self._rows, rows * self._growth))
+        most = min(self._largest, self._done * self._growth)
         self._is_settled |= affordable <= most
         self._rows = max(self._smallest, min(affordable, most))
         self._ahead.release()

@@ -42,7 +42,7 @@ _INTERRUPT_SECONDS: Final = 0.02
 # Two generations of so many images are kept, at some 300 bytes each.
 _GENERATION: Final = 1 << 16
 # It is not known yet what a row costs when the first batch begins.
-_FIRST_ROWS, _FEWEST_ROWS, _MOST_ROWS, _GROWTH = 8, 2, 10_000, 8
+_FIRST_ROWS, _FEWEST_ROWS, _MOST_ROWS, _GROWTH = 8, 2, 10_000, 4
 _BATCH_SECONDS: Final = 1.0
 
 
