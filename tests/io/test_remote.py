@@ -97,8 +97,18 @@ def header_of(source: Source) -> Header | tuple[str, str]:
 
 @given(encoded=encodings(), ranges=st.booleans())
 def test_headers_are_the_same(encoded: Encoded, ranges: bool) -> None:  # noqa: FBT001
-    """Headers of every format are the same for local and remote images."""
-    assert header_of(Memory(encoded.data, ranges).open()) == header_of(BytesSource(encoded.data))
+    """Headers of every format are the same for local and remote images.
+
+    All but `plain_start`, which is unknown where parts of a file have not been read.
+    """
+    remote, local = (
+        header_of(Memory(encoded.data, ranges).open()),
+        header_of(BytesSource(encoded.data)),
+    )
+    if isinstance(remote, Header) and isinstance(local, Header):
+        assert remote._replace(plain_start=b"") == local._replace(plain_start=b"")
+    else:
+        assert remote == local
 
 
 @given(damaged=damaged_encodings())
