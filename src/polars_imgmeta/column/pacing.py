@@ -42,7 +42,7 @@ class Pace:
         """Adapt to the time that the rows of a batch took."""
         affordable = int(rows * self._seconds / max(seconds, 1e-3))
         self._done += rows
-        # Not of the next one: several may be done before a reader that has enough can say so.
+        # Polars takes several short batches before it hears that a `head` has enough.
         most = min(self._largest, self._done * self._growth)
         self._is_settled |= affordable <= most
         self._rows = max(self._smallest, min(affordable, most))

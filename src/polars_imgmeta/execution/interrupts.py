@@ -29,7 +29,7 @@ Result = TypeVar("Result")
 
 _PATIENCE_SECONDS: Final = 5.0
 _STEP_SECONDS: Final = 0.005
-# Has methods that are calls of Polars as brief as one can be.
+# Its `rechunk` is a call of Polars that takes two microseconds, and raises for Ctrl-C as all do.
 _SERIES: Final = pl.Series([0])
 
 
